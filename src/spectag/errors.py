@@ -1,0 +1,135 @@
+"""Everything spectag raises on purpose.
+
+::
+
+    SpectagError
+    ├── AudioError             one recording cannot be used; carries .source
+    │   ├── AudioNotFound      no such file
+    │   ├── NotAudio           no decoder recognises it
+    │   ├── NoAudioStream      a container (a silent video, say) without sound
+    │   ├── EmptyAudio         zero samples
+    │   └── NonFiniteAudio     NaN or infinite samples
+    ├── InputError             a tensor, array or option value of the wrong shape, type or range (also a ValueError)
+    ├── ModelError             a checkpoint cannot be used
+    │   ├── ModelNotFound      neither a path, a known name nor a Hub id that can be fetched
+    │   ├── UnreadableModel    truncated, damaged, or a pickle that holds more than tensors
+    │   ├── NotAModel          readable, but not model weights (an optimiser state, say)
+    │   ├── KeyMismatch        missing or unexpected tensors
+    │   ├── ShapeMismatch      tensors or geometry that do not fit
+    │   ├── NonFiniteWeights   NaN or infinite weights
+    │   ├── LabelMismatch      the number of labels does not fit the head
+    │   └── NewerBundle        written by a newer spectag
+    ├── DataError              a data set or one of its tables cannot be used
+    ├── RecipeError            a recipe or a --set value cannot be used
+    ├── SaveError              writing failed (disk full, say); what was there before is intact
+    └── MissingExtra           an optional dependency is not installed
+
+A command turns any of these into one line on stderr and an exit code; a batch collects them per file.
+"""
+
+from __future__ import annotations
+
+
+class SpectagError(Exception):
+    """Root of the tree; ``str(error)`` is one line that says what was expected, what came and what to do."""
+
+
+class AudioError(SpectagError):
+    """One recording cannot be used.
+
+    Args:
+        source: the file (or a description such as ``<bytes>``) that the message opens with.
+        reason: what was expected, what came, what to do.
+    """
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(source, reason)
+        self.source = source
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.reason}"
+
+
+class AudioNotFound(AudioError):
+    """No such file."""
+
+
+class NotAudio(AudioError):
+    """No decoder recognises the content."""
+
+
+class NoAudioStream(AudioError):
+    """A readable container without a sound track."""
+
+
+class EmptyAudio(AudioError):
+    """A sound track with zero samples."""
+
+
+class NonFiniteAudio(AudioError):
+    """NaN or infinite samples."""
+
+
+class TruncatedAudioWarning(UserWarning):
+    """A recording ends or breaks before its header says; what could be read was used."""
+
+
+class InputError(SpectagError, ValueError):
+    """A tensor, array or option value of the wrong shape, type or range."""
+
+
+class ModelError(SpectagError):
+    """A checkpoint cannot be used."""
+
+
+class ModelNotFound(ModelError):
+    """Neither a path, a known name nor a Hub id that can be fetched."""
+
+
+class UnreadableModel(ModelError):
+    """Truncated, damaged, or a pickle that holds more than tensors."""
+
+
+class NotAModel(ModelError):
+    """Readable, but not model weights."""
+
+
+class KeyMismatch(ModelError):
+    """Missing or unexpected tensors."""
+
+
+class ShapeMismatch(ModelError):
+    """Tensors or a geometry that do not fit."""
+
+
+class NonFiniteWeights(ModelError):
+    """NaN or infinite weights."""
+
+
+class LabelMismatch(ModelError):
+    """The number of labels does not fit the head."""
+
+
+class NewerBundle(ModelError):
+    """Written by a newer spectag."""
+
+
+class DataError(SpectagError):
+    """A data set or one of its tables cannot be used."""
+
+
+class RecipeError(SpectagError):
+    """A recipe or an override cannot be used."""
+
+
+class SaveError(SpectagError):
+    """Writing failed; what was there before is intact."""
+
+
+class MissingExtra(SpectagError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs the extra '{extra}': pip install 'spectag[{extra}]'")
+        self.extra = extra

@@ -1,0 +1,301 @@
+"""The Audio Spectrogram Transformer (Gong et al. 2021, section 2): a pre-norm ViT over patches of a spectrogram.
+
+Module names follow timm's ViT/DeiT, so that published weights need the fewest renamings (see ``convert.py``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spectag.errors import InputError, ShapeMismatch
+from spectag.model import adapt
+
+Preset = Literal["tiny", "small", "base"]
+HEAD_WIDTH = 64  # of the presets, as in ViT and DeiT
+PRESET_WIDTHS: dict[str, int] = {"tiny": 192, "small": 384, "base": 768}  # DeiT-Ti, DeiT-S, DeiT-B
+
+
+@dataclass(frozen=True)
+class ASTConfig:
+    """The geometry of a network. Pairs are (frequency, time), in mel bins and frames of 10 ms.
+
+    Args:
+        width: embedding width D, a multiple of heads.
+        depth: encoder layers.
+        heads: attention heads.
+        mlp_ratio: hidden width of the MLP over D.
+        patch: size of a patch.
+        stride: distance of neighbouring patches; smaller than the patch: they overlap (paper: 10, 10).
+        mel_bins: F of the inputs.
+        frames: T that the positional embedding is laid out for; other lengths adapt it at run time.
+        labels: outputs C of the head.
+        tokens: class tokens whose outputs are averaged: 2 (class and distillation, as DeiT and AST) or 1.
+        norm_eps: epsilon of every LayerNorm.
+
+    Raises:
+        ShapeMismatch: an impossible combination; the message names the field.
+    """
+
+    width: int = 768
+    depth: int = 12
+    heads: int = 12
+    mlp_ratio: float = 4.0
+    patch: tuple[int, int] = (16, 16)
+    stride: tuple[int, int] = (10, 10)
+    mel_bins: int = 128
+    frames: int = 1024
+    labels: int = 527
+    tokens: int = 2
+    norm_eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        for name in ("patch", "stride"):
+            pair = tuple(getattr(self, name))
+            if len(pair) != 2 or not all(isinstance(n, int) and n > 0 for n in pair):
+                raise ShapeMismatch(f"{name} must be two positive whole numbers (frequency, time); got {pair!r}")
+            object.__setattr__(self, name, pair)
+        for name in ("width", "depth", "heads", "mel_bins", "frames", "labels"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ShapeMismatch(f"{name} must be a positive whole number; got {value!r}")
+        if self.width % self.heads:
+            raise ShapeMismatch(f"width must be a multiple of heads; got width {self.width}, heads {self.heads}")
+        if self.tokens not in (1, 2):
+            raise ShapeMismatch(f"tokens must be 1 (class) or 2 (class and distillation); got {self.tokens!r}")
+        self.grid_for(self.frames)
+
+    @classmethod
+    def preset(cls, name: Preset, **fields: Any) -> ASTConfig:
+        """``tiny`` (D = 192), ``small`` (384) or ``base`` (768), each of 12 layers with 64-wide heads."""
+        if name not in PRESET_WIDTHS:
+            raise InputError(f"preset must be one of {', '.join(PRESET_WIDTHS)}; got {name!r}")
+        width = PRESET_WIDTHS[name]
+        return replace(cls(width=width, depth=12, heads=width // HEAD_WIDTH), **fields)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches along (frequency, time) at the configured length."""
+        return self.grid_for(self.frames)
+
+    @property
+    def hidden(self) -> int:
+        """Hidden width of the MLP."""
+        return round(self.width * self.mlp_ratio)
+
+    def grid_for(self, frames: int) -> tuple[int, int]:
+        """Patches along (frequency, time) for T frames: ``(T - patch) // stride + 1`` per axis.
+
+        Raises:
+            ShapeMismatch: an axis is shorter than one patch.
+        """
+        if self.mel_bins < self.patch[0]:
+            raise ShapeMismatch(f"mel_bins {self.mel_bins} is less than one patch of {self.patch[0]} bins")
+        if frames < self.patch[1]:
+            raise ShapeMismatch(
+                f"{frames} frames are shorter than one patch of {self.patch[1]} frames: pad the fbank (see fit)"
+            )
+        return (
+            (self.mel_bins - self.patch[0]) // self.stride[0] + 1,
+            (frames - self.patch[1]) // self.stride[1] + 1,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values, for JSON."""
+        return asdict(self)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, ``[B, N, D] -> [B, N, D]``."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, first: int | None = None) -> Tensor:
+        """All tokens attend to all, ``[B, N, D]``; or only the first ones ask, ``[B, first, D]``."""
+        q, k, v = self._split(x, first)
+        y = functional.scaled_dot_product_attention(q, k, v)
+        out: Tensor = self.proj(y.transpose(1, 2).flatten(2))
+        return out
+
+    def maps(self, x: Tensor) -> Tensor:
+        """The attention weights themselves, ``[B, heads, N, N]``; rows sum to 1."""
+        q, k, _ = self._split(x, None)
+        return (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(-1)
+
+    def _split(self, x: Tensor, first: int | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries ``[B, heads, first or N, d]``, keys and values ``[B, heads, N, d]``."""
+        width = x.shape[2]
+        if first is None:
+            parts = self.qkv(x).split(width, dim=2)
+        else:
+            weight, bias = self.qkv.weight, self.qkv.bias
+            q = functional.linear(x[:, :first], weight[:width], bias[:width])
+            parts = (q, *functional.linear(x, weight[width:], bias[width:]).split(width, dim=2))
+        q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts)
+        return q, k, v
+
+
+class MLP(nn.Module):
+    """Two linear layers with a GELU between, ``[B, N, D] -> [B, N, D]``."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.fc2(functional.gelu(self.fc1(x)))
+        return out
+
+
+class Block(nn.Module):
+    """One pre-norm encoder layer. ``drop_path``: rate of skipping each residual branch per clip, training only."""
+
+    def __init__(self, config: ASTConfig) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.attn = Attention(config.width, config.heads)
+        self.norm2 = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.mlp = MLP(config.width, config.hidden)
+        self.drop_path = 0.0
+
+    def forward(self, x: Tensor, first: int | None = None) -> Tensor:
+        """``[B, N, D] -> [B, N, D]``, or the outputs of the first tokens only, ``[B, first, D]``, for less work."""
+        x = x[:, :first] + self._drop(self.attn(self.norm1(x), first))
+        return x + self._drop(self.mlp(self.norm2(x)))
+
+    def _drop(self, branch: Tensor) -> Tensor:
+        if not self.training or self.drop_path == 0:
+            return branch
+        keep = 1 - self.drop_path
+        return branch * branch.new_empty(len(branch), 1, 1).bernoulli_(keep).div_(keep)
+
+
+class Head(nn.Module):
+    """LayerNorm and linear layer, ``[B, D] -> [B, C]``, as in the released code; the paper names only the latter."""
+
+    def __init__(self, config: ASTConfig) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.linear = nn.Linear(config.width, config.labels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.linear(self.norm(x))
+        return out
+
+
+class PatchEmbed(nn.Module):
+    """Linear projection of every patch, ``[B, T, F] -> [B, f * t, D]``, frequency-major."""
+
+    def __init__(self, config: ASTConfig) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(1, config.width, kernel_size=config.patch, stride=config.stride)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        x: Tensor = self.proj(inputs.transpose(1, 2)[:, None])  # [B, 1, F, T] -> [B, D, f, t]
+        return x.flatten(2).transpose(1, 2)
+
+
+class AST(nn.Module):
+    """Inputs ``[B, T, F]`` (normalised, see :class:`spectag.audio.fbank.FrontEnd`) -> logits ``[B, C]``.
+
+    T may be any length of at least one patch: the positional embedding is cut or interpolated to it
+    (:func:`spectag.model.adapt.positions`), once per length.
+    """
+
+    def __init__(self, config: ASTConfig) -> None:
+        super().__init__()
+        self.config = config
+        f, t = config.grid
+        self.patch_embed = PatchEmbed(config)
+        self.tokens = nn.Parameter(torch.empty(1, config.tokens, config.width))
+        self.pos_embed = nn.Parameter(torch.empty(1, config.tokens + f * t, config.width))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.head = Head(config)
+        self._positions: dict[tuple[object, ...], Tensor] = {}
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw fresh weights as ViT does: truncated normal of 0.02, zero biases, unit norms."""
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            elif parameter.ndim == 1:
+                nn.init.ones_(parameter)
+            else:
+                nn.init.trunc_normal_(parameter, std=adapt.INIT_STD)
+
+    def forward(self, inputs: Tensor, *, keep: Tensor | None = None) -> Tensor:
+        """Logits ``[B, C]``, before any activation.
+
+        Args:
+            inputs: ``[B, T, F]``.
+            keep: indices ``[B, K]`` of the patches to see, the others are dropped (training, Koutini et al. 2022);
+                patches count frequency-major: ``f * t_patches + t``.
+
+        Raises:
+            InputError: not ``[B, T, F]`` with the configured F.
+            ShapeMismatch: T is shorter than one patch.
+        """
+        out: Tensor = self.head(self.embed(inputs, keep=keep))
+        return out
+
+    def embed(self, inputs: Tensor, *, keep: Tensor | None = None) -> Tensor:
+        """Features ``[B, D]``: the outputs of the class tokens after the last norm, averaged. See :meth:`forward`."""
+        x = self._embed_patches(inputs, keep)
+        for block in self.blocks[:-1]:
+            x = block(x)
+        # Of the last layer only the class tokens' outputs are read.
+        tokens: Tensor = self.norm(self.blocks[-1](x, self.config.tokens))
+        return tokens.mean(1)
+
+    def attention(self, inputs: Tensor) -> Tensor:
+        """Attention weights ``[B, depth, heads, N, N]``, N = tokens + patches, by a pass of their own."""
+        x = self._embed_patches(inputs, None)
+        maps = []
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            maps.append(block.attn.maps(block.norm1(x)))
+            x = block(x)
+        return torch.stack(maps, 1)
+
+    def _embed_patches(self, inputs: Tensor, keep: Tensor | None) -> Tensor:
+        """``[B, T, F] -> [B, tokens + patches, D]`` with positions added."""
+        if inputs.ndim != 3 or inputs.shape[2] != self.config.mel_bins:
+            hint = ""
+            if inputs.ndim == 3 and inputs.shape[1] == self.config.mel_bins:
+                hint = ": transpose the last two axes"
+            elif inputs.ndim == 2:
+                hint = ": add a batch axis"
+            raise InputError(f"expected inputs [B, T, {self.config.mel_bins}], got {list(inputs.shape)}{hint}")
+        positions = self.positions(self.config.grid_for(inputs.shape[1]))
+        n = self.config.tokens
+        patches = self.patch_embed(inputs) + positions[:, n:]
+        if keep is not None:
+            patches = patches.gather(1, keep[..., None].expand(-1, -1, patches.shape[2]))
+        tokens = (self.tokens + positions[:, :n]).expand(len(patches), -1, -1)
+        return torch.cat([tokens, patches], dim=1)
+
+    def positions(self, grid: tuple[int, int]) -> Tensor:
+        """The positional embedding for a grid, ``[1, tokens + f * t, D]``; adapted ones are kept while unchanged."""
+        if grid == self.config.grid:
+            return self.pos_embed
+        if torch.is_grad_enabled() and self.pos_embed.requires_grad:
+            return adapt.positions(self.pos_embed, self.config.grid, grid, self.config.tokens)
+        weights = self.pos_embed
+        key = (grid, weights.data_ptr(), weights._version, weights.device, weights.dtype)
+        if key not in self._positions:
+            # Clips come in few lengths, long recordings in one: keep some, forget all when the weights change.
+            if len(self._positions) >= 32 or any(k[1:] != key[1:] for k in self._positions):
+                self._positions.clear()
+            self._positions[key] = adapt.positions(weights.detach(), self.config.grid, grid, self.config.tokens)
+        return self._positions[key]

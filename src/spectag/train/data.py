@@ -1,0 +1,169 @@
+"""Clips -> waveforms and targets: the memory of decoded waveforms, the order of an epoch, one training example."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from spectag.audio.fbank import FRAME, HOP, FrontEnd, num_frames
+from spectag.audio.read import read
+from spectag.train import augment
+from spectag.train.manifest import Clip, Manifest
+from spectag.train.recipe import AugmentRecipe
+
+
+class Waveforms(Sequence[Tensor]):
+    """The waveforms ``[N]`` of some clips by position; decoded and resampled once while they fit the memory given.
+
+    Args:
+        clips: whose waveforms.
+        cache_bytes: memory for decoded waveforms; what does not fit is decoded at every access.
+
+    Raises:
+        AudioError: on access, a clip that cannot be read.
+    """
+
+    def __init__(self, clips: Sequence[Clip], cache_bytes: float) -> None:
+        self.clips = clips
+        self._left = cache_bytes
+        self._kept: dict[int, Tensor] = {}
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> Tensor:  # type: ignore[override]  # no slices
+        kept = self._kept.get(index)
+        if kept is not None:
+            return kept
+        waveform = torch.from_numpy(read(self.clips[index].path))
+        self._keep(index, waveform)
+        return waveform
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to decode."""
+        return len(self._kept) == len(self.clips)
+
+    def preload(self, progress: Callable[[int], None] = lambda done: None, threads: int = 2) -> None:
+        """Decode in parallel until everything is kept or the memory is used up; calls ``progress(clips done)``."""
+        with ThreadPoolExecutor(threads) as pool:
+            for start in range(0, len(self), 16 * threads):
+                if self._left <= 0:
+                    return
+                chunk = range(start, min(start + 16 * threads, len(self)))
+                list(pool.map(self.__getitem__, chunk))
+                progress(chunk.stop)
+
+    def _keep(self, index: int, waveform: Tensor) -> None:
+        size = waveform.nbytes
+        if size <= self._left:
+            self._left -= size
+            self._kept[index] = waveform
+
+
+class Draw(NamedTuple):
+    """Which clip comes next, and the seed of everything that is random about it."""
+
+    index: int
+    seed: int
+
+
+class EpochSampler(Sampler[Draw]):
+    """Every clip once per epoch, in an order that depends on the seed and the epoch only.
+
+    Lightning calls ``set_epoch``; the seeds make each example the same whichever worker builds it.
+    """
+
+    def __init__(self, clips: int, seed: int) -> None:
+        self.clips = clips
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose which epoch's order the next iteration gives."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.clips
+
+    def __iter__(self) -> Iterator[Draw]:
+        generator = torch.Generator().manual_seed(augment.mix_seed(self.seed, self.epoch))
+        order = torch.randperm(self.clips, generator=generator).tolist()
+        seeds = torch.randint(2**62, (self.clips,), generator=generator).tolist()
+        return iter([Draw(index, seed) for index, seed in zip(order, seeds, strict=True)])
+
+
+class Example(NamedTuple):
+    """One training example, or a batch of them with a leading axis.
+
+    Args:
+        waveform: ``[N]``, as long as the network's window, zeros at the end.
+        frames: how many frames of its fbank are sound, the rest being padding.
+        target: ``[C]``, 0..1.
+    """
+
+    waveform: Tensor
+    frames: Tensor
+    target: Tensor
+
+
+class TrainingClips(Dataset[Example]):
+    """Training examples: drawn, augmented as waveforms, mixed, cut or padded to the window.
+
+    Args:
+        waveforms: of the training clips.
+        targets: ``[clips, C]``.
+        front_end: whose window decides the length.
+        recipe: what happens to a clip.
+    """
+
+    def __init__(self, waveforms: Waveforms, targets: Tensor, front_end: FrontEnd, recipe: AugmentRecipe) -> None:
+        self.waveforms = waveforms
+        self.targets = targets
+        self.samples = FRAME + (front_end.frames - 1) * HOP
+        self.recipe = recipe
+
+    def __len__(self) -> int:
+        return len(self.waveforms)
+
+    def __getitem__(self, draw: Draw) -> Example:
+        generator = torch.Generator().manual_seed(draw.seed)
+        waveform, target = self._one(draw.index, generator), self.targets[draw.index]
+        if augment.chance(self.recipe.mix_rate, generator):
+            # Drawn uniformly from the whole set, as the released code does also under balanced sampling.
+            partner = int(torch.randint(len(self), (), generator=generator))
+            share = augment.beta(self.recipe.mix_alpha, generator)
+            waveform = augment.mix(waveform, self._one(partner, generator), share)
+            target = share * target + (1 - share) * self.targets[partner]
+        sound = waveform[: self.samples]
+        frames = num_frames(len(sound))
+        padded = torch.nn.functional.pad(sound, (0, self.samples - len(sound)))
+        return Example(padded, torch.tensor(frames), target)
+
+    def _one(self, index: int, generator: torch.Generator) -> Tensor:
+        return augment.waveform(self.waveforms[index], self.samples, self.recipe, generator)
+
+
+def targets(manifest: Manifest) -> Tensor:
+    """``[clips, C]`` float32 of 0 and 1."""
+    out = torch.zeros(len(manifest), len(manifest.labels))
+    for row, clip in enumerate(manifest.clips):
+        out[row, list(clip.labels)] = 1
+    return out
+
+
+def statistics(waveforms: Iterable[Tensor], front_end: FrontEnd) -> tuple[float, float]:
+    """Mean and standard deviation of the fbank over all frames and bins, exact (float64 sums), one clip at a time."""
+    count, total, squares = 0, 0.0, 0.0
+    for waveform in waveforms:
+        x = front_end.fbank(waveform)[: front_end.frames].double()
+        count += x.numel()
+        total += float(x.sum())
+        squares += float(x.square().sum())
+    mean = total / count
+    return mean, (squares / count - mean**2) ** 0.5

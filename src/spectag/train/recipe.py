@@ -1,0 +1,232 @@
+"""A recipe: everything that decides how a network is trained, as validated data.
+
+Recipes are YAML files; ``--set key=value`` overrides single keys (``lr=5e-6``, ``model.stride=[10,10]``). The resolved
+recipe is saved with every run and in every bundle.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from spectag.errors import RecipeError
+
+Pair = tuple[int, int]
+
+
+class Section(BaseModel):
+    """Frozen, and closed: an unknown key is an error, not a wish ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ModelRecipe(Section):
+    """Geometry of the network, see :class:`spectag.model.network.ASTConfig`. Pairs are (frequency, time).
+
+    Args:
+        drop_path: rate of skipping residual branches in the last layer, growing linearly from 0 in the first.
+    """
+
+    width: int = Field(768, ge=1)
+    depth: int = Field(12, ge=1)
+    heads: int = Field(12, ge=1)
+    mlp_ratio: float = Field(4.0, gt=0)
+    patch: Pair = (16, 16)
+    stride: Pair = (10, 10)
+    tokens: Literal[1, 2] = 2
+    drop_path: float = Field(0.0, ge=0, lt=1)
+
+
+class FrontEndRecipe(Section):
+    """Front end, see :class:`spectag.audio.fbank.FrontEnd`; mean and std are measured on the training clips if null."""
+
+    window: Literal["hamming", "hanning"] = "hamming"
+    mel_bins: int = Field(128, ge=1)
+    frames: int = Field(1024, ge=1)
+    mean: float | None = None
+    std: float | None = Field(None, gt=0)
+
+
+class AugmentRecipe(Section):
+    """What happens to a training clip; every piece is off by default. The pieces stand in ``augment.py``."""
+
+    mix_rate: float = Field(0.0, ge=0, le=1)
+    mix_alpha: float = Field(10.0, gt=0)
+    time_mask: int = Field(0, ge=0)
+    freq_mask: int = Field(0, ge=0)
+    noise_and_roll: bool = False
+    patch_drop: float = Field(0.0, ge=0, lt=1)
+
+
+class ScheduleRecipe(Section):
+    """Learning rate over time, as a factor of ``lr``.
+
+    Args:
+        kind: ``milestones`` (the paper's: times gamma at the end of each listed epoch), ``cosine`` (to zero at the end)
+            or ``constant``.
+        warmup_steps: steps of linear growth at the beginning; held in stairs of ``warmup_every`` steps.
+        milestones, gamma: see ``kind``.
+    """
+
+    kind: Literal["milestones", "cosine", "constant"] = "milestones"
+    warmup_steps: int = Field(0, ge=0)
+    warmup_every: int = Field(1, ge=1)
+    milestones: tuple[int, ...] = ()
+    gamma: float = Field(0.5, gt=0, le=1)
+
+
+class Recipe(Section):
+    """Everything that decides a training run but the data.
+
+    Args:
+        name: what the run is called.
+        epochs, batch_size: passes over the training clips; clips per step.
+        lr: highest learning rate.
+        seed: of everything drawn at random.
+        optimizer, betas, weight_decay: Adam (the paper) or AdamW.
+        loss: ``bce`` (sigmoid) or ``ce`` (softmax); it decides the bundle's activation. Both take mixed targets.
+        label_smoothing: share of the target spread over all classes (``ce`` only).
+        clip_norm: largest gradient norm; 0 leaves gradients alone.
+        ema: decay of the exponential moving average of the weights per step, 0 for none; the average is what is scored
+            and saved.
+        precision: ``auto`` computes in bf16 where the device has instructions for it.
+        evaluate_every: epochs between scorings of the held-out clips; the last epoch is always scored.
+        cache_gb: decoded waveforms kept in memory, at most.
+        exclude: file names never to train or score on; other takes of the same recording go with them.
+    """
+
+    name: str
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    lr: float = Field(gt=0)
+    seed: int = Field(0, ge=0, lt=2**32)
+    optimizer: Literal["adam", "adamw"] = "adam"
+    betas: tuple[float, float] = (0.95, 0.999)
+    weight_decay: float = Field(5e-7, ge=0)
+    loss: Literal["bce", "ce"] = "bce"
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    clip_norm: float = Field(0.0, ge=0)
+    ema: float = Field(0.0, ge=0, lt=1)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    evaluate_every: int = Field(1, ge=1)
+    cache_gb: float = Field(2.0, ge=0)
+    exclude: tuple[str, ...] = ()
+    model: ModelRecipe = ModelRecipe()
+    front_end: FrontEndRecipe = FrontEndRecipe()
+    augment: AugmentRecipe = AugmentRecipe()
+    schedule: ScheduleRecipe = ScheduleRecipe()
+
+    @model_validator(mode="after")
+    def _statistics_come_in_pairs(self) -> Recipe:
+        if (self.front_end.mean is None) != (self.front_end.std is None):
+            raise ValueError("front_end.mean and front_end.std must both be given or both be null")
+        return self
+
+    def to_yaml(self) -> str:
+        """The resolved recipe, every key written out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def packaged() -> dict[str, str]:
+    """The recipes that come with spectag: name -> YAML text."""
+    folder = resources.files("spectag.train") / "recipes"
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
+    return {f.name.removesuffix(".yaml"): f.read_text(encoding="utf-8") for f in files}
+
+
+def read_recipe(source: str, overrides: Iterable[str] = ()) -> Recipe:
+    """A packaged recipe by name or a YAML file by path, with overrides.
+
+    Args:
+        source: ``esc10`` or ``my-recipe.yaml``.
+        overrides: ``key=value`` each; nested keys with dots, values as YAML.
+
+    Raises:
+        RecipeError: no such recipe, an unknown key (the message lists the nearest), or a value that does not fit.
+    """
+    known = packaged()
+    if source in known:
+        text = known[source]
+    elif Path(source).is_file():
+        text = Path(source).read_text(encoding="utf-8")
+    else:
+        near = _nearest(source, known)
+        raise RecipeError(f"recipe {source!r}: neither a file nor one of {', '.join(known)}{near}")
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"recipe {source}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise RecipeError(f"recipe {source}: expected keys and values, got {type(data).__name__}")
+    for override in overrides:
+        _set(data, override)
+    return build(data, source)
+
+
+def build(data: Mapping[str, Any], source: str) -> Recipe:
+    """Validate plain values into a recipe; ``source`` opens the error message."""
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        raise RecipeError(f"recipe {source}: {'; '.join(_explain(e) for e in error.errors())}") from error
+
+
+def _set(data: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key.strip():
+        raise RecipeError(f"--set {override}: expected key=value, for instance --set lr=1e-4")
+    *parents, last = key.strip().split(".")
+    section: Any = data
+    for parent in parents:
+        section = section.setdefault(parent, {})
+        if not isinstance(section, dict):
+            raise RecipeError(f"--set {override}: {parent!r} is a value, not a section")
+    try:
+        section[last] = _scalar(yaml.safe_load(value))
+    except yaml.YAMLError as error:
+        raise RecipeError(f"--set {override}: {value!r} is not a YAML value") from error
+
+
+def _scalar(value: Any) -> Any:
+    """YAML 1.1 reads ``1e-4`` (no dot) as a string; nobody means one."""
+    if isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            return value
+        return number if math.isfinite(number) else value
+    return value
+
+
+def _explain(error: Any) -> str:
+    place = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {place!r}{_nearest(place, _keys(Recipe))}"
+    if error["type"] == "missing":
+        return f"key {place!r} is missing"
+    got = "" if isinstance(error["input"], dict) else f", got {error['input']!r}"
+    return f"{place + ': ' if place else ''}{error['msg']}{got}"
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in model.model_fields.items():
+        keys.append(prefix + name)
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            keys += _keys(kind, f"{prefix}{name}.")
+    return keys
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    by_last = {key.rsplit(".", 1)[-1]: key for key in known}
+    near = difflib.get_close_matches(word, list(known), 3, 0.5)
+    near += [by_last[k] for k in difflib.get_close_matches(word.rsplit(".", 1)[-1], list(by_last), 3, 0.6)]
+    return f"; did you mean {' or '.join(dict.fromkeys(near))}?" if near else ""
