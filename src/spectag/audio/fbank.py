@@ -127,14 +127,27 @@ def fbank(waveform: Tensor | NDArray[np.float32], *, window: Window = "hamming",
     if window not in get_args(Window):
         raise InputError(f"fbank: window must be one of {', '.join(get_args(Window))}; got {window!r}")
     x = x.float()
+    x = x - x.mean(-1, keepdim=True)  # changes nothing but the rounding of a large offset
     if x.shape[-1] < FRAME:
-        x = torch.nn.functional.pad(x - x.mean(-1, keepdim=True), (0, FRAME - x.shape[-1]))
-    frames = x.unfold(-1, FRAME, HOP)  # [..., T, 400], a view
-    frames = frames - frames.mean(-1, keepdim=True)
-    previous = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
-    frames = (frames - PRE_EMPHASIS * previous) * _window(window, x.device)
-    power = torch.fft.rfft(frames, n=FFT).abs().square()  # [..., T, 257]
+        x = torch.nn.functional.pad(x, (0, FRAME - x.shape[-1]))
+    power = _spectrum(x, _window(window, x.device)).square().sum(-1)  # [..., T, 257]
     return (power @ _mel_filters(mel_bins, x.device)).clamp_min(FLOOR).log()
+
+
+def _spectrum(x: Tensor, window: Tensor) -> Tensor:
+    """Waveform ``[..., N]`` -> frames' spectra as real and imaginary parts, ``[..., T, 257, 2]``.
+
+    The waveform is pre-emphasised once, not frame by frame, though each sample lies in 2.5 frames; which leaves of a
+    frame's mean ``(1 - 0.97) * mean``, and of its first sample, whose predecessor is itself, ``(1 - 0.97)`` of it.
+    """
+    frames = x.unfold(-1, FRAME, HOP)  # [..., T, 400], a view
+    emphasised = (x[..., 1:] - PRE_EMPHASIS * x[..., :-1]).unfold(-1, FRAME - 1, HOP)
+    padded = x.new_zeros(*frames.shape[:-1], FFT)
+    padded[..., 1:FRAME] = emphasised[..., : frames.shape[-2], :]
+    padded[..., :1] = (1 - PRE_EMPHASIS) * frames[..., :1]
+    padded[..., :FRAME] -= (1 - PRE_EMPHASIS) * frames.mean(-1, keepdim=True)
+    padded[..., :FRAME] *= window
+    return torch.view_as_real(torch.fft.rfft(padded))
 
 
 def fbank_blocks(blocks: Iterable[NDArray[np.float32]], front_end: FrontEnd) -> Iterator[Tensor]:
@@ -173,7 +186,7 @@ def fit(x: Tensor, frames: int) -> Tensor:
     missing = frames - x.shape[-2]
     if missing > 0:
         return torch.nn.functional.pad(x, (0, 0, 0, missing))
-    return x[..., :frames, :]
+    return x if missing == 0 else x[..., :frames, :]
 
 
 def normalise(x: Tensor, mean: float, std: float) -> Tensor:
@@ -189,7 +202,7 @@ def _window(name: Window, device: torch.device) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _mel_filters(bins: int, device: torch.device) -> Tensor:
-    """Triangles of equal width on the mel scale ``1127 ln(1 + f / 700)``, ``[FFT/2 + 1, bins]``; Nyquist weighs 0."""
+    """Triangles of equal width on the mel scale ``1127 ln(1 + f / 700)``, ``[257, bins]``; Nyquist weighs 0."""
 
     def mel(hz: Tensor) -> Tensor:
         return 1127.0 * torch.log1p(hz / 700.0)

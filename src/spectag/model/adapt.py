@@ -75,7 +75,7 @@ def positions(
         )
     if old == new:
         return weight
-    grid = weight[:, tokens:].transpose(1, 2).unflatten(2, old)  # [1, D, f, t]
+    grid = weight[:, tokens:].transpose(1, 2).reshape(1, -1, *old)  # [1, D, f, t]
     for axis in (1, 0):  # time, frequency
         grid = _along(grid, axis + 2, new[axis], mode)
     return torch.cat([weight[:, :tokens], grid.flatten(2).transpose(1, 2)], dim=1)

@@ -293,9 +293,11 @@ class AST(nn.Module):
             return adapt.positions(self.pos_embed, self.config.grid, grid, self.config.tokens)
         weights = self.pos_embed
         key = (grid, weights.data_ptr(), weights._version, weights.device, weights.dtype)
-        if key not in self._positions:
+        adapted = self._positions.get(key)
+        if adapted is None:
+            adapted = adapt.positions(weights.detach(), self.config.grid, grid, self.config.tokens)
             # Clips come in few lengths, long recordings in one: keep some, forget all when the weights change.
-            if len(self._positions) >= 32 or any(k[1:] != key[1:] for k in self._positions):
-                self._positions.clear()
-            self._positions[key] = adapt.positions(weights.detach(), self.config.grid, grid, self.config.tokens)
-        return self._positions[key]
+            # A new dict each time, so that threads never see one change.
+            same = {k: v for k, v in self._positions.items() if k[1:] == key[1:]}
+            self._positions = {**(same if len(same) < 32 else {}), key: adapted}
+        return adapted

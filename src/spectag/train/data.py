@@ -92,10 +92,9 @@ class EpochSampler(Sampler[Draw]):
         return self.clips
 
     def __iter__(self) -> Iterator[Draw]:
-        generator = torch.Generator().manual_seed(augment.mix_seed(self.seed, self.epoch))
-        order = torch.randperm(self.clips, generator=generator).tolist()
-        seeds = torch.randint(2**62, (self.clips,), generator=generator).tolist()
-        return iter([Draw(index, seed) for index, seed in zip(order, seeds, strict=True)])
+        rng = augment.rng(self.seed, self.epoch)
+        order, seeds = rng.permutation(self.clips), rng.integers(2**62, size=self.clips)
+        return (Draw(int(index), int(seed)) for index, seed in zip(order, seeds, strict=True))
 
 
 class Example(NamedTuple):
@@ -132,21 +131,19 @@ class TrainingClips(Dataset[Example]):
         return len(self.waveforms)
 
     def __getitem__(self, draw: Draw) -> Example:
-        generator = torch.Generator().manual_seed(draw.seed)
-        waveform, target = self._one(draw.index, generator), self.targets[draw.index]
-        if augment.chance(self.recipe.mix_rate, generator):
+        rng = augment.rng(draw.seed)
+        waveform, target = self._one(draw.index, rng), self.targets[draw.index]
+        if rng.random() < self.recipe.mix_rate:
             # Drawn uniformly from the whole set, as the released code does also under balanced sampling.
-            partner = int(torch.randint(len(self), (), generator=generator))
-            share = augment.beta(self.recipe.mix_alpha, generator)
-            waveform = augment.mix(waveform, self._one(partner, generator), share)
+            partner = int(rng.integers(len(self)))
+            share = rng.beta(self.recipe.mix_alpha, self.recipe.mix_alpha)
+            waveform = augment.mix(waveform, self._one(partner, rng), share)
             target = share * target + (1 - share) * self.targets[partner]
-        sound = waveform[: self.samples]
-        frames = num_frames(len(sound))
-        padded = torch.nn.functional.pad(sound, (0, self.samples - len(sound)))
-        return Example(padded, torch.tensor(frames), target)
+        padded = torch.nn.functional.pad(waveform, (0, self.samples - len(waveform)))
+        return Example(padded, torch.tensor(num_frames(len(waveform))), target)
 
-    def _one(self, index: int, generator: torch.Generator) -> Tensor:
-        return augment.waveform(self.waveforms[index], self.samples, self.recipe, generator)
+    def _one(self, index: int, rng: augment.Rng) -> Tensor:
+        return augment.waveform(self.waveforms[index], self.samples, self.recipe, rng)
 
 
 def targets(manifest: Manifest) -> Tensor:

@@ -16,7 +16,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from spectag.errors import RecipeError
+from spectag.errors import RecipeError, ShapeMismatch
+from spectag.model.network import ASTConfig
 
 Pair = tuple[int, int]
 
@@ -55,10 +56,25 @@ class FrontEndRecipe(Section):
 
 
 class AugmentRecipe(Section):
-    """What happens to a training clip; every piece is off by default. The pieces stand in ``augment.py``."""
+    """What happens to a training clip, in this order; every piece is off by default. See ``augment.py``.
 
+    Args:
+        speed: played up to this factor faster or slower, pitch following; 1 for off.
+        gain_db: level moved by up to so many decibels.
+        roll: rotated in time by any amount.
+        mix_rate, mix_alpha: probability that another clip is mixed in, lambda ~ Beta(alpha, alpha).
+        equalise_db: a random smooth curve over frequency, within so many decibels.
+        time_mask, freq_mask: SpecAugment, limits of the bands in frames and mel bins.
+        noise_and_roll: a little noise and a roll of up to 10 frames, after normalising.
+        patch_drop: share of the patches that the network does not see.
+    """
+
+    speed: float = Field(1.0, ge=1, le=2)
+    gain_db: float = Field(0.0, ge=0, le=60)
+    roll: bool = False
     mix_rate: float = Field(0.0, ge=0, le=1)
     mix_alpha: float = Field(10.0, gt=0)
+    equalise_db: float = Field(0.0, ge=0, le=60)
     time_mask: int = Field(0, ge=0)
     freq_mask: int = Field(0, ge=0)
     noise_and_roll: bool = False
@@ -128,6 +144,19 @@ class Recipe(Section):
         if (self.front_end.mean is None) != (self.front_end.std is None):
             raise ValueError("front_end.mean and front_end.std must both be given or both be null")
         return self
+
+    @model_validator(mode="after")
+    def _geometry_fits(self) -> Recipe:
+        try:
+            self.network_config(labels=1)
+        except ShapeMismatch as error:
+            raise ValueError(f"model and front_end: {error}") from error
+        return self
+
+    def network_config(self, labels: int) -> ASTConfig:
+        """The network's geometry for so many labels."""
+        geometry = self.model.model_dump(exclude={"drop_path"})
+        return ASTConfig(**geometry, mel_bins=self.front_end.mel_bins, frames=self.front_end.frames, labels=labels)
 
     def to_yaml(self) -> str:
         """The resolved recipe, every key written out."""
@@ -212,7 +241,8 @@ def _explain(error: Any) -> str:
     if error["type"] == "missing":
         return f"key {place!r} is missing"
     got = "" if isinstance(error["input"], dict) else f", got {error['input']!r}"
-    return f"{place + ': ' if place else ''}{error['msg']}{got}"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{place + ': ' if place else ''}{message}{got}"
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:

@@ -1,0 +1,48 @@
+"""An hour of 96 kHz stereo through ``spectag.audio.read.blocks``: peak memory and time, as JSON.
+
+python benchmarks/memory.py [hours]
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+
+from spectag.audio.read import SAMPLE_RATE, blocks
+
+RATE = 96_000  # Hz
+
+
+def peak() -> float:
+    """Largest resident size of this process so far, MiB."""
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS
+    return size / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def measure(hours: float) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "long.wav")
+        second = np.random.default_rng(0).uniform(-0.5, 0.5, (RATE, 2)).astype(np.float32)
+        with sf.SoundFile(path, "w", RATE, 2, "PCM_24") as file:
+            for _ in range(round(hours * 3600)):
+                file.write(second)
+        before, start = peak(), time.perf_counter()
+        samples = sum(len(block) for block in blocks(path))
+        return {
+            "hours": samples / SAMPLE_RATE / 3600,
+            "file_mib": round(path.stat().st_size / 2**20, 1),
+            "seconds": round(time.perf_counter() - start, 2),
+            "peak_mib_before": round(before, 1),
+            "peak_mib": round(peak(), 1),
+        }
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(float(sys.argv[1]) if len(sys.argv) > 1 else 1.0)))

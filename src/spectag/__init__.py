@@ -1,0 +1,77 @@
+"""spectag: tag, train, reproduce and deploy the Audio Spectrogram Transformer.
+
+The names below are imported when they are first asked for, so that ``import spectag`` costs no work and no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from spectag import errors
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from spectag.audio.fbank import FrontEnd, fbank
+    from spectag.audio.read import read
+    from spectag.errors import AudioError, DataError, InputError, ModelError, SpectagError
+    from spectag.labels import LabelSet
+    from spectag.model.bundle import Bundle, load
+    from spectag.model.network import AST, ASTConfig
+    from spectag.tag.results import ClipTags, FileError, Tag
+    from spectag.tag.tagger import Tagger
+
+_HOME = {
+    "AST": "spectag.model.network",
+    "ASTConfig": "spectag.model.network",
+    "AudioError": "spectag.errors",
+    "Bundle": "spectag.model.bundle",
+    "ClipTags": "spectag.tag.results",
+    "DataError": "spectag.errors",
+    "FileError": "spectag.tag.results",
+    "FrontEnd": "spectag.audio.fbank",
+    "InputError": "spectag.errors",
+    "LabelSet": "spectag.labels",
+    "ModelError": "spectag.errors",
+    "SpectagError": "spectag.errors",
+    "Tag": "spectag.tag.results",
+    "Tagger": "spectag.tag.tagger",
+    "fbank": "spectag.audio.fbank",
+    "load": "spectag.model.bundle",
+    "read": "spectag.audio.read",
+}
+
+__all__ = [
+    "AST",
+    "ASTConfig",
+    "AudioError",
+    "Bundle",
+    "ClipTags",
+    "DataError",
+    "FileError",
+    "FrontEnd",
+    "InputError",
+    "LabelSet",
+    "ModelError",
+    "SpectagError",
+    "Tag",
+    "Tagger",
+    "__version__",
+    "errors",
+    "fbank",
+    "load",
+    "read",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'spectag' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

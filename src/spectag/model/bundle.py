@@ -1,0 +1,262 @@
+"""The bundle: a checkpoint that describes itself, and :func:`load`, which makes one of any known source."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+from spectag.audio.fbank import FrontEnd, Window
+from spectag.errors import InputError, KeyMismatch, LabelMismatch, NotAModel, SaveError, ShapeMismatch
+from spectag.labels import LabelSet
+from spectag.model import convert, directory, published, tensors
+from spectag.model.adapt import Channels, State
+from spectag.model.directory import Activation, Card
+from spectag.model.network import AST, ASTConfig
+from spectag.model.published import Statistics
+from spectag.model.source import resolve
+
+FIRST_LABELS = 5  # shown by describe
+
+
+@dataclass
+class Bundle:
+    """A network and all that is needed to use it as it was trained.
+
+    Args:
+        network: put in eval mode.
+        front_end: turns waveforms into its inputs.
+        labels: names of its outputs, in order.
+        activation: turns logits into scores: ``sigmoid`` (labels are independent) or ``softmax`` (one of them).
+        provenance: where the weights come from, plain values; saved with the bundle.
+        thresholds: by label name, the score 0..1 from which on a label counts as present; None: not calibrated.
+        loaded: where this object was loaded from (``source``, ``format``, ``activation_from``); not saved.
+
+    Raises:
+        LabelMismatch: labels do not fit the head, or a threshold has no label.
+        ShapeMismatch: front end and network differ in mel bins or frames.
+        InputError: an unknown activation, a threshold outside 0..1.
+    """
+
+    network: AST
+    front_end: FrontEnd
+    labels: LabelSet
+    activation: Activation
+    provenance: dict[str, Any] = field(default_factory=dict)
+    thresholds: dict[str, float] | None = None
+    loaded: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        config = self.network.config
+        if len(self.labels) != config.labels:
+            raise LabelMismatch(f"{len(self.labels)} labels do not fit a head of {config.labels} outputs")
+        for name in ("mel_bins", "frames"):
+            ours, theirs = getattr(self.front_end, name), getattr(config, name)
+            if ours != theirs:
+                raise ShapeMismatch(f"{name} of the front end is {ours}, of the network {theirs}: make them equal")
+        if self.activation not in get_args(Activation):
+            raise InputError(f"activation must be one of {', '.join(get_args(Activation))}; got {self.activation!r}")
+        for label, threshold in (self.thresholds or {}).items():
+            if label not in self.labels.names:
+                raise LabelMismatch(f"a threshold for {label!r}, which is no label of this bundle")
+            if not 0 <= threshold <= 1:
+                raise InputError(f"thresholds: expected a score from 0 to 1 for {label!r}, got {threshold!r}")
+        self.network.eval()
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """Logits ``[B, C]`` -> scores ``[B, C]``, float32, 0..1, by the bundle's activation."""
+        logits = logits.float()
+        return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(-1)
+
+    def save(self, directory: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32) -> Path:
+        """Write a bundle directory, which ``transformers`` reads as well (see :mod:`spectag.model.directory`).
+
+        Other files in the directory stay. All files are written before the first is replaced.
+
+        Args:
+            directory: made where it does not exist.
+            dtype: of the weights in the file, float16 halves it; loading always gives float32.
+
+        Raises:
+            SaveError: the disk is full, say, or dtype cannot hold the weights; what was there before is intact.
+            NonFiniteWeights: NaN or infinite weights are not saved.
+        """
+        return _save(self, Path(directory), dtype)
+
+    def describe(self) -> dict[str, Any]:
+        """All that the bundle knows but the weights, as plain data, for ``spectag info``."""
+        config = self.network.config
+        return {
+            "source": self.loaded.get("source", "built in memory"),
+            "format": self.loaded.get("format", "built in memory"),
+            "parameters": sum(p.numel() for p in self.network.parameters()),
+            "network": {**config.to_dict(), "grid": config.grid},
+            "front_end": {**self.front_end.to_dict(), "seconds": self.front_end.seconds},
+            "labels": {
+                "count": len(self.labels),
+                "first": list(self.labels.names[:FIRST_LABELS]),
+                "ids": self.labels.ids is not None,
+            },
+            "activation": {"name": self.activation, "from": self.loaded.get("activation_from", "built in memory")},
+            "thresholds": self.thresholds,
+            "provenance": self.provenance,
+        }
+
+
+def load(
+    source: str | os.PathLike[str],
+    *,
+    stride: tuple[int, int] | None = None,
+    frames: int | None = None,
+    heads: int | None = None,
+    statistics: Statistics | None = None,
+    labels: LabelSet | None = None,
+    num_labels: int | None = None,
+    channels: Channels = "mean",
+    window: Window | None = None,
+    activation: Activation | None = None,
+) -> Bundle:
+    """Load a checkpoint from wherever it is, strictly: every tensor fits, or nothing is loaded.
+
+    Args:
+        source: what is found first of
+
+            - a bundle directory, or an AST directory as ``transformers`` writes it;
+            - a ``.pth`` (or ``.safetensors``) as the published code saves it: geometry from the tensors;
+            - a DeiT or ViT state dict with timm's names: initial weights, adapted, with an untrained head;
+            - the name of a bundled model (``esc10``);
+            - ``audioset``, ``speech-commands``: the published ASTs on the Hugging Face Hub;
+            - any Hub id ``owner/name`` of an AST with ``model.safetensors``, through the Hugging Face cache.
+        stride: (frequency, time) in mel bins and frames, where a file's tensors leave it open.
+        frames: length in frames of 10 ms, likewise; for initial weights the length to adapt to.
+        heads: attention heads of a weight file; default: 64-wide ones, as every published model.
+        statistics: data set whose fbank mean and standard deviation a weight file was trained with;
+            default: by the number of labels, else AudioSet.
+        labels: names of the outputs, instead of those that the source has.
+        num_labels: outputs of the fresh head of initial weights, when ``labels`` is not given.
+        channels: how the kernel of initial weights becomes one-channel: ``mean`` (paper) or ``sum`` (released code).
+        window: instead of the one that the source says (files: Hann; initial weights: Hamming).
+        activation: instead of the one that the source says.
+
+    Returns:
+        The bundle on the CPU, in float32 and eval mode.
+
+    Raises:
+        ModelError: one of its subclasses, see :mod:`spectag.errors`.
+        InputError: an option that does not apply to the source.
+    """
+    found = resolve(source)
+    path = found.path
+    if path.is_dir():
+        given = {"stride": stride, "frames": frames, "heads": heads, "statistics": statistics, "num_labels": num_labels}
+        for name, value in given.items():
+            if value is not None:
+                raise InputError(f"{source}: {name}= is for weight files; a directory says so itself")
+        card, state = _read_directory(path)
+    else:
+        options = published.Options(stride, frames, heads, statistics, labels, num_labels, channels)
+        card, state = published.read(path, options)
+    if labels is not None:
+        if len(labels) != card.config.labels:
+            raise LabelMismatch(f"{source}: {len(labels)} labels do not fit a head of {card.config.labels} outputs")
+        card = replace(card, labels=labels)
+    if window is not None:
+        card = replace(card, front_end=replace(card.front_end, window=window))
+    if activation is not None:
+        card = replace(card, activation=activation, activation_from="given by the caller")
+    origin = {"source": found.name, "format": card.format, "activation_from": card.activation_from}
+    return Bundle(
+        network=build(card.config, state),
+        front_end=card.front_end,
+        labels=card.labels,
+        activation=card.activation,
+        provenance=card.provenance or origin,
+        thresholds=card.thresholds,
+        loaded=origin | {"source": str(source)},
+    )
+
+
+def build(config: ASTConfig, state: State) -> AST:
+    """A network in eval mode around checked tensors (this package's names), which it takes over without a copy."""
+    with torch.device("meta"):  # no weights are drawn only to be overwritten
+        network = AST(config)
+    network.load_state_dict(state, strict=True, assign=True)
+    return network.eval()
+
+
+def average(states: Iterable[State]) -> State:
+    """The arithmetic mean of checkpoints, summed in float64, in the dtype of the first (paper: weight averaging).
+
+    Raises:
+        InputError: no states.
+        KeyMismatch, ShapeMismatch: states of different networks.
+    """
+    total: State = {}
+    dtypes: dict[str, torch.dtype] = {}
+    count = 0
+    for state in states:
+        count += 1
+        if count == 1:
+            dtypes = {key: value.dtype for key, value in state.items()}
+            total = {key: torch.zeros(value.shape, dtype=torch.float64) for key, value in state.items()}
+        if state.keys() != total.keys():
+            odd = sorted(state.keys() ^ total.keys())
+            raise KeyMismatch(f"average: state {count} has other tensors than the first: {', '.join(odd[:3])}")
+        for key, value in state.items():
+            if value.shape != total[key].shape:
+                raise ShapeMismatch(
+                    f"average: {key} of state {count}: expected {list(total[key].shape)}, got {list(value.shape)}"
+                )
+            total[key] += value.detach().to("cpu", torch.float64)
+    if not count:
+        raise InputError("average: expected at least one state, got none")
+    return {key: (value / count).to(dtypes[key]) for key, value in total.items()}
+
+
+def _read_directory(path: Path) -> tuple[Card, State]:
+    weights = path / directory.WEIGHTS
+    for needed in (path / directory.CONFIG, weights):
+        if not needed.is_file():
+            raise NotAModel(f"{path}: {needed.name} is missing: not a bundle or AST directory (pickles are not read)")
+    found = tensors.header(weights)
+    layout = convert.require_layout(found, str(weights))
+    head = found.get("classifier.dense.weight")
+    card = directory.read(path, head[0] if head else None)
+    config = card.config
+    if config.depth > len(found):  # before the table is spelled out for so many layers
+        raise ShapeMismatch(f"{path / directory.CONFIG}: num_hidden_layers: {config.depth} are not in {weights.name}")
+    wanted = convert.expected(layout, convert.shapes(config), config.depth, config.tokens)
+    convert.check(found, wanted, layout, str(weights))
+    return card, convert.to_ours(tensors.read_safetensors(weights), layout, config.depth, config.tokens)
+
+
+def _save(bundle: Bundle, path: Path, dtype: torch.dtype) -> Path:
+    config = bundle.network.config
+    state = {key: value.detach().to("cpu") for key, value in bundle.network.state_dict().items()}
+    tensors.require_finite(state, str(path))
+    state = {key: value.to(dtype) for key, value in state.items()}
+    if not all(torch.isfinite(value).all() for value in state.values()):
+        raise SaveError(f"{path}: the weights do not fit {dtype}: save as float32")
+    card = Card(
+        config=config,
+        front_end=bundle.front_end,
+        labels=bundle.labels,
+        activation=bundle.activation,
+        activation_from="",
+        format="",
+        thresholds=bundle.thresholds,
+        provenance=bundle.provenance,
+    )
+    try:
+        writers = {name: directory.json_writer(document) for name, document in directory.documents(card).items()}
+    except (TypeError, ValueError) as error:
+        raise SaveError(f"{path}: the provenance holds more than plain values: {error}") from error
+    theirs = convert.from_ours(state, "transformers", config.depth, config.tokens)
+    writers[directory.WEIGHTS] = lambda file: tensors.write_safetensors(theirs, file)
+    directory.replace_files(path, writers)
+    return path

@@ -1,0 +1,92 @@
+"""What runs the network: inputs ``[B, T, F]`` in, scores ``[B, C]`` out, as NumPy arrays on the CPU."""
+
+from __future__ import annotations
+
+import copy
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spectag.errors import InputError
+from spectag.model.bundle import Bundle
+
+Precision = Literal["fp32", "bf16"]
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+class Engine(Protocol):
+    """Anything that scores inputs."""
+
+    def scores(self, inputs: Tensor) -> NDArray[np.float32]:
+        """Inputs ``[B, T, F]`` -> scores ``[B, C]``, 0..1, by the bundle's own activation."""
+        ...
+
+    def embed(self, inputs: Tensor) -> NDArray[np.float32]:
+        """Inputs ``[B, T, F]`` -> features ``[B, D]``."""
+        ...
+
+
+class TorchEngine:
+    """PyTorch, on any device.
+
+    Args:
+        bundle: whose network and activation are used; it stays as it is (the network is copied where it must change).
+        device: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        precision: ``fp32``, or ``bf16`` for weights and activations of the network; the front end stays in fp32.
+
+    Raises:
+        InputError: an unknown device or precision, or a device that this machine does not have.
+    """
+
+    def __init__(self, bundle: Bundle, device: str = "cpu", precision: Precision = "fp32") -> None:
+        if precision not in DTYPES:
+            raise InputError(f"precision must be one of {', '.join(get_args(Precision))}; got {precision!r}")
+        self.bundle = bundle
+        self.device = find_device(device)
+        self.dtype = DTYPES[precision]
+        network = bundle.network
+        weights = next(network.parameters())
+        if network.training or (weights.device, weights.dtype) != (self.device, self.dtype):
+            network = copy.deepcopy(network).to(device=self.device, dtype=self.dtype).eval()
+        self.network = network
+
+    @torch.inference_mode()
+    def scores(self, inputs: Tensor) -> NDArray[np.float32]:
+        """See :class:`Engine`."""
+        logits = self.network(inputs.to(self.device, self.dtype))
+        return _array(self.bundle.scores(logits.float()))
+
+    @torch.inference_mode()
+    def embed(self, inputs: Tensor) -> NDArray[np.float32]:
+        """See :class:`Engine`."""
+        return _array(self.network.embed(inputs.to(self.device, self.dtype)))
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name, if this machine has it.
+
+    Raises:
+        InputError: unknown, or not there; the message says what is.
+    """
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError):
+        device = None
+    if device is None or device.type not in ("cpu", "cuda", "mps"):
+        raise InputError(f"device must be cpu, cuda, cuda:N or mps; got {name!r}")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"device {name!r} is not there: PyTorch {torch.__version__} sees {torch.cuda.device_count()} CUDA devices "
+            "(0 with a CPU build of PyTorch): use cpu, or install a CUDA build"
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError(f"device {name!r} is not there: this machine has no Metal GPU that PyTorch can use: use cpu")
+    return device
+
+
+def _array(x: Tensor) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = x.float().cpu().numpy()
+    return array

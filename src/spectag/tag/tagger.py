@@ -1,0 +1,263 @@
+"""The front door: recordings in, tags out.
+
+One chain serves every way in; a recording is decoded, resampled and turned into a spectrogram once::
+
+    source -> blocks -> fbank -> windows -> fit -> normalise     for many files: in threads, ahead of the network
+           -> batches of windows, of one clip or several -> engine -> merge per clip -> tags
+
+Through it flow the inputs of a clip's windows, then one :class:`ClipTags` (still without tags) or :class:`FileError`
+that ends the clip.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from typing import BinaryIO, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spectag.audio import read
+from spectag.audio.fbank import SAMPLE_RATE, FrontEnd, fbank_blocks, fit
+from spectag.errors import AudioError, InputError, SpectagError
+from spectag.labels import LabelSet
+from spectag.model.bundle import Bundle, load
+from spectag.tag.engines import Engine, Precision, TorchEngine
+from spectag.tag.folder import expand, read_ahead
+from spectag.tag.notes import noted
+from spectag.tag.results import ClipTags, FileError, Tag
+from spectag.tag.windows import merge, windows
+
+Samples: TypeAlias = "NDArray[np.generic] | Tensor"
+Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Samples | tuple[Samples, float]"
+Row: TypeAlias = "NDArray[np.float32]"
+Compute: TypeAlias = "Callable[[Tensor], NDArray[np.float32]]"  # inputs [B, T, F] -> [B, ...]
+
+BLOCK = 30 * SAMPLE_RATE  # samples of an array whose fbank is computed at once
+READERS = min(4, os.cpu_count() or 1)  # threads
+WAITING = 8  # windows that a file may have read ahead: 0.5 MB each at 10 s
+
+
+class Tagger:
+    """Names what is heard in recordings of any length.
+
+    A source is a path, the bytes of a file, a binary file object, samples (a 16 kHz mono array or tensor ``[N]``), or
+    ``(samples, rate)`` with samples ``[N]`` or ``[N, channels]`` as soundfile returns them and the rate in Hz. Samples
+    are floats with full scale 1.0, or integer PCM of 8 to 32 bits.
+
+    A clip no longer than the network's window is padded to it, as in training; a longer one is covered by windows that
+    overlap by half, the last one ending with the clip, whose scores are averaged.
+
+    Args:
+        model: whatever :func:`spectag.load` takes, or a bundle.
+        device: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        precision: ``fp32`` or ``bf16``.
+        batch_size: windows that the network sees at once.
+
+    Raises:
+        ModelError: the model cannot be used.
+        InputError: a device, precision or batch size that does not exist.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Bundle = "esc10",
+        *,
+        device: str = "cpu",
+        precision: Precision = "fp32",
+        batch_size: int = 16,
+    ) -> None:
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise InputError(f"batch_size must be a whole number of at least 1; got {batch_size!r}")
+        self.bundle = model if isinstance(model, Bundle) else load(model)
+        self.engine: Engine = TorchEngine(self.bundle, device, precision)
+        self.batch_size = batch_size
+
+    @property
+    def labels(self) -> LabelSet:
+        """What the scores belong to, in order."""
+        return self.bundle.labels
+
+    def tag(self, source: Source, top_k: int | None = 5, threshold: float | None = None) -> ClipTags:
+        """The tags of one recording.
+
+        Args:
+            source: see the class.
+            top_k: at most so many tags; None for all.
+            threshold: only tags with at least this score, 0..1.
+
+        Returns:
+            tags in descending order of score, equal ones in the order of the labels.
+
+        Raises:
+            AudioError: the recording cannot be used.
+            InputError: a source, top_k or threshold out of its range.
+        """
+        choose = self._chooser(top_k, threshold)
+        return choose(*self._one(source, self.engine.scores))
+
+    def scores(self, source: Source) -> Row:
+        """The scores of one recording for every label, ``[C]``, 0..1; raises as :meth:`tag`."""
+        return self._one(source, self.engine.scores)[0]
+
+    def embed(self, source: Source) -> Row:
+        """Features of one recording, ``[D]``, the mean over its windows; raises as :meth:`tag`."""
+        return self._one(source, self.engine.embed)[0]
+
+    def tag_many(
+        self, sources: Iterable[Source | FileError], top_k: int | None = 5, threshold: float | None = None
+    ) -> Iterator[ClipTags | FileError]:
+        """The tags of many recordings: read in the background, batched across files, in the order of the sources.
+
+        Args:
+            sources: see the class; a folder stands for the recordings in and below it
+                (:func:`spectag.tag.folder.expand`); a :class:`FileError` is passed on.
+            top_k, threshold: as for :meth:`tag`.
+
+        Yields:
+            :class:`ClipTags`, or :class:`FileError` for a source that cannot be used: it costs just itself.
+
+        Raises:
+            InputError: top_k or threshold out of its range.
+        """
+        choose = self._chooser(top_k, threshold)
+        tasks = (partial(_inputs_or_error, source, self.bundle.front_end) for source in _expanded(sources))
+        ahead = chain.from_iterable(read_ahead(tasks, workers=READERS, items=WAITING))
+        clips = _merged(_computed(ahead, self.engine.scores, self.batch_size))
+        return (clip if isinstance(clip, FileError) else choose(*clip) for clip in clips)
+
+    def _one(self, source: Source, compute: Compute) -> tuple[Row, ClipTags]:
+        [clip] = _merged(_computed(_inputs(source, self.bundle.front_end), compute, self.batch_size))
+        if isinstance(clip, FileError):
+            raise AudioError(clip.path or "<array>", clip.error)
+        return clip
+
+    def _chooser(self, top_k: int | None, threshold: float | None) -> Callable[[Row, ClipTags], ClipTags]:
+        if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
+            raise InputError(f"top_k must be a whole number of at least 1, or None for all; got {top_k!r}")
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise InputError(f"threshold must be 0 to 1, or None for none; got {threshold!r}")
+        names = self.labels.names
+
+        def choose(scores: Row, clip: ClipTags) -> ClipTags:
+            tags = (Tag(names[i], float(scores[i])) for i in np.argsort(-scores, kind="stable")[:top_k])
+            return replace(clip, tags=tuple(tag for tag in tags if threshold is None or tag.score >= threshold))
+
+        return choose
+
+
+def _expanded(sources: Iterable[Source | FileError]) -> Iterator[Source | FileError]:
+    for source in [sources] if isinstance(sources, (str, os.PathLike)) else sources:
+        if isinstance(source, (str, os.PathLike)):
+            yield from expand([source])
+        else:
+            yield source
+
+
+def _inputs(source: Source, front_end: FrontEnd) -> Iterator[Tensor | ClipTags]:
+    """The inputs ``[frames, F]`` of each window, then what is known of the clip."""
+    samples = 0
+
+    def counted() -> Iterator[NDArray[np.float32]]:
+        nonlocal samples
+        for block in _blocks(source):
+            samples += len(block)
+            yield block
+
+    with noted() as warnings:
+        for window in windows(fbank_blocks(counted(), front_end), front_end.frames):
+            yield front_end.normalise(fit(window, front_end.frames))
+    yield ClipTags(_path(source), samples / SAMPLE_RATE, (), tuple(warnings))
+
+
+def _inputs_or_error(source: Source | FileError, front_end: FrontEnd) -> Iterator[Tensor | ClipTags | FileError]:
+    """The same, whatever happens: one file in a million must not cost the others."""
+    if isinstance(source, FileError):
+        yield source
+        return
+    try:
+        yield from _inputs(source, front_end)
+    except AudioError as error:
+        yield FileError(_path(source), error.reason)
+    except SpectagError as error:
+        yield FileError(_path(source), str(error))
+    except Exception as error:
+        yield FileError(_path(source), f"cannot be read: {type(error).__name__}: {error}")
+
+
+def _blocks(source: Source) -> Iterator[NDArray[np.float32]]:
+    if not isinstance(source, (np.ndarray, Tensor, tuple)):
+        yield from read.blocks(source)
+        return
+    waveform = _waveform(source)
+    for start in range(0, len(waveform), BLOCK):
+        yield waveform[start : start + BLOCK]
+
+
+def _waveform(source: Samples | tuple[Samples, float]) -> NDArray[np.float32]:
+    samples, rate = source if isinstance(source, tuple) and len(source) == 2 else (source, None)
+    if isinstance(samples, Tensor):
+        samples = samples.detach().cpu()
+        samples = (samples.float() if samples.is_floating_point() else samples).numpy()
+    if not isinstance(samples, np.ndarray):
+        raise InputError("expected a 16 kHz mono array or tensor [N], or a tuple of two, (samples, rate)")
+    if rate is None and samples.ndim != 1:
+        raise InputError(
+            f"expected 16 kHz mono samples [N], got shape {list(samples.shape)}: pass (samples, rate) with samples "
+            "[N, channels]"
+        )
+    return read.resample(samples, SAMPLE_RATE if rate is None else rate)
+
+
+def _path(source: Source) -> str | None:
+    """The path as it was given, or the name of a named stream."""
+    name = getattr(source, "name", None) if hasattr(source, "read") else source
+    return os.fsdecode(name) if isinstance(name, (str, os.PathLike)) else None
+
+
+def _computed(
+    stream: Iterable[Tensor | ClipTags | FileError], compute: Compute, batch_size: int
+) -> Iterator[Row | ClipTags | FileError]:
+    """The stream with the inputs replaced by their rows of results, computed in batches; the order stays."""
+    held: list[Tensor | ClipTags | FileError] = []
+    inputs: list[Tensor] = []  # those among the held
+
+    def flush() -> Iterator[Row | ClipTags | FileError]:
+        rows = iter(compute(torch.stack(inputs)) if inputs else ())
+        for item in held:
+            yield next(rows) if isinstance(item, Tensor) else item
+        held.clear()
+        inputs.clear()
+
+    for item in stream:
+        held.append(item)
+        if isinstance(item, Tensor):
+            inputs.append(item)
+        # A row of broken files must not pile up behind a batch that is nearly full.
+        if len(inputs) == batch_size or len(held) >= 4 * batch_size or not inputs:
+            yield from flush()
+    yield from flush()
+
+
+def _merged(stream: Iterable[Row | ClipTags | FileError]) -> Iterator[tuple[Row, ClipTags] | FileError]:
+    """One result per clip."""
+    rows: list[Row] = []
+    for item in stream:
+        if isinstance(item, np.ndarray):
+            rows.append(item)
+            continue
+        if isinstance(item, FileError):
+            yield item
+        else:
+            row = merge(rows)
+            if np.isfinite(row).all():
+                yield row, item
+            else:
+                yield FileError(item.path, "the network returned NaN or infinite values: try the precision fp32")
+        rows = []

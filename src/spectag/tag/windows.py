@@ -1,0 +1,94 @@
+"""Slices of a long fbank, and how their scores become one: pure arithmetic, no network, no seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spectag.errors import InputError
+
+
+def default_hop(frames: int) -> int:
+    """Distance of neighbouring windows in frames: half a window, so that each sound lies well inside one."""
+    return max(1, frames // 2)
+
+
+def starts(total: int, frames: int, hop: int | None = None) -> list[int]:
+    """First frame of every window: multiples of hop, the last window aligned to the end.
+
+    ``1 + ceil((total - frames) / hop)`` windows cover every frame and none reaches past the end; a clip no longer than
+    a window has one, at 0.
+
+    Args:
+        total: frames of the clip, at least 1.
+        frames: frames of a window.
+        hop: frames from window to window, 1 to frames; None is :func:`default_hop`.
+
+    Raises:
+        InputError: a number out of its range.
+    """
+    hop = _checked(frames, hop)
+    if total < 1:
+        raise InputError(f"windows: a clip needs at least one frame; got {total}")
+    last = max(0, total - frames)
+    return [*range(0, last, hop), last]
+
+
+def windows(pieces: Iterable[Tensor], frames: int, hop: int | None = None) -> Iterator[Tensor]:
+    """Cut a stream of fbank pieces into the windows of :func:`starts`, holding about one window and one piece.
+
+    Args:
+        pieces: consecutive ``[t, F]``, of any lengths; their lengths do not change the result.
+        frames, hop: as for :func:`starts`.
+
+    Yields:
+        ``[frames, F]``; of a clip shorter than a window its one ``[t, F]``, which
+        :func:`spectag.audio.fbank.fit` pads. Nothing when there are no pieces.
+
+    Raises:
+        InputError: frames or hop out of range.
+    """
+    hop = _checked(frames, hop)
+    held: Tensor | None = None  # the fbank from the start of the newest window on
+    step = 0  # frames from there to the next window: 0 before the first
+    for piece in pieces:
+        held = piece if held is None else torch.cat([held, piece])
+        while len(held) >= step + frames:
+            held = held[step:]
+            yield held[:frames]
+            step = hop
+    if held is None:
+        return
+    if step == 0:
+        yield held
+    elif len(held) > frames:
+        yield held[-frames:]
+
+
+def merge(scores: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The mean of the scores (or features) ``[C]`` of all windows of a clip, each weighing the same.
+
+    Raises:
+        InputError: there are none.
+    """
+    total: NDArray[np.float64] | None = None
+    count = 0
+    for row in scores:
+        total = row.astype(np.float64) if total is None else total + row
+        count += 1
+    if total is None:
+        raise InputError("merge: expected the scores of at least one window, got none")
+    return (total / count).astype(np.float32)
+
+
+def _checked(frames: int, hop: int | None) -> int:
+    if frames < 1:
+        raise InputError(f"windows: frames must be at least 1; got {frames}")
+    hop = default_hop(frames) if hop is None else hop
+    if not 1 <= hop <= frames:
+        raise InputError(f"windows: hop must be 1 to {frames} frames (more would leave gaps); got {hop}")
+    return hop

@@ -1,0 +1,106 @@
+"""What a training clip goes through, as pure functions: tensors, options and a random generator in, tensors out.
+
+Waveforms ``[N]`` are changed one by one, while an example is built; fbanks and inputs ``[B, T, F]`` as a batch, on the
+training device. All that is drawn is drawn on the CPU from a NumPy generator, so that one seed means one result on any
+device.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from spectag.train.recipe import AugmentRecipe
+
+Rng = np.random.Generator
+
+
+def rng(*seeds: int) -> Rng:
+    """A generator that follows from some numbers: a run's seed and an epoch, say; each combination its own stream."""
+    return np.random.default_rng(seeds)
+
+
+# Waveforms
+
+
+def waveform(x: Tensor, samples: int, recipe: AugmentRecipe, rng: Rng) -> Tensor:
+    """One clip ``[N]`` before mixing: speed, gain, roll and crop as the recipe says; at most ``samples`` long."""
+    if recipe.speed > 1:
+        x = speed(x, float(recipe.speed ** rng.uniform(-1, 1)))
+    if recipe.gain_db:
+        x = x * float(10 ** (rng.uniform(-recipe.gain_db, recipe.gain_db) / 20))
+    if recipe.roll:
+        x = x.roll(int(rng.integers(len(x))))
+    return x[:samples]
+
+
+def speed(x: Tensor, factor: float) -> Tensor:
+    """Play ``[N]`` faster (factor above 1) or slower, pitch following: ``[round(N / factor)]``, linearly interpolated."""
+    size = max(1, round(len(x) / factor))
+    return functional.interpolate(x[None, None], size=size, mode="linear", align_corners=False)[0, 0]
+
+
+def mix(a: Tensor, b: Tensor, share: float) -> Tensor:
+    """``share * a + (1 - share) * b``, each minus its mean; the shorter is padded with zeros (mixup on waveforms)."""
+    a, b = a - a.mean(), b - b.mean()
+    size = max(len(a), len(b))
+    return share * functional.pad(a, (0, size - len(a))) + (1 - share) * functional.pad(b, (0, size - len(b)))
+
+
+# Spectrograms
+
+
+def equalise(x: Tensor, decibels: float, rng: Rng, points: int = 6) -> Tensor:
+    """Add a random smooth curve over frequency to each fbank ``[B, T, F]``, as other microphones and rooms would.
+
+    Args:
+        decibels: the curve runs through ``points`` values, uniform in +- so many decibels, linear in between.
+    """
+    nepers = decibels / 10 * np.log(10)  # fbank is the natural logarithm of power
+    knots = torch.from_numpy(rng.uniform(-nepers, nepers, (len(x), 1, points)).astype(np.float32))
+    curve = functional.interpolate(knots, size=x.shape[2], mode="linear", align_corners=True)
+    return x + curve.to(x.device)
+
+
+def mask(x: Tensor, time: int, freq: int, rng: Rng) -> Tensor:
+    """SpecAugment as the released code: one band per axis, width uniform in [0, max), start uniform, set to 0.
+
+    Args:
+        x: fbank ``[B, T, F]``, not normalised.
+        time, freq: the bands' upper limits in frames and mel bins; 0 for none.
+    """
+    for axis, limit in ((1, time), (2, freq)):
+        if not limit:
+            continue
+        size = x.shape[axis]
+        width = rng.uniform(0, min(limit, size), len(x))
+        start = (rng.uniform(0, 1, len(x)) * (size - width)).astype(np.int64)
+        end = start + width.astype(np.int64)
+        place = np.arange(size)
+        band = torch.from_numpy((place >= start[:, None]) & (place < end[:, None])).to(x.device)
+        x = x.masked_fill(band[:, :, None] if axis == 1 else band[:, None, :], 0)
+    return x
+
+
+def noise_and_roll(x: Tensor, rng: Rng) -> Tensor:
+    """Inputs ``[B, T, F]`` plus ``U(0, 1) * U(0, 1) / 10``, each clip's frames rolled by -10..9 (released code)."""
+    noise = rng.random(x.shape, np.float32) * (rng.random((len(x), 1, 1), np.float32) / 10)
+    x = x + torch.from_numpy(noise).to(x.device)
+    shifts = torch.from_numpy(rng.integers(-10, 10, len(x))).to(x.device)
+    frames = torch.arange(x.shape[1], device=x.device)
+    source = (frames - shifts[:, None]) % x.shape[1]  # [B, T]
+    return x.gather(1, source[:, :, None].expand_as(x))
+
+
+def patches_to_keep(batch: int, grid: tuple[int, int], drop: float, rng: Rng) -> Tensor | None:
+    """Indices ``[B, K]`` of the patches each clip shows the network, ``K = round((1 - drop) * f * t)``; None for all.
+
+    Unstructured patch dropout (Koutini et al. 2022, PaSST).
+    """
+    if not drop:
+        return None
+    patches = grid[0] * grid[1]
+    order = rng.random((batch, patches)).argsort(1)
+    return torch.from_numpy(np.sort(order[:, : max(1, round((1 - drop) * patches))], axis=1))

@@ -1,0 +1,233 @@
+import math
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conftest import TINY, make_bundle
+from spectag.errors import InputError, ShapeMismatch
+from spectag.model import convert
+from spectag.model.bundle import load
+from spectag.model.network import AST, PRESET_WIDTHS, ASTConfig
+
+OFFICIAL = [
+    "00_base384_f10_t10_len1024_imagenet",
+    "01_base384_f12_t12_len512_imagenet",
+    "02_base384_f16_t16_len1024_imagenet",
+    "03_base384_f10_t10_len128_imagenet",
+    "04_base224_f10_t10_len100_imagenet",
+    "05_base224_f14_t14_len1024_imagenet",
+    "06_tiny224_f10_t16_len300_imagenet",
+    "07_base384_f10_t10_len998_scratch",
+]
+
+
+def draw(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_logits_of_the_published_implementation(golden, name):
+    numbers = np.load(golden / f"official/{name}.npz")
+    stride_f, stride_t, frames = map(int, re.search(r"_f(\d+)_t(\d+)_len(\d+)", name).groups())
+    bundle = load(golden / f"official/{name}.pth", stride=(stride_f, stride_t), frames=frames)
+    with torch.no_grad():
+        logits = bundle.network(torch.from_numpy(numbers["inputs"]))
+    torch.testing.assert_close(logits, torch.from_numpy(numbers["logits"]), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("stride", "frames"), [((10, 10), 100), ((16, 16), 64), ((12, 14), 203), ((5, 20), 37)])
+def test_logits_of_transformers(stride, frames):
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.ASTForAudioClassification(
+        transformers.ASTConfig(
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
+            num_labels=5,
+            max_length=frames,
+            frequency_stride=stride[0],
+            time_stride=stride[1],
+            layer_norm_eps=1e-6,
+        )
+    ).eval()
+    ours = make_bundle(stride=stride, frames=frames).network
+    state = convert.from_ours(ours.state_dict(), "transformers-5", 2, 2)
+    if any(".encoder.layer." in key for key in theirs.state_dict()):  # transformers before 5
+        state = convert.from_ours(ours.state_dict(), "transformers", 2, 2)
+    theirs.load_state_dict(state)
+    inputs = draw(3, frames, 128)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(inputs), theirs(inputs).logits, atol=1e-4, rtol=0)
+
+
+@given(seconds=st.integers(1, 60))
+def test_patches_by_the_papers_formula(seconds):
+    f, t = ASTConfig(frames=100 * seconds).grid
+    assert f * t == 12 * math.ceil((100 * seconds - 16) / 10)
+
+
+@given(
+    mel=st.integers(1, 140),
+    frames=st.integers(1, 300),
+    patch=st.tuples(st.integers(1, 140), st.integers(1, 40)),
+    stride=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+)
+@settings(max_examples=60, deadline=None)
+def test_grid_is_what_the_convolution_makes(mel, frames, patch, stride):
+    fields = {"width": 2, "depth": 1, "heads": 1, "mel_bins": mel, "frames": frames, "patch": patch, "stride": stride}
+    if mel < patch[0] or frames < patch[1]:
+        with pytest.raises(ShapeMismatch):
+            ASTConfig(**fields)
+        return
+    with torch.device("meta"):
+        network = AST(ASTConfig(**fields))
+        patches = network.patch_embed(torch.empty(1, frames, mel))
+    assert patches.shape[1] == math.prod(network.config.grid)
+
+
+@pytest.mark.parametrize("patch", [(16, 16), (128, 2), (32, 32)])
+def test_patch_shapes(patch):
+    network = make_bundle(patch=patch, stride=patch, frames=64).network
+    assert network(draw(2, 64, 128)).shape == (2, 5)
+    assert network(draw(2, 99, 128)).shape == (2, 5)
+
+
+@pytest.mark.parametrize("tokens", [1, 2])
+def test_features_are_the_averaged_outputs_of_the_class_tokens(tokens):
+    network = make_bundle(tokens=tokens).network
+    x = network._embed_patches(draw(2, 100, 128), None)
+    for block in network.blocks:
+        x = block(x)
+    torch.testing.assert_close(network.embed(draw(2, 100, 128)), network.norm(x)[:, :tokens].mean(1))
+
+
+@given(frames=st.integers(16, 400))
+@settings(max_examples=20, deadline=None)
+def test_any_length_at_run_time(frames):
+    network = make_bundle().network
+    with torch.no_grad():
+        logits = network(draw(1, frames, 128))
+        assert logits.shape == (1, 5)
+        assert torch.isfinite(logits).all()
+        torch.testing.assert_close(logits, network(draw(1, frames, 128)))  # the second time from the cache
+
+
+def test_another_length_is_the_network_adapted_to_it():
+    from spectag.model import adapt
+
+    network = make_bundle().network
+    other = AST(replace(TINY, frames=230)).eval()
+    state = adapt.adapt(network.state_dict(), network.config.grid, other.config.grid, tokens=2, patch=(16, 16), labels=None)
+    other.load_state_dict(state)
+    torch.testing.assert_close(network(draw(1, 230, 128)), other(draw(1, 230, 128)))
+
+
+def test_positions_are_cached_per_length_and_forgotten_when_the_weights_change():
+    network = make_bundle().network
+    with torch.no_grad():
+        first = network.positions((12, 30))
+        assert network.positions((12, 30)) is first
+        network.pos_embed.add_(1)
+        torch.testing.assert_close(network.positions((12, 30)), first + 1)
+        for t in range(20, 90):
+            network.positions((12, t))
+        assert len(network._positions) <= 32
+
+
+def test_positions_of_another_length_receive_gradients():
+    network = make_bundle().network.train()
+    network(draw(1, 200, 128)).sum().backward()
+    assert network.pos_embed.grad.abs().sum() > 0
+
+
+def test_one_frame_less_than_a_patch():
+    network = make_bundle().network
+    assert network(draw(1, 16, 128)).shape == (1, 5)
+    with pytest.raises(ShapeMismatch, match="15 frames are shorter than one patch of 16"):
+        network(draw(1, 15, 128))
+
+
+@pytest.mark.parametrize(
+    ("shape", "hint"), [((1, 128, 100), "transpose"), ((100, 128), "batch axis"), ((1, 100, 64), r"\[1, 100, 64\]")]
+)
+def test_inputs_of_the_wrong_shape(shape, hint):
+    with pytest.raises(InputError, match=hint):
+        make_bundle().network(draw(*shape))
+
+
+def test_attention_maps():
+    network = make_bundle().network
+    inputs = draw(2, 64, 128)
+    maps = network.attention(inputs)
+    n = 2 + math.prod(network.config.grid_for(64))
+    assert maps.shape == (2, 2, 2, n, n)
+    torch.testing.assert_close(maps.sum(-1), torch.ones(2, 2, 2, n))
+    # Consistent with what the normal path does: the maps of the first layer, applied to its values, are its output.
+    x = network.blocks[0].norm1(network._embed_patches(inputs, None))
+    attention = network.blocks[0].attn
+    values = attention._split(x, None)[2]
+    output = attention.proj((maps[:, 0] @ values).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(output, attention(x), atol=1e-5, rtol=1e-4)
+
+
+def test_keeping_all_patches_changes_nothing_and_dropping_some_does():
+    network = make_bundle().network
+    inputs = draw(2, 100, 128)
+    n = math.prod(network.config.grid)
+    shuffled = torch.stack([torch.randperm(n, generator=torch.Generator().manual_seed(s)) for s in (0, 1)])
+    torch.testing.assert_close(network(inputs, keep=torch.arange(n).expand(2, n)), network(inputs))
+    torch.testing.assert_close(network(inputs, keep=shuffled), network(inputs), atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(network(inputs, keep=shuffled[:, : n // 2]), network(inputs))
+
+
+def test_dropped_paths_only_in_training():
+    network = make_bundle().network
+    inputs = draw(1, 100, 128)
+    before = network(inputs)
+    for block in network.blocks:
+        block.drop_path = 0.999
+    torch.testing.assert_close(network(inputs), before)
+    assert not torch.allclose(network.train()(inputs), before)
+
+
+@pytest.mark.parametrize("preset", PRESET_WIDTHS)
+@pytest.mark.parametrize("stride", [(10, 10), (16, 16)])
+def test_presets(preset, stride):
+    with torch.device("meta"):
+        network = AST(ASTConfig.preset(preset, stride=stride))
+    assert network.config.width == 64 * network.config.heads == PRESET_WIDTHS[preset]
+    assert len(network.blocks) == 12
+
+
+def test_the_base_preset_is_the_papers_87_million():
+    with torch.device("meta"):
+        network = AST(ASTConfig.preset("base"))
+    assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(87, abs=1)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"width": 30, "heads": 4},
+        {"tokens": 3},
+        {"depth": 0},
+        {"patch": (16,)},
+        {"stride": (0, 10)},
+        {"frames": 15},
+        {"patch": (129, 2)},
+    ],
+)
+def test_impossible_geometry_names_the_field(fields):
+    with pytest.raises(ShapeMismatch, match="|".join(fields)):
+        ASTConfig(**fields)
+
+
+def test_unknown_preset():
+    with pytest.raises(InputError, match="tiny, small, base"):
+        ASTConfig.preset("huge")

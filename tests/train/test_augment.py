@@ -1,0 +1,107 @@
+"""Each augmentation: what it changes, what it must leave alone, and that a seed decides it."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spectag.train import augment
+from spectag.train.recipe import AugmentRecipe
+
+
+def test_mix_is_the_formula_and_the_longer_decides_the_length():
+    a, b = torch.tensor([1.0, 3.0]), torch.tensor([0.0, 3.0, 3.0])
+    mixed = augment.mix(a, b, 0.25)
+    expected = 0.25 * torch.tensor([-1.0, 1.0, 0.0]) + 0.75 * torch.tensor([-2.0, 1.0, 1.0])
+    torch.testing.assert_close(mixed, expected)
+
+
+@given(samples=st.integers(1, 3000), window=st.integers(400, 2000), seed=st.integers(0, 99))
+def test_waveform_never_outgrows_the_window(samples, window, seed):
+    recipe = AugmentRecipe(speed=1.3, gain_db=6, roll=True)
+    out = augment.waveform(torch.ones(samples), window, recipe, augment.rng(seed))
+    assert 1 <= len(out) <= window
+    assert 10 ** (-6 / 20) - 1e-4 <= out.min() <= out.max() <= 10 ** (6 / 20) + 1e-4
+
+
+def test_everything_off_changes_nothing():
+    x = torch.randn(500)
+    assert torch.equal(augment.waveform(x, 500, AugmentRecipe(), augment.rng(0)), x)
+    assert torch.equal(augment.mask(x.view(1, 50, 10), 0, 0, augment.rng(0)), x.view(1, 50, 10))
+    assert augment.patches_to_keep(2, (3, 4), 0.0, augment.rng(0)) is None
+
+
+def test_speed_moves_pitch():
+    tone = torch.sin(2 * torch.pi * 440 * torch.arange(16000) / 16000)
+    fast = augment.speed(tone, 1.25)
+    assert len(fast) == 12800
+    peak = torch.fft.rfft(fast, 16000).abs().argmax().item()
+    assert peak == pytest.approx(550, abs=2)
+
+
+def test_roll_keeps_every_sample():
+    x = torch.arange(1000.0)
+    out = augment.waveform(x, 1000, AugmentRecipe(roll=True), augment.rng(1))
+    assert not torch.equal(out, x)
+    assert torch.equal(out.sort().values, x)
+
+
+@given(frames=st.integers(1, 60), bins=st.integers(1, 40), time=st.integers(0, 80), freq=st.integers(0, 50))
+def test_mask_is_one_band_of_zeros_per_axis(frames, bins, time, freq):
+    out = augment.mask(torch.ones(3, frames, bins), time, freq, augment.rng(frames, bins))
+    for clip in out:
+        hidden_frames = (clip == 0).all(1).nonzero().flatten()
+        hidden_bins = (clip == 0).all(0).nonzero().flatten()
+        if len(hidden_frames) < frames and len(hidden_bins) < bins:  # else one band hides all
+            assert len(hidden_frames) < max(time, 1)
+            assert len(hidden_bins) < max(freq, 1)
+            for hidden in (hidden_frames, hidden_bins):
+                if len(hidden):
+                    assert hidden[-1] - hidden[0] == len(hidden) - 1, "a band has no gaps"
+
+
+def test_mask_widths_are_uniform_and_differ_between_clips():
+    out = augment.mask(torch.ones(4000, 100, 1), 50, 0, augment.rng(0))
+    widths = (out[:, :, 0] == 0).sum(1)
+    assert widths.min() == 0
+    assert widths.max() == 49
+    assert widths.float().mean() == pytest.approx(24.5, abs=1)
+
+
+def test_equalise_is_smooth_bounded_and_constant_in_time():
+    change = augment.equalise(torch.zeros(8, 20, 128), 10.0, augment.rng(3))
+    nepers = np.log(10)  # 10 dB of power
+    assert change.abs().max() <= nepers
+    assert change.abs().max() > nepers / 2
+    assert torch.equal(change[:, :1].expand_as(change), change)
+    assert change.diff(dim=2).abs().max() < 2 * nepers / 20
+    assert not torch.equal(change[0], change[1])
+
+
+def test_noise_and_roll():
+    x = torch.arange(100.0).view(1, 100, 1).expand(64, 100, 4) * 10
+    out = augment.noise_and_roll(x, augment.rng(0))
+    shift = (out[:, 0, 0] / 10).floor()
+    shift = torch.where(shift > 50, 100 - shift, -shift)
+    assert set(shift.int().tolist()) <= set(range(-10, 10))
+    assert len(set(shift.tolist())) > 10
+    noise = out % 10
+    assert 0 <= noise.min() < noise.max() < 0.1 + 1e-4
+
+
+@given(f=st.integers(1, 8), t=st.integers(1, 8), drop=st.floats(0.01, 0.99), seed=st.integers(0, 9))
+def test_kept_patches_are_distinct_and_as_many_as_asked(f, t, drop, seed):
+    keep = augment.patches_to_keep(5, (f, t), drop, augment.rng(seed))
+    assert keep.shape == (5, max(1, round((1 - drop) * f * t)))
+    assert all(len(set(row)) == len(row) for row in keep.tolist())
+    assert keep.min() >= 0
+    assert keep.max() < f * t
+
+
+def test_a_seed_decides_and_another_differs():
+    def draw(*seeds):
+        return augment.mask(torch.ones(4, 100, 20), 50, 10, augment.rng(*seeds))
+
+    assert torch.equal(draw(1, 2), draw(1, 2))
+    assert not torch.equal(draw(1, 2), draw(2, 1))
