@@ -269,6 +269,8 @@ def test_block_length_is_checked(seconds: float) -> None:
 
 
 def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
+    pytest.importorskip("resource")  # not on Windows
+
     def peak(seconds: int) -> int:
         path = tmp_path / f"{seconds}.wav"
         with sf.SoundFile(path, "w", 96_000, 2, "PCM_16") as file:

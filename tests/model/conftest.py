@@ -1,29 +1,11 @@
 """Small models for the tests of this folder."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
+from small import make_bundle
 
-from spectag.audio.fbank import FrontEnd
-from spectag.labels import LabelSet
 from spectag.model.bundle import Bundle
-from spectag.model.network import AST, ASTConfig
-
-TINY = ASTConfig(width=32, depth=2, heads=2, mlp_ratio=2.0, frames=100, labels=5)
-
-
-def make_bundle(seed: int = 0, **fields) -> Bundle:
-    config = replace(TINY, **fields)
-    torch.manual_seed(seed)
-    network = AST(config)
-    with torch.no_grad():  # far from the initial zeros and ones, so that nothing cancels
-        for parameter in network.parameters():
-            parameter.add_(0.3 * torch.randn_like(parameter))
-    labels = LabelSet(tuple(f"class {n}" for n in range(config.labels)), tuple(f"/m/{n}" for n in range(config.labels)))
-    front_end = FrontEnd(window="hanning", mel_bins=config.mel_bins, mean=-6.0, std=5.0, frames=config.frames)
-    return Bundle(network, front_end, labels, "softmax", {"source": "a test"})
 
 
 @pytest.fixture

@@ -43,7 +43,9 @@ def test_channels():
     # The sum responds to one grey channel as the colour kernel to three equal ones.
     grey = draw(1, 1, 16, 16)
     response = torch.nn.functional.conv2d(grey.expand(1, 3, 16, 16), weight)
-    torch.testing.assert_close(torch.nn.functional.conv2d(grey, adapt.kernel(weight, "sum")), response, atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        torch.nn.functional.conv2d(grey, adapt.kernel(weight, "sum")), response, atol=1e-4, rtol=0
+    )
     assert adapt.kernel(weight[:, :1]).equal(weight[:, :1])
     with pytest.raises(InputError, match="mean or sum"):
         adapt.kernel(weight, "max")
@@ -123,5 +125,3 @@ def test_fresh_positions():
     adapted = adapt.adapt(state, (3, 3), (3, 3), tokens=2, patch=(16, 16), labels=None, mode="fresh")
     assert adapted[adapt.POSITIONS].shape == (1, 11, 8)
     assert not adapted[adapt.POSITIONS].equal(state[adapt.POSITIONS])
-
-

@@ -7,8 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small import TINY, make_bundle
 
-from conftest import TINY, make_bundle
 from spectag.errors import InputError, ShapeMismatch
 from spectag.model import convert
 from spectag.model.bundle import load
@@ -108,7 +108,7 @@ def test_features_are_the_averaged_outputs_of_the_class_tokens(tokens):
 
 
 @given(frames=st.integers(16, 400))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_any_length_at_run_time(frames):
     network = make_bundle().network
     with torch.no_grad():
@@ -123,7 +123,9 @@ def test_another_length_is_the_network_adapted_to_it():
 
     network = make_bundle().network
     other = AST(replace(TINY, frames=230)).eval()
-    state = adapt.adapt(network.state_dict(), network.config.grid, other.config.grid, tokens=2, patch=(16, 16), labels=None)
+    state = adapt.adapt(
+        network.state_dict(), network.config.grid, other.config.grid, tokens=2, patch=(16, 16), labels=None
+    )
     other.load_state_dict(state)
     torch.testing.assert_close(network(draw(1, 230, 128)), other(draw(1, 230, 128)))
 

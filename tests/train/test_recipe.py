@@ -22,7 +22,7 @@ def test_packaged_recipes_build_and_survive_a_round_trip(name):
     [
         ("epochz=5", r"unknown key 'epochz'; did you mean epochs\?"),
         ("model.strid=5", r"unknown key 'model.strid'; did you mean model.stride"),
-        ("patch_drop=0.5", r"unknown key 'patch_drop'; did you mean augment.patch_drop\?"),
+        ("patch_drop=0.5", r"unknown key 'patch_drop'; did you mean augment.patch_drop"),
         ("epochs=abc", "epochs: .*integer.* got 'abc'"),
         ("epochs=0", "epochs: .*greater than or equal to 1, got 0"),
         ("lr=nan", "lr: "),
@@ -46,9 +46,6 @@ def test_overrides():
 def test_files(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("name: mine\nepochs: 2\nbatch_size: 3\nlr: 1e-3\n")
-    with pytest.raises(RecipeError, match="lr: .*got '1e-3'"):  # YAML 1.1: a string; the file says so, --set helps
-        read_recipe(str(path))
-    path.write_text("name: mine\nepochs: 2\nbatch_size: 3\nlr: 1.0e-3\n")
     assert read_recipe(str(path)) == Recipe(name="mine", epochs=2, batch_size=3, lr=1e-3)
     path.write_text("- a\n")
     with pytest.raises(RecipeError, match="expected keys and values, got list"):
@@ -83,4 +80,4 @@ def test_cosine_ends_at_zero_and_is_half_way_in_the_middle():
     assert values[10] == 1
     assert math.isclose(values[60], 0.5)
     assert math.isclose(values[110], 0, abs_tol=1e-12)
-    assert all(a >= b for a, b in zip(values[10:], values[11:], strict=False))
+    assert values[10:] == sorted(values[10:], reverse=True)

@@ -128,17 +128,18 @@ class Attention(nn.Module):
     def maps(self, x: Tensor) -> Tensor:
         """The attention weights themselves, ``[B, heads, N, N]``; rows sum to 1."""
         q, k, _ = self._split(x, None)
-        return (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(-1)
+        logits: Tensor = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
+        return logits.softmax(-1)
 
     def _split(self, x: Tensor, first: int | None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries ``[B, heads, first or N, d]``, keys and values ``[B, heads, N, d]``."""
         width = x.shape[2]
         if first is None:
-            parts = self.qkv(x).split(width, dim=2)
+            parts = torch.split(self.qkv(x), width, dim=2)
         else:
             weight, bias = self.qkv.weight, self.qkv.bias
             q = functional.linear(x[:, :first], weight[:width], bias[:width])
-            parts = (q, *functional.linear(x, weight[width:], bias[width:]).split(width, dim=2))
+            parts = (q, *torch.split(functional.linear(x, weight[width:], bias[width:]), width, dim=2))
         q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts)
         return q, k, v
 
@@ -165,7 +166,7 @@ class Block(nn.Module):
         self.attn = Attention(config.width, config.heads)
         self.norm2 = nn.LayerNorm(config.width, eps=config.norm_eps)
         self.mlp = MLP(config.width, config.hidden)
-        self.drop_path = 0.0
+        self.drop_path: float = 0.0
 
     def forward(self, x: Tensor, first: int | None = None) -> Tensor:
         """``[B, N, D] -> [B, N, D]``, or the outputs of the first tokens only, ``[B, first, D]``, for less work."""
@@ -233,6 +234,12 @@ class AST(nn.Module):
                 nn.init.ones_(parameter)
             else:
                 nn.init.trunc_normal_(parameter, std=adapt.INIT_STD)
+
+    def set_drop_path(self, rate: float) -> None:
+        """Stochastic depth while training: ``rate`` in the last layer, growing linearly from 0 in the first."""
+        for layer, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            block.drop_path = rate * layer / max(1, len(self.blocks) - 1)
 
     def forward(self, inputs: Tensor, *, keep: Tensor | None = None) -> Tensor:
         """Logits ``[B, C]``, before any activation.

@@ -87,7 +87,7 @@ def _fetch_one(repository: str, name: str, revision: str | None) -> Path | None:
     """A file in the cache, fetched where needed; None where the repository has no such file."""
     # Imported here: it costs half a second, and only this function needs it.
     import huggingface_hub
-    from huggingface_hub import constants, utils
+    from huggingface_hub import constants, errors
 
     known = huggingface_hub.try_to_load_from_cache(repository, name, revision=revision) if revision else None
     if isinstance(known, str):
@@ -96,7 +96,7 @@ def _fetch_one(repository: str, name: str, revision: str | None) -> Path | None:
         return None
     try:
         return Path(huggingface_hub.hf_hub_download(repository, name, revision=revision))
-    except utils.LocalEntryNotFoundError as error:
+    except errors.LocalEntryNotFoundError as error:
         if name == EXTRA and constants.HF_HUB_OFFLINE:
             return None  # cached by a program that did not ask for it
         offline = "offline (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else "the Hub cannot be reached"
@@ -104,11 +104,11 @@ def _fetch_one(repository: str, name: str, revision: str | None) -> Path | None:
             f"{repository}: no such path, and as a Hub id {name} is not in the cache and {offline}: "
             "connect once to fetch it, or give a local directory"
         ) from error
-    except utils.EntryNotFoundError:
+    except errors.EntryNotFoundError:
         return None
-    except utils.GatedRepoError as error:
+    except errors.GatedRepoError as error:
         raise ModelNotFound(f"{repository}: the Hub asks for a login and consent: hf auth login") from error
-    except utils.RepositoryNotFoundError as error:
+    except errors.RepositoryNotFoundError as error:
         raise ModelNotFound(f"{repository}: no such path, and no (public) repository on the Hub") from error
     except Exception as error:  # the client's own tree changes with the network library below it
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -16,6 +16,9 @@ from spectag.train.recipe import AugmentRecipe
 
 Rng = np.random.Generator
 
+MIN_PERIOD = 1600  # samples = 0.1 s: nothing shorter goes round
+QUIET = 1e-4  # full scale = 1: -80 dB, keeps ratios of levels finite
+
 
 def rng(*seeds: int) -> Rng:
     """A generator that follows from some numbers: a run's seed and an epoch, say; each combination its own stream."""
@@ -26,27 +29,58 @@ def rng(*seeds: int) -> Rng:
 
 
 def waveform(x: Tensor, samples: int, recipe: AugmentRecipe, rng: Rng) -> Tensor:
-    """One clip ``[N]`` before mixing: speed, gain, roll and crop as the recipe says; at most ``samples`` long."""
-    if recipe.speed > 1:
-        x = speed(x, float(recipe.speed ** rng.uniform(-1, 1)))
+    """One clip ``[N]`` before mixing: a random excerpt or its beginning, and its level; at most ``samples`` long."""
+    if recipe.excerpt:
+        x = excerpt(x, samples, recipe.speed, rng)
     if recipe.gain_db:
         x = x * float(10 ** (rng.uniform(-recipe.gain_db, recipe.gain_db) / 20))
-    if recipe.roll:
-        x = x.roll(int(rng.integers(len(x))))
     return x[:samples]
 
 
-def speed(x: Tensor, factor: float) -> Tensor:
-    """Play ``[N]`` faster (factor above 1) or slower, pitch following: ``[round(N / factor)]``, linearly interpolated."""
-    size = max(1, round(len(x) / factor))
-    return functional.interpolate(x[None, None], size=size, mode="linear", align_corners=False)[0, 0]
+def excerpt(x: Tensor, samples: int, speed: float, rng: Rng) -> Tensor:
+    """A stretch of a clip from a random place on, at a random speed; the clip goes round until it is long enough.
+
+    Silence at the end of a clip (data sets fill short sounds up with zeros) is shortened at random first, so that a
+    short sound recurs, with pauses of any length up to its own.
+
+    Args:
+        x: ``[N]``.
+        samples: wanted length.
+        speed: greatest factor, drawn log-uniformly from ``[1 / speed, speed]``; pitch follows. Linear interpolation.
+
+    Returns:
+        ``[samples]``.
+    """
+    sound = int(x.nonzero()[-1]) + 1 if x.any() else len(x)
+    period = max(MIN_PERIOD, sound + rng.uniform() * (len(x) - sound))
+    rate = speed ** rng.uniform(-1, 1)
+    place = (rng.uniform() * period + rate * torch.arange(samples, dtype=torch.float64)) % period
+    left = place.floor()
+    x = functional.pad(x, (0, max(0, int(period) + 2 - len(x))))
+    index = left.long()
+    return torch.lerp(x[index], x[index + 1], (place - left).float())
 
 
 def mix(a: Tensor, b: Tensor, share: float) -> Tensor:
     """``share * a + (1 - share) * b``, each minus its mean; the shorter is padded with zeros (mixup on waveforms)."""
-    a, b = a - a.mean(), b - b.mean()
+    a, b = _alike(a - a.mean(), b - b.mean())
+    return share * a + (1 - share) * b
+
+
+def mix_between(a: Tensor, b: Tensor, share: float) -> Tensor:
+    """Between-class mixing (Tokozume et al. 2018): as loud as ``share`` says whatever the clips' own levels are.
+
+    ``(p a + (1 - p) b) / sqrt(p^2 + (1 - p)^2)`` with ``p = 1 / (1 + level_a / level_b * (1 - share) / share)``.
+    """
+    a, b = _alike(a - a.mean(), b - b.mean())
+    level_a, level_b = (float(x.square().mean().sqrt()) + QUIET for x in (a, b))
+    p = 1 / (1 + level_a / level_b * (1 - share) / max(share, QUIET))
+    return (p * a + (1 - p) * b) / (p**2 + (1 - p) ** 2) ** 0.5
+
+
+def _alike(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     size = max(len(a), len(b))
-    return share * functional.pad(a, (0, size - len(a))) + (1 - share) * functional.pad(b, (0, size - len(b)))
+    return functional.pad(a, (0, size - len(a))), functional.pad(b, (0, size - len(b)))
 
 
 # Spectrograms

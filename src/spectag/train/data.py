@@ -69,7 +69,7 @@ class Waveforms(Sequence[Tensor]):
 class Draw(NamedTuple):
     """Which clip comes next, and the seed of everything that is random about it."""
 
-    index: int
+    clip: int
     seed: int
 
 
@@ -94,7 +94,7 @@ class EpochSampler(Sampler[Draw]):
     def __iter__(self) -> Iterator[Draw]:
         rng = augment.rng(self.seed, self.epoch)
         order, seeds = rng.permutation(self.clips), rng.integers(2**62, size=self.clips)
-        return (Draw(int(index), int(seed)) for index, seed in zip(order, seeds, strict=True))
+        return (Draw(int(clip), int(seed)) for clip, seed in zip(order, seeds, strict=True))
 
 
 class Example(NamedTuple):
@@ -132,12 +132,13 @@ class TrainingClips(Dataset[Example]):
 
     def __getitem__(self, draw: Draw) -> Example:
         rng = augment.rng(draw.seed)
-        waveform, target = self._one(draw.index, rng), self.targets[draw.index]
+        waveform, target = self._one(draw.clip, rng), self.targets[draw.clip]
         if rng.random() < self.recipe.mix_rate:
             # Drawn uniformly from the whole set, as the released code does also under balanced sampling.
             partner = int(rng.integers(len(self)))
             share = rng.beta(self.recipe.mix_alpha, self.recipe.mix_alpha)
-            waveform = augment.mix(waveform, self._one(partner, rng), share)
+            law = augment.mix if self.recipe.mix_law == "linear" else augment.mix_between
+            waveform = law(waveform, self._one(partner, rng), share)
             target = share * target + (1 - share) * self.targets[partner]
         padded = torch.nn.functional.pad(waveform, (0, self.samples - len(waveform)))
         return Example(padded, torch.tensor(num_frames(len(waveform))), target)

@@ -152,7 +152,8 @@ def _is_esc50(root: Path) -> bool:
 
 def _read_esc50(root: Path) -> Manifest:
     table = root / "meta" / "esc50.csv"
-    clips, names = [], {}
+    clips: list[Clip] = []
+    names: dict[int, str] = {}
     with table.open(newline="", encoding="utf-8") as file:
         for line, row in enumerate(csv.DictReader(file), start=2):
             try:
@@ -178,7 +179,7 @@ def _is_speech_commands(root: Path) -> bool:
 
 
 def _read_speech_commands(root: Path) -> Manifest:
-    parts = {}
+    parts: dict[str, str] = {}
     for name, part in _SPEECH_LISTS.items():
         if (root / name).is_file():
             parts |= dict.fromkeys((root / name).read_text(encoding="utf-8").split(), part)

@@ -9,6 +9,8 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+NAMES = {"accuracy": "accuracy", "mean_ap": "mAP"}  # shown once they are known
+
 
 class ProgressBar(Callback):
     """On a terminal one bar; elsewhere (a log file) one line per epoch.
@@ -45,10 +47,8 @@ class ProgressBar(Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         figures = trainer.callback_metrics
-        names = {"accuracy": "accuracy", "mean_ap": "mAP"}
-        self._figures = "".join(
-            f", {text} {float(figures[name]):.3f}" for name, text in names.items() if name in figures
-        )
+        shown = ((text, figures[name]) for name, text in NAMES.items() if name in figures)
+        self._figures = "".join(f", {text} {float(value):.3f}" for text, value in shown)
         if not self.console.is_terminal:
             epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
             self.console.print(f"{epoch}: loss {float(figures['loss']):.3f}{self._figures}", highlight=False)

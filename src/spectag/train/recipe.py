@@ -7,7 +7,6 @@ recipe is saved with every run and in every bundle.
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -33,6 +32,7 @@ class ModelRecipe(Section):
 
     Args:
         drop_path: rate of skipping residual branches in the last layer, growing linearly from 0 in the first.
+        initial: ``random`` (ViT's), or ``structured``: sinusoidal positions and mimetic attention, see ``initial.py``.
     """
 
     width: int = Field(768, ge=1)
@@ -43,6 +43,7 @@ class ModelRecipe(Section):
     stride: Pair = (10, 10)
     tokens: Literal[1, 2] = 2
     drop_path: float = Field(0.0, ge=0, lt=1)
+    initial: Literal["random", "structured"] = "random"
 
 
 class FrontEndRecipe(Section):
@@ -59,21 +60,23 @@ class AugmentRecipe(Section):
     """What happens to a training clip, in this order; every piece is off by default. See ``augment.py``.
 
     Args:
-        speed: played up to this factor faster or slower, pitch following; 1 for off.
+        excerpt: a random stretch of it, going round where it is too short; else its beginning, as in the paper.
+        speed: the stretch is played up to this factor faster or slower, pitch following; 1 for off.
         gain_db: level moved by up to so many decibels.
-        roll: rotated in time by any amount.
         mix_rate, mix_alpha: probability that another clip is mixed in, lambda ~ Beta(alpha, alpha).
+        mix_law: ``linear`` (mixup, the paper) or ``between`` (between-class: the levels of the clips evened out).
         equalise_db: a random smooth curve over frequency, within so many decibels.
         time_mask, freq_mask: SpecAugment, limits of the bands in frames and mel bins.
         noise_and_roll: a little noise and a roll of up to 10 frames, after normalising.
         patch_drop: share of the patches that the network does not see.
     """
 
+    excerpt: bool = False
     speed: float = Field(1.0, ge=1, le=2)
     gain_db: float = Field(0.0, ge=0, le=60)
-    roll: bool = False
     mix_rate: float = Field(0.0, ge=0, le=1)
     mix_alpha: float = Field(10.0, gt=0)
+    mix_law: Literal["linear", "between"] = "linear"
     equalise_db: float = Field(0.0, ge=0, le=60)
     time_mask: int = Field(0, ge=0)
     freq_mask: int = Field(0, ge=0)
@@ -155,7 +158,7 @@ class Recipe(Section):
 
     def network_config(self, labels: int) -> ASTConfig:
         """The network's geometry for so many labels."""
-        geometry = self.model.model_dump(exclude={"drop_path"})
+        geometry = self.model.model_dump(exclude={"drop_path", "initial"})
         return ASTConfig(**geometry, mel_bins=self.front_end.mel_bins, frames=self.front_end.frames, labels=labels)
 
     def to_yaml(self) -> str:
@@ -218,20 +221,9 @@ def _set(data: dict[str, Any], override: str) -> None:
         if not isinstance(section, dict):
             raise RecipeError(f"--set {override}: {parent!r} is a value, not a section")
     try:
-        section[last] = _scalar(yaml.safe_load(value))
+        section[last] = yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise RecipeError(f"--set {override}: {value!r} is not a YAML value") from error
-
-
-def _scalar(value: Any) -> Any:
-    """YAML 1.1 reads ``1e-4`` (no dot) as a string; nobody means one."""
-    if isinstance(value, str):
-        try:
-            number = float(value)
-        except ValueError:
-            return value
-        return number if math.isfinite(number) else value
-    return value
 
 
 def _explain(error: Any) -> str:

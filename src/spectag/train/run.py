@@ -24,7 +24,8 @@ from torch.utils.data import DataLoader
 import spectag
 from spectag.audio.fbank import FrontEnd
 from spectag.errors import DataError, RecipeError, SaveError
-from spectag.model.bundle import Bundle
+from spectag.model import initial
+from spectag.model.bundle import Activation, Bundle
 from spectag.model.network import AST
 from spectag.train.data import EpochSampler, TrainingClips, Waveforms, statistics, targets
 from spectag.train.evaluate import Evaluation, Scorer, evaluate
@@ -106,7 +107,7 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
 
     _quieten_lightning()
     lightning.seed_everything(recipe.seed, verbose=False)
-    network = AST(recipe.network_config(len(plan.train.labels)))
+    network = _network(recipe, len(plan.train.labels))
     examples = TrainingClips(waveforms, targets(plan.train), front_end, recipe.augment)
     workers = 0 if waveforms.complete and plan.device == "cpu" else max(1, (os.cpu_count() or 2) - 1)
     loader = DataLoader(
@@ -118,15 +119,16 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
         pin_memory=plan.device.startswith("cuda"),
     )
     task = TrainingTask(network, front_end, recipe, steps_per_epoch=len(loader))
+    data = {"layout": plan.train.layout, "clips": len(plan.train), "held_out": plan.description}
     provenance = {
         "source": "trained by spectag",
         "recipe": recipe.model_dump(mode="json"),
-        "data": {"layout": plan.train.layout, "clips": len(plan.train), "held_out": plan.description},
+        "data": data,
         "spectag": spectag.__version__,
     }
 
     def bundle() -> Bundle:
-        activation = "sigmoid" if recipe.loss == "bce" else "softmax"
+        activation: Activation = "sigmoid" if recipe.loss == "bce" else "softmax"
         return Bundle(task.scored_network, front_end, plan.train.labels, activation, provenance)
 
     history = History(plan, bundle, scorer)
@@ -149,7 +151,7 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
     bundle().save(plan.out / "bundle")
     report = {
         "recipe": recipe.model_dump(mode="json"),
-        "data": {**provenance["data"], "labels": list(plan.train.labels.names)},
+        "data": {**data, "labels": list(plan.train.labels.names)},
         "chosen": "last epoch" + (", moving average of the weights" if recipe.ema else ""),
         "parameters": sum(p.numel() for p in network.parameters()),
         "precision": trainer.precision,
@@ -274,11 +276,20 @@ def _front_end(recipe: Recipe, waveforms: Waveforms) -> tuple[FrontEnd, Recipe]:
     )
 
 
+def _network(recipe: Recipe, labels: int) -> AST:
+    network = AST(recipe.network_config(labels))
+    if recipe.model.initial == "structured":
+        state = initial.sinusoidal_positions(network.state_dict(), network.config.grid)
+        generator = torch.Generator().manual_seed(recipe.seed)
+        network.load_state_dict(initial.mimetic_attention(state, network.config.heads, generator))
+    return network
+
+
 def _use_bf16(recipe: Recipe, device: str) -> bool:
     if recipe.precision != "auto":
         return recipe.precision == "bf16"
     if device.startswith("cuda"):
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 

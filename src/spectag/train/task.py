@@ -36,9 +36,10 @@ class TrainingTask(lightning.LightningModule):
         self.recipe = recipe
         self.steps_per_epoch = steps_per_epoch
         self.loss = loss_function(recipe)
-        self.averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema)) if recipe.ema else None
-        for depth, block in enumerate(network.blocks):
-            block.drop_path = recipe.model.drop_path * depth / max(1, len(network.blocks) - 1)
+        self.averaged: AveragedModel | None = None
+        if recipe.ema:
+            self.averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))  # type: ignore[no-untyped-call]
+        network.set_drop_path(recipe.model.drop_path)
 
     @property
     def scored_network(self) -> AST:
