@@ -21,6 +21,7 @@
     │   └── NewerBundle        written by a newer spectag
     ├── DataError              a data set or one of its tables cannot be used
     ├── RecipeError            a recipe or a --set value cannot be used
+    ├── RunInterrupted         training stopped before its end; it can be resumed
     ├── SaveError              writing failed (disk full, say); what was there before is intact
     └── MissingExtra           an optional dependency is not installed
 
@@ -121,6 +122,10 @@ class DataError(SpectagError):
 
 class RecipeError(SpectagError):
     """A recipe or an override cannot be used."""
+
+
+class RunInterrupted(SpectagError):
+    """Training stopped before its end; it can be resumed."""
 
 
 class SaveError(SpectagError):

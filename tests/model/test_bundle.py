@@ -85,8 +85,11 @@ def test_saving_over_what_was_loaded(saved):
     assert len(list(saved.iterdir())) == 5  # no scratch left
 
 
-def test_a_loaded_network_trains(saved):
-    network = load(saved).network
+@pytest.mark.parametrize("mode", [False, True])
+def test_a_loaded_network_trains(saved, mode):
+    with torch.inference_mode(mode):
+        network = load(saved).network
+        network(INPUTS[:, :50])
     network(INPUTS).sum().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
 
@@ -315,7 +318,9 @@ def test_options_that_do_not_apply(saved):
         load(saved, stride=(10, 10))
     with pytest.raises(errors.LabelMismatch, match="2 labels do not fit a head of 5"):
         load(saved, labels=LabelSet(("a", "b")))
+    edit(saved / "spectag.json", thresholds={"class 4": 0.5})
     other = load(saved, labels=LabelSet.numbered(5), window="hamming", activation="sigmoid")
+    assert other.thresholds == {"LABEL_4": 0.5}
     assert (other.labels.names[4], other.front_end.window, other.activation) == ("LABEL_4", "hamming", "sigmoid")
     assert other.describe()["activation"]["from"] == "given by the caller"
 

@@ -151,27 +151,26 @@ def load(
         InputError: an option that does not apply to the source.
     """
     found = resolve(source)
-    path = found.path
-    if path.is_dir():
-        given = {"stride": stride, "frames": frames, "heads": heads, "statistics": statistics, "num_labels": num_labels}
-        for name, value in given.items():
-            if value is not None:
-                raise InputError(f"{source}: {name}= is for weight files; a directory says so itself")
-        card, state = _read_directory(path)
-    else:
-        options = published.Options(stride, frames, heads, statistics, labels, num_labels, channels)
-        card, state = published.read(path, options)
+    given = {"stride": stride, "frames": frames, "heads": heads, "statistics": statistics, "num_labels": num_labels}
+    with torch.inference_mode(mode=False):  # tensors born in that mode could never be trained
+        if found.path.is_dir():
+            for name, value in given.items():
+                if value is not None:
+                    raise InputError(f"{source}: {name}= is for weight files; a directory says so itself")
+            card, state = _read_directory(found.path)
+        else:
+            options = published.Options(stride, frames, heads, statistics, labels, num_labels, channels)
+            card, state = published.read(found.path, options)
+        network = build(card.config, state)
     if labels is not None:
-        if len(labels) != card.config.labels:
-            raise LabelMismatch(f"{source}: {len(labels)} labels do not fit a head of {card.config.labels} outputs")
-        card = replace(card, labels=labels)
+        card = _relabel(card, labels, str(source))
     if window is not None:
         card = replace(card, front_end=replace(card.front_end, window=window))
     if activation is not None:
         card = replace(card, activation=activation, activation_from="given by the caller")
     origin = {"source": found.name, "format": card.format, "activation_from": card.activation_from}
     return Bundle(
-        network=build(card.config, state),
+        network=network,
         front_end=card.front_end,
         labels=card.labels,
         activation=card.activation,
@@ -218,6 +217,13 @@ def average(states: Iterable[State]) -> State:
     return {key: (value / count).to(dtypes[key]) for key, value in total.items()}
 
 
+def _relabel(card: Card, labels: LabelSet, source: str) -> Card:
+    if len(labels) != card.config.labels:
+        raise LabelMismatch(f"{source}: {len(labels)} labels do not fit a head of {card.config.labels} outputs")
+    thresholds = card.thresholds and {labels.names[card.labels.index(k)]: v for k, v in card.thresholds.items()}
+    return replace(card, labels=labels, thresholds=thresholds)
+
+
 def _read_directory(path: Path) -> tuple[Card, State]:
     weights = path / directory.WEIGHTS
     for needed in (path / directory.CONFIG, weights):
@@ -240,7 +246,7 @@ def _save(bundle: Bundle, path: Path, dtype: torch.dtype) -> Path:
     state = {key: value.detach().to("cpu") for key, value in bundle.network.state_dict().items()}
     tensors.require_finite(state, str(path))
     state = {key: value.to(dtype) for key, value in state.items()}
-    if not all(torch.isfinite(value).all() for value in state.values()):
+    if not all(tensors.all_finite(value) for value in state.values()):
         raise SaveError(f"{path}: the weights do not fit {dtype}: save as float32")
     card = Card(
         config=config,

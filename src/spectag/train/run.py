@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 
 import spectag
 from spectag.audio.fbank import FrontEnd
-from spectag.errors import DataError, RecipeError, SaveError
+from spectag.errors import DataError, RecipeError, RunInterrupted, SaveError
 from spectag.model import initial
 from spectag.model.bundle import Activation, Bundle
 from spectag.model.network import AST
@@ -97,6 +97,7 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
     Raises:
         RecipeError: the directory holds another run, or one with another recipe.
         AudioError: a training clip cannot be read.
+        RunInterrupted: by SIGTERM; the last whole epoch is kept.
         SaveError: a checkpoint, the bundle or the report could not be written; the last checkpoint is intact.
     """
     started = time.monotonic()
@@ -147,6 +148,10 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
         log_every_n_steps=1,
     )
     trainer.fit(task, loader, ckpt_path=last, weights_only=True)
+    if len(history.rows) < recipe.epochs:  # Lightning returns quietly from SIGTERM
+        raise RunInterrupted(
+            f"{plan.out}: stopped after {len(history.rows)} of {recipe.epochs} epochs: --resume goes on"
+        )
 
     bundle().save(plan.out / "bundle")
     report = {

@@ -1,0 +1,194 @@
+"""Short real runs: files they leave, what they refuse, and that a killed one ends where an uninterrupted one does."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from spectag.errors import RecipeError, SaveError
+from spectag.model.bundle import load
+from spectag.train.manifest import read_manifest
+from spectag.train.recipe import Recipe, build
+from spectag.train.run import AtomicCheckpoints, plan, run
+from spectag.train.task import loss_function
+
+TINY = {
+    "name": "tiny",
+    "epochs": 3,
+    "batch_size": 8,
+    "lr": 1e-3,
+    "loss": "ce",
+    "ema": 0.9,
+    "model": {
+        "width": 16,
+        "depth": 2,
+        "heads": 2,
+        "patch": [128, 4],
+        "stride": [128, 4],
+        "drop_path": 0.1,
+        "initial": "structured",
+    },
+    "front_end": {"frames": 48},
+    "augment": {
+        "excerpt": True,
+        "speed": 1.2,
+        "gain_db": 6,
+        "mix_rate": 0.5,
+        "equalise_db": 3,
+        "time_mask": 8,
+        "freq_mask": 8,
+        "noise_and_roll": True,
+        "patch_drop": 0.3,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def tones(tmp_path_factory) -> Path:
+    """Two classes of half a second in ESC-10's layout: low and high tones in noise, folds 1 and 2."""
+    root = tmp_path_factory.mktemp("tones")
+    rng = np.random.default_rng(0)
+    time_ = np.arange(8000) / 16000
+    for label, (name, hertz) in enumerate((("001 - Low", 300), ("002 - High", 3000))):
+        (root / name).mkdir()
+        for i in range(12):
+            tone = np.sin(2 * np.pi * hertz * rng.uniform(0.8, 1.25) * time_) * 0.3 + rng.standard_normal(8000) * 0.02
+            soundfile.write(root / name / f"{i % 2 + 1}-{label}{i:03}-A.wav", tone.astype(np.float32), 16000)
+    return root
+
+
+def scorer(bundle, clips):
+    for clip in clips:
+        with torch.inference_mode():
+            yield bundle.scores(bundle.network(bundle.front_end.inputs(clip)[None]))[0].numpy()
+
+
+def go(data: Path, out: Path, recipe: Recipe | None = None, **options):
+    return run(plan(recipe or build(TINY, "tiny"), read_manifest(data), out, **options), scorer)
+
+
+def test_a_run_leaves_a_bundle_a_report_and_a_table(tones, tmp_path):
+    recipe = build(TINY | {"epochs": 30, "lr": 3e-3, "evaluate_every": 10}, "tiny")
+    report = go(tones, tmp_path / "run", recipe, fold=1)
+    assert report == json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["data"] == {"layout": "ESC-10", "clips": 12, "held_out": "fold 1", "labels": ["Low", "High"]}
+    assert report["result"]["accuracy"] > 0.9, "it learns to tell low from high"
+    assert report["epochs"][-1]["loss"] < report["epochs"][0]["loss"]
+    rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
+    assert [row["epoch"] for row in rows] == [str(n) for n in range(1, 31)]
+    assert [bool(row["accuracy"]) for row in rows[8:11]] == [False, True, False]
+    assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
+
+    bundle = load(tmp_path / "run" / "bundle")
+    assert bundle.activation == "softmax"
+    assert bundle.labels.names == ("Low", "High")
+    assert bundle.provenance["recipe"]["front_end"]["mean"] == bundle.front_end.mean != 0
+    clips = [soundfile.read(clip.path, dtype="float32")[0] for clip in read_manifest(tones).only(fold=1).clips]
+    right = [row.argmax() == (i >= 6) for i, row in enumerate(scorer(bundle, clips))]
+    assert np.mean(right) == report["result"]["accuracy"], "the saved bundle is the scored network"
+
+
+def test_seed_decides(tones, tmp_path):
+    first, second = (go(tones, tmp_path / name, fold=1)["epochs"] for name in "ab")
+    other = go(tones, tmp_path / "c", build(TINY | {"seed": 1}, "tiny"), fold=1)["epochs"]
+    losses = [[row["loss"] for row in rows] for rows in (first, second, other)]
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_refuses_a_used_directory_and_another_recipe(tones, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("mine")
+    with pytest.raises(RecipeError, match=r"not empty; go on with that run by --resume"):
+        go(tones, tmp_path / "other")
+    with pytest.raises(RecipeError, match=r"holds no recipe\.yaml"):
+        go(tones, tmp_path / "other", resume=True)
+    go(tones, tmp_path / "run", build(TINY | {"epochs": 1}, "tiny"))
+    with pytest.raises(RecipeError, match=r"recipe\.yaml differs"):
+        go(tones, tmp_path / "run", resume=True)
+
+
+KILLED = """
+import os, signal, sys, torch
+sys.path.insert(0, {tests!r})
+from test_run import TINY, build, plan, read_manifest, run, scorer
+from pathlib import Path
+from lightning.pytorch.callbacks import Callback
+class Kill(Callback):
+    def on_train_batch_start(self, trainer, module, batch, index):
+        if trainer.global_step == 4:  # in the middle of the third epoch
+            os.kill(os.getpid(), signal.SIGKILL)
+torch.set_num_threads(1)
+run(plan(build(TINY, "tiny"), read_manifest({data!r}), Path({out!r}), fold=1), scorer, [Kill()])
+"""
+
+
+def test_a_killed_run_resumes_to_the_same_weights(tones, tmp_path):
+    script = KILLED.format(tests=str(Path(__file__).parent), data=str(tones), out=str(tmp_path / "killed"))
+    done = subprocess.run([sys.executable, "-c", script], env=os.environ, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not (tmp_path / "killed" / "bundle").exists()
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        resumed = go(tones, tmp_path / "killed", fold=1, resume=True)
+        whole = go(tones, tmp_path / "whole", fold=1)
+    finally:
+        torch.set_num_threads(threads)
+    assert [row["loss"] for row in resumed["epochs"]] == [row["loss"] for row in whole["epochs"]]
+    a, b = (load(tmp_path / name / "bundle").network.state_dict() for name in ("killed", "whole"))
+    for key in a:
+        assert torch.equal(a[key], b[key]), key
+    assert len(list(csv.DictReader((tmp_path / "killed" / "metrics.csv").open()))) == TINY["epochs"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+    target = tmp_path / "last.ckpt"
+    AtomicCheckpoints().save_checkpoint({"step": 1}, target)
+    (tmp_path / "last.ckpt.partial").symlink_to("/dev/full")  # every write fails: no space left on device
+    with pytest.raises(SaveError, match=r"last\.ckpt: the checkpoint could not be written .*intact"):
+        AtomicCheckpoints().save_checkpoint({"step": 2, "weights": torch.zeros(100_000)}, target)
+    assert torch.load(target, weights_only=True) == {"step": 1}
+
+
+def test_mixed_targets_keep_their_mixture():
+    """A trap of existing code: argmax or a cast to whole numbers would make every mixed target class 0."""
+    logits = torch.tensor([[2.0, -1.0, 0.5]])
+    target = torch.tensor([[0.0, 0.3, 0.7]])
+    log = logits.log_softmax(1)
+    expected = -(0.3 * log[0, 1] + 0.7 * log[0, 2])
+    torch.testing.assert_close(loss_function(build(TINY, "tiny"))(logits, target), expected)
+
+
+def test_bce_takes_logits_not_scores():
+    """Another trap: sigmoid applied twice gives 0.694 for anything."""
+    loss = loss_function(build(TINY | {"loss": "bce"}, "tiny"))
+    assert loss(torch.tensor([[20.0, -20.0]]), torch.tensor([[1.0, 0.0]])) < 1e-6
+
+
+def test_sigterm_stops_cleanly_and_never_passes_for_a_finished_run(tones, tmp_path):
+    recipe = TINY | {"epochs": 100_000}
+    script = KILLED.format(tests=str(Path(__file__).parent), data=str(tones), out=str(tmp_path / "long"))
+    script = script.replace("build(TINY", f"build({recipe!r}").replace(", [Kill()]", "")
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
+    last = tmp_path / "long" / "checkpoints" / "last.ckpt"
+    for _ in range(600):
+        if last.exists():
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "RunInterrupted" in errors
+    assert last.exists()
+    assert not (tmp_path / "long" / "bundle").exists()
