@@ -147,11 +147,11 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
         enable_model_summary=False,
         log_every_n_steps=1,
     )
-    trainer.fit(task, loader, ckpt_path=last, weights_only=True)
-    if len(history.rows) < recipe.epochs:  # Lightning returns quietly from SIGTERM
-        raise RunInterrupted(
-            f"{plan.out}: stopped after {len(history.rows)} of {recipe.epochs} epochs: --resume goes on"
-        )
+    try:
+        trainer.fit(task, loader, ckpt_path=last, weights_only=True)
+    except SystemExit as stop:  # what Lightning makes of SIGTERM and Ctrl-C, with exit code 0 for the former
+        done = f"{len(history.rows)} of {recipe.epochs} epochs"
+        raise RunInterrupted(f"{plan.out}: stopped after {done}; the same command with --resume goes on") from stop
 
     bundle().save(plan.out / "bundle")
     report = {
