@@ -140,7 +140,7 @@ class Attention(nn.Module):
             weight, bias = self.qkv.weight, self.qkv.bias
             q = functional.linear(x[:, :first], weight[:width], bias[:width])
             parts = (q, *torch.split(functional.linear(x, weight[width:], bias[width:]), width, dim=2))
-        q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts)
+        q, k, v = (part.view(*part.shape[:2], self.heads, -1).transpose(1, 2) for part in parts)
         return q, k, v
 
 

@@ -25,7 +25,8 @@ import spectag
 from spectag.audio.fbank import FrontEnd
 from spectag.errors import DataError, RecipeError, RunInterrupted, SaveError
 from spectag.model import initial
-from spectag.model.bundle import Activation, Bundle
+from spectag.model.bundle import Bundle
+from spectag.model.directory import Activation
 from spectag.model.network import AST
 from spectag.train.data import EpochSampler, TrainingClips, Waveforms, statistics, targets
 from spectag.train.evaluate import Evaluation, Scorer, evaluate
