@@ -2,6 +2,6 @@
 
 import sys
 
-from spectag.cli import main
+from spectag.cli.main import main
 
 sys.exit(main())

@@ -127,10 +127,16 @@ class Tagger:
             InputError: top_k or threshold out of its range.
         """
         choose = self._chooser(top_k, threshold)
+        return (clip if isinstance(clip, FileError) else choose(*clip) for clip in self._many(sources))
+
+    def scores_many(self, sources: Iterable[Source | FileError]) -> Iterator[Row | FileError]:
+        """The scores of many recordings, ``[C]`` each, read and batched as by :meth:`tag_many`."""
+        return (clip if isinstance(clip, FileError) else clip[0] for clip in self._many(sources))
+
+    def _many(self, sources: Iterable[Source | FileError]) -> Iterator[tuple[Row, ClipTags] | FileError]:
         tasks = (partial(_inputs_or_error, source, self.bundle.front_end) for source in _expanded(sources))
         ahead = chain.from_iterable(read_ahead(tasks, workers=READERS, items=WAITING))
-        clips = _merged(_computed(ahead, self.engine.scores, self.batch_size))
-        return (clip if isinstance(clip, FileError) else choose(*clip) for clip in clips)
+        return _merged(_computed(ahead, self.engine.scores, self.batch_size))
 
     def _one(self, source: Source, compute: Compute) -> tuple[Row, ClipTags]:
         [clip] = _merged(_computed(_inputs(source, self.bundle.front_end), compute, self.batch_size))

@@ -75,7 +75,7 @@ def mix_between(a: Tensor, b: Tensor, share: float) -> Tensor:
     a, b = _alike(a - a.mean(), b - b.mean())
     level_a, level_b = (float(x.square().mean().sqrt()) + QUIET for x in (a, b))
     p = 1 / (1 + level_a / level_b * (1 - share) / max(share, QUIET))
-    norm = (p**2 + (1 - p) ** 2) ** 0.5
+    norm = float((p**2 + (1 - p) ** 2) ** 0.5)
     return p / norm * a + (1 - p) / norm * b
 
 

@@ -109,7 +109,7 @@ class Recipe(Section):
         epochs, batch_size: passes over the training clips; clips per step.
         lr: highest learning rate.
         seed: of everything drawn at random.
-        optimizer, betas, weight_decay: Adam (the paper) or AdamW.
+        optimizer, betas, weight_decay: Adam (the paper), AdamW, or Muon for the encoder and AdamW for the rest.
         loss: ``bce`` (sigmoid) or ``ce`` (softmax); it decides the bundle's activation. Both take mixed targets.
         label_smoothing: share of the target spread over all classes (``ce`` only).
         clip_norm: largest gradient norm; 0 leaves gradients alone.
@@ -126,7 +126,7 @@ class Recipe(Section):
     batch_size: int = Field(ge=1)
     lr: float = Field(gt=0)
     seed: int = Field(0, ge=0, lt=2**32)
-    optimizer: Literal["adam", "adamw"] = "adam"
+    optimizer: Literal["adam", "adamw", "muon"] = "adam"
     betas: tuple[float, float] = (0.95, 0.999)
     weight_decay: float = Field(5e-7, ge=0)
     loss: Literal["bce", "ce"] = "bce"

@@ -15,6 +15,7 @@ from spectag.audio.fbank import FrontEnd
 from spectag.model.network import AST
 from spectag.train import augment
 from spectag.train.data import Example
+from spectag.train.muon import Muon
 from spectag.train.recipe import Recipe
 from spectag.train.schedule import lr_factor
 
@@ -79,21 +80,26 @@ class TrainingTask(lightning.LightningModule):
             self.averaged.update_parameters(self.network)
 
     def configure_optimizers(self) -> Any:
-        """Adam or AdamW; weight decay spares biases, norms, tokens and positions under AdamW, as ViT recipes do."""
+        """The recipe's optimiser, and its schedule by steps.
+
+        Adam decays all weights, as the released code; AdamW and Muon spare biases, norms, tokens and positions, as ViT
+        recipes do.
+        """
         recipe = self.recipe
-        parameters = dict(self.network.named_parameters())
+        named = dict(self.network.named_parameters())
         if recipe.optimizer == "adam":
-            groups = [{"params": list(parameters.values()), "weight_decay": recipe.weight_decay}]
+            everything = [{"params": list(named.values()), "weight_decay": recipe.weight_decay}]
+            optimizer = torch.optim.Adam(everything, lr=recipe.lr, betas=recipe.betas)
         else:
-            plain = [p for name, p in parameters.items() if p.ndim < 2 or name in ("tokens", "pos_embed")]
-            spared = {id(p) for p in plain}
-            decayed = [p for p in parameters.values() if id(p) not in spared]
+            matrices = [name for name, p in named.items() if p.ndim == 2 and name.startswith("blocks.")]
+            spared = [name for name, p in named.items() if p.ndim < 2 or name in ("tokens", "pos_embed")]
+            others = [name for name in named if name not in {*matrices, *spared}]
             groups = [
-                {"params": decayed, "weight_decay": recipe.weight_decay},
-                {"params": plain, "weight_decay": 0.0},
+                {"params": [named[name] for name in names], "weight_decay": decay, "muon": names is matrices}
+                for names, decay in ((matrices, recipe.weight_decay), (others, recipe.weight_decay), (spared, 0.0))
             ]
-        kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
-        optimizer = kind(groups, lr=recipe.lr, betas=recipe.betas)
+            kind = torch.optim.AdamW if recipe.optimizer == "adamw" else Muon
+            optimizer = kind(groups, lr=recipe.lr, betas=recipe.betas)
         total = self.steps_per_epoch * recipe.epochs
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: lr_factor(step, self.steps_per_epoch, total, recipe.schedule)

@@ -1,0 +1,54 @@
+"""What the commands print: lines on stderr, results in a file, a progress bar."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TypeVar
+
+from spectag.errors import SaveError
+
+T = TypeVar("T")
+
+
+def say(kind: str, text: str = "") -> None:
+    line = " ".join(f"spectag: {kind}: {text}".split()) if text else f"spectag: {kind}"
+    print(line, file=sys.stderr, flush=True)
+
+
+def watched(items: Iterable[T], total: int, *, quiet: bool) -> Iterator[T]:
+    """A progress bar on stderr, if that is a terminal; results on a terminal are progress enough."""
+    if quiet or not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
+        yield from progress.track(items, total=total)
+
+
+def refuse_overwriting(output: Path, inputs: Iterable[str]) -> None:
+    if not output.parent.is_dir():
+        raise SaveError(f"{output}: the folder {output.parent} does not exist: create it first")
+    if output.is_dir():
+        raise SaveError(f"{output}: is a folder: name a file in it")
+    if output.exists() and any(os.path.exists(path) and output.samefile(path) for path in inputs):
+        raise SaveError(f"{output}: is one of the inputs: choose another name")
+
+
+@contextmanager
+def opened(output: Path | None) -> Iterator[IO[str]]:
+    if output is None:
+        yield sys.stdout
+        return
+    try:
+        file = output.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+    except OSError as error:
+        raise SaveError(f"{output}: cannot be written: {error.strerror}") from error
+    with file:
+        yield file
