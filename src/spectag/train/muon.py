@@ -37,7 +37,7 @@ class Muon(torch.optim.AdamW):
             group.setdefault("momentum", momentum)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
         """One step; the closure computes loss and gradients first."""
         loss = None
         if closure is not None:
@@ -47,17 +47,20 @@ class Muon(torch.optim.AdamW):
             if group["muon"]:
                 for matrix in group["params"]:
                     if matrix.grad is not None:
-                        self._move(matrix, group)
+                        self._move(matrix, matrix.grad, group)
                         matrix.grad = None  # AdamW leaves alone what has no gradient
         super().step()
         return loss
 
-    def _move(self, matrix: Tensor, group: dict[str, Any]) -> None:
-        average = self.state[matrix].setdefault("average", torch.zeros_like(matrix))
-        average.lerp_(matrix.grad, 1 - group["momentum"])
-        ahead = torch.lerp(matrix.grad, average, group["momentum"])
+    def _move(self, matrix: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[matrix]
+        if not state:
+            state["average"] = torch.zeros_like(matrix)
+            state["step"] = torch.tensor(0.0)  # which AdamW looks for in every state it loads
+        average = state["average"].lerp_(gradient, 1 - group["momentum"])
+        ahead = torch.lerp(gradient, average, group["momentum"])
         columns = matrix.shape[1]
-        parts = ahead.split(columns) if matrix.shape[0] == 3 * columns else (ahead,)
+        parts = torch.split(ahead, columns) if matrix.shape[0] == 3 * columns else (ahead,)
         update = torch.cat([orthogonalise(part) * RMS * max(part.shape) ** 0.5 for part in parts])
         matrix.mul_(1 - group["lr"] * group["weight_decay"]).sub_(update, alpha=group["lr"])
 

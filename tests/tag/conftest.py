@@ -1,0 +1,46 @@
+"""A tagger with drawn weights, and recordings to tag."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from spectag.audio.fbank import FrontEnd
+from spectag.labels import LabelSet
+from spectag.model.bundle import Bundle
+from spectag.model.network import AST, ASTConfig
+from spectag.tag.tagger import Tagger
+
+FRAMES = 50  # of the network's window
+
+
+@pytest.fixture(scope="session")
+def bundle() -> Bundle:
+    torch.manual_seed(0)
+    network = AST(ASTConfig(width=32, depth=1, heads=2, frames=FRAMES, labels=4))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return Bundle(network, FrontEnd(frames=FRAMES), LabelSet(("dog", "rain", "sea", "saw")), "softmax")
+
+
+@pytest.fixture(scope="session")
+def tagger(bundle: Bundle) -> Tagger:
+    return Tagger(bundle, batch_size=4)
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Recordings at 16 kHz from shorter than a frame to many windows."""
+    folder = tmp_path_factory.mktemp("clips")
+    paths = []
+    for n, samples in enumerate((160, 8_000, 20_000, 8_160, 33_333, 400)):
+        paths.append(folder / f"{n}.wav")
+        soundfile.write(paths[-1], noise(samples, seed=n), 16_000, subtype="FLOAT")
+    return paths
+
+
+def noise(samples: int, seed: int = 0) -> np.ndarray:
+    return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)

@@ -1,0 +1,117 @@
+import itertools
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from spectag.tag.folder import expand, read_ahead
+from spectag.tag.results import FileError
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def inside(root: Path, *paths: Path) -> list[str]:
+    return [os.path.relpath(str(p), root).replace(os.sep, "/") for p in expand(paths or (root,))]
+
+
+def test_a_folder_is_its_recordings_sorted(tmp_path: Path) -> None:
+    touch(
+        tmp_path, "b.WAV", "a.mp3", "notes.txt", "wav", "b/c.Flac", "b/a/x.ogg", ".hidden.wav", ".git/y.wav", "a-/z.wav"
+    )
+    assert inside(tmp_path) == ["a-/z.wav", "a.mp3", "b/a/x.ogg", "b/c.Flac", "b.WAV"]
+
+
+def test_files_are_taken_as_given_in_order(tmp_path: Path) -> None:
+    touch(tmp_path, "b.bin", "a.wav", "sub/.c.wav")
+    given = [tmp_path / "b.bin", tmp_path / "sub/.c.wav", tmp_path / "missing.wav", tmp_path / "a.wav"]
+    assert list(expand(given)) == list(map(str, given))
+
+
+def test_a_folder_without_recordings_says_what_was_looked_for(tmp_path: Path) -> None:
+    touch(tmp_path, "x.txt")
+    [error] = expand([tmp_path])
+    assert isinstance(error, FileError)
+    assert error.path == str(tmp_path)
+    assert ".flac" in error.error
+    assert ".wav" in error.error
+
+
+def test_links_are_followed_but_not_for_ever(tmp_path: Path) -> None:
+    touch(tmp_path, "real/a.wav", "outside.wav")
+    try:
+        (tmp_path / "real/loop").symlink_to(tmp_path / "real", target_is_directory=True)
+        (tmp_path / "real/self").symlink_to("self")
+        (tmp_path / "real/b.wav").symlink_to(tmp_path / "outside.wav")
+    except OSError:
+        pytest.skip("no symbolic links here")
+    assert inside(tmp_path, tmp_path / "real") == ["real/a.wav", "real/b.wav"]
+
+
+def test_patterns_are_expanded_unless_they_name_a_file(tmp_path: Path) -> None:
+    touch(tmp_path, "a1.wav", "a2.wav", "[x].wav", "b/c.wav")
+    assert inside(tmp_path, tmp_path / "a?.wav") == ["a1.wav", "a2.wav"]
+    assert inside(tmp_path, tmp_path / "[x].wav") == ["[x].wav"]
+    assert inside(tmp_path, tmp_path / "*b") == ["b/c.wav"]
+    assert inside(tmp_path, tmp_path / "none*.wav") == ["none*.wav"]
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="needs a folder that cannot be listed")
+def test_a_folder_that_cannot_be_listed(tmp_path: Path) -> None:
+    touch(tmp_path, "a.wav", "locked/b.wav")
+    (tmp_path / "locked").chmod(0)
+    error, path = expand([tmp_path])
+    (tmp_path / "locked").chmod(0o700)
+    assert isinstance(error, FileError)
+    assert path == str(tmp_path / "a.wav")
+
+
+def numbers(n: int) -> Iterator[int]:
+    time.sleep(0.002 * (n % 3))
+    yield from range(n)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_read_ahead_keeps_order(workers: int) -> None:
+    tasks = (lambda n=n: numbers(n) for n in range(20))
+    assert [list(items) for items in read_ahead(tasks, workers=workers, items=2)] == [list(range(n)) for n in range(20)]
+
+
+def test_read_ahead_raises_where_items_are_taken() -> None:
+    def broken() -> Iterator[int]:
+        yield 1
+        raise KeyError("broken")
+
+    first, second = read_ahead([broken, lambda: numbers(2)], workers=1, items=4)
+    assert next(first) == 1
+    with pytest.raises(KeyError, match="broken"):
+        next(first)
+    assert list(second) == [0, 1]
+
+
+def test_read_ahead_is_bounded_and_stops() -> None:
+    made: list[int] = []
+    started: list[int] = []
+
+    def endless(n: int) -> Iterator[int]:
+        started.append(n)
+        for i in itertools.count():
+            made.append(n)
+            yield i
+
+    before = threading.active_count()
+    stream = read_ahead((lambda n=n: endless(n) for n in itertools.count()), workers=2, items=3)
+    first = next(stream)
+    assert list(itertools.islice(first, 10)) == list(range(10))
+    time.sleep(0.05)
+    assert max(started) == 1  # two threads, both still busy
+    assert len(made) <= 10 + 2 * (3 + 1) + 1
+    stream.close()
+    assert threading.active_count() == before

@@ -1,0 +1,80 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spectag.errors import InputError
+from spectag.tag.windows import default_hop, merge, starts, windows
+
+
+@st.composite
+def geometry(draw: st.DrawFn) -> tuple[int, int, int]:
+    frames = draw(st.integers(1, 40))
+    return draw(st.integers(1, 200)), frames, draw(st.integers(1, frames))
+
+
+def covered(total: int, frames: int, hop: int) -> set[int]:
+    return {frame for start in starts(total, frames, hop) for frame in range(start, min(start + frames, total))}
+
+
+@given(geometry())
+def test_starts_cover_every_frame_and_none_past_the_end(shape: tuple[int, int, int]) -> None:
+    total, frames, hop = shape
+    found = starts(*shape)
+    assert covered(*shape) == set(range(total))
+    assert found == sorted(set(found))
+    assert found[0] == 0
+    assert found[-1] == max(0, total - frames)
+    assert len(found) == 1 + math.ceil(max(0, total - frames) / hop)
+    assert all(start % hop == 0 for start in found[:-1])
+
+
+@given(geometry(), st.data())
+def test_streaming_gives_the_slices_whatever_the_pieces(shape: tuple[int, int, int], data: st.DataObject) -> None:
+    total, frames, hop = shape
+    whole = torch.arange(2.0 * total).reshape(total, 2)
+    cuts = sorted(data.draw(st.sets(st.integers(1, total - 1), max_size=10))) if total > 1 else []
+    pieces = torch.tensor_split(whole, cuts)
+    got = list(windows(pieces, frames, hop))
+    want = [whole[start : start + frames] for start in starts(total, frames, hop)]
+    assert len(got) == len(want)
+    assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
+
+
+@pytest.mark.parametrize(("total", "count"), [(1, 1), (99, 1), (100, 1), (101, 2), (150, 2), (151, 3), (200, 3)])
+def test_half_a_window_is_the_default_hop(total: int, count: int) -> None:
+    assert len(starts(total, 100)) == count
+    assert len(list(windows([torch.zeros(total, 1)], 100))) == count
+
+
+def test_default_hop_of_one_frame() -> None:
+    assert default_hop(1) == 1
+    assert default_hop(1025) == 512
+
+
+def test_an_endless_stream_flows() -> None:
+    pieces = (torch.full((7, 1), float(n)) for n in itertools.count())
+    assert [int(w[0, 0]) for w in itertools.islice(windows(pieces, 14), 5)] == [0, 1, 2, 3, 4]
+
+
+def test_no_pieces_no_windows() -> None:
+    assert list(windows([], 10)) == []
+
+
+@pytest.mark.parametrize(("total", "frames", "hop"), [(0, 10, 5), (10, 0, 1), (10, 10, 0), (10, 10, 11)])
+def test_out_of_range(total: int, frames: int, hop: int) -> None:
+    with pytest.raises(InputError, match="windows:"):
+        starts(total, frames, hop)
+
+
+def test_merge_is_the_mean() -> None:
+    rows = np.random.default_rng(0).random((1000, 3), np.float32)
+    merged = merge(iter(rows))
+    assert merged.dtype == np.float32
+    np.testing.assert_allclose(merged, rows.mean(0, dtype=np.float64), rtol=1e-7)
+    with pytest.raises(InputError, match="at least one window"):
+        merge([])
