@@ -6,8 +6,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# The CPU build of torch suffices and is a tenth of the size of the CUDA one; pip takes it from PyTorch's own index
-# where the constraint cannot be met otherwise.
+# On Linux, PyPI's torch carries gigabytes of CUDA. PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu in the
+# environment offers pip the CPU build too, and PIP_FIND_LINKS=DIR a folder of wheels.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: demo test slow check clean

@@ -2,18 +2,16 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
 import torch
+from sounds import FRAMES, noise
 
 from spectag.audio.fbank import FrontEnd
 from spectag.labels import LabelSet
 from spectag.model.bundle import Bundle
 from spectag.model.network import AST, ASTConfig
 from spectag.tag.tagger import Tagger
-
-FRAMES = 50  # of the network's window
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +38,3 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         paths.append(folder / f"{n}.wav")
         soundfile.write(paths[-1], noise(samples, seed=n), 16_000, subtype="FLOAT")
     return paths
-
-
-def noise(samples: int, seed: int = 0) -> np.ndarray:
-    return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)

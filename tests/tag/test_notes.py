@@ -1,8 +1,6 @@
 import threading
 import warnings
 
-import pytest
-
 from spectag.errors import TruncatedAudioWarning
 from spectag.tag.notes import noted
 
@@ -34,7 +32,8 @@ def test_each_thread_notes_its_own() -> None:
 
 def test_the_same_warning_is_noted_each_time_and_others_pass() -> None:
     for _ in range(2):
-        with pytest.warns() as shown, noted() as notes:  # noqa: PT030
+        with warnings.catch_warnings(record=True) as shown, noted() as notes:
+            warnings.simplefilter("always")
             warn("cut off")
             warnings.warn("another", UserWarning, stacklevel=1)
         assert notes == ["cut off"]

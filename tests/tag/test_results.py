@@ -23,6 +23,12 @@ def written(format: str, *results: ClipTags | FileError, **options: int) -> str:
     return file.getvalue()
 
 
+def test_an_error_names_its_file() -> None:
+    assert str(BAD) == "bad.wav: not audio"
+    assert str(FileError(None, "empty")) == "<array>: empty"
+    assert str(FileError("", "missing")) == "'': missing"
+
+
 def test_jsonl() -> None:
     lines = written("jsonl", DOG, BAD, QUIET).splitlines()
     assert [json.loads(line) for line in lines] == [
@@ -77,18 +83,17 @@ def test_text_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         def isatty(self) -> bool:
             return True
 
-    monkeypatch.setenv("COLUMNS", "60")
-    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("TERM", "dumb")  # 80 columns, no colours
     file = Terminal()
     out = writer("text", file, clip_width=200)
     tags = (Tag("Vehicle horn, car horn [honking]", 0.9), Tag("Speech", 0.8))
     out.write(ClipTags("x" * 100 + "[red].wav", 1.0, tags))
     shown = file.getvalue()
-    assert max(map(len, shown.splitlines())) <= 60
+    assert max(map(len, shown.splitlines())) <= 80
     flat = shown.replace("\u00a0", " ")
     assert "Vehicle horn, car horn" in flat
     assert "Speech 0.80" in flat
-    assert "[red]" in "".join(line[:30].strip() for line in shown.splitlines())  # no markup
+    assert "[red]" in "".join(line[:40].strip() for line in shown.splitlines())  # no markup
 
 
 def test_each_result_is_complete_at_once() -> None:

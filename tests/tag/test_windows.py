@@ -7,8 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spectag.audio.fbank import fbank
 from spectag.errors import InputError
-from spectag.tag.windows import default_hop, merge, starts, windows
+from spectag.tag.windows import default_hop, merge, sound, starts, windows
 
 
 @st.composite
@@ -71,10 +72,28 @@ def test_out_of_range(total: int, frames: int, hop: int) -> None:
         starts(total, frames, hop)
 
 
-def test_merge_is_the_mean() -> None:
-    rows = np.random.default_rng(0).random((1000, 3), np.float32)
-    merged = merge(iter(rows))
+def test_merge_is_the_weighted_mean() -> None:
+    rng = np.random.default_rng(0)
+    rows, weights = rng.random((1000, 3), np.float32), rng.random(1000)
+    merged = merge(iter(rows), iter(weights))
     assert merged.dtype == np.float32
-    np.testing.assert_allclose(merged, rows.mean(0, dtype=np.float64), rtol=1e-7)
+    np.testing.assert_allclose(merged, np.average(rows.astype(np.float64), 0, weights), rtol=1e-6)
+
+
+def test_merge_of_nothing_but_silence_weighs_all_the_same() -> None:
+    rows = np.array([[0.0, 1.0], [1.0, 1.0]], np.float32)
+    np.testing.assert_array_equal(merge(rows, [0.0, 0.0]), [0.5, 1.0])
+    np.testing.assert_array_equal(merge(rows, [0.0, 1e-9]), [1.0, 1.0])
+
+
+def test_merge_needs_a_window() -> None:
     with pytest.raises(InputError, match="at least one window"):
-        merge([])
+        merge([], [])
+
+
+def test_sound_is_the_share_above_the_floor() -> None:
+    silence, noise = torch.zeros(80_000), 0.1 * torch.randn(80_000, generator=torch.Generator().manual_seed(0))
+    assert sound(fbank(silence), 498) == 0
+    assert sound(fbank(noise), 498) == 1
+    assert sound(fbank(noise), 996) == 0.5  # padding counts as silence
+    assert sound(fbank(torch.cat([noise[:40_000], silence[:40_000]])), 498) == pytest.approx(0.5, abs=0.01)

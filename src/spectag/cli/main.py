@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
             return 0
         except (Exception, KeyboardInterrupt) as error:
-            if debug:
+            if debug and not isinstance(error, typer.Exit):
                 traceback.print_exc()
             return _report(error)
 

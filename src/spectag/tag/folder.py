@@ -64,10 +64,10 @@ def _recordings(folder: str) -> list[str | FileError]:
     return [*errors, *sorted(files, key=lambda path: path.split(os.sep))]
 
 
-def read_ahead(tasks: Iterable[Callable[[], Iterable[T]]], *, workers: int, items: int) -> Iterator[Iterator[T]]:
-    """Run tasks in background threads, ahead of who takes their results, which keep the order of the tasks.
+def read_ahead(tasks: Iterable[Callable[[], Iterable[T]]], *, workers: int, items: int) -> Iterator[T]:
+    """Chain the items of tasks that run in background threads, ahead of who takes them; the order is that of the tasks.
 
-    Memory is bounded: at most ``2 * workers`` tasks are under way or wait to be taken, each holding back at
+    Memory is bounded: at most ``2 * workers`` tasks are under way or wait to be taken, each holding
     ``items`` untaken items. The first of them always has a thread, so that nothing can wait for ever.
 
     Args:
@@ -76,8 +76,8 @@ def read_ahead(tasks: Iterable[Callable[[], Iterable[T]]], *, workers: int, item
         items: how many untaken items a task may have.
 
     Yields:
-        per task an iterator over its items, to be exhausted before the next is asked for; it raises what the task
-        raised. Closing the generator stops the threads at their next item.
+        the items of the first task, then those of the next, and so on; what a task raises is raised here. Closing the
+        generator stops the threads at their next item.
     """
     stop = threading.Event()
 
@@ -105,9 +105,9 @@ def read_ahead(tasks: Iterable[Callable[[], Iterable[T]]], *, workers: int, item
                 waiting.append(Queue(items))
                 pool.submit(run, task, waiting[-1])
                 if len(waiting) == 2 * workers:
-                    yield _taken(waiting.popleft())
+                    yield from _taken(waiting.popleft())
             while waiting:
-                yield _taken(waiting.popleft())
+                yield from _taken(waiting.popleft())
         finally:
             stop.set()
 

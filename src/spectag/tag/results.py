@@ -79,7 +79,7 @@ class FileError:
     error: str
 
     def __str__(self) -> str:
-        return f"{self.path or '<array>'}: {self.error}"
+        return f"{'<array>' if self.path is None else self.path or repr('')}: {self.error}"
 
     def to_dict(self) -> dict[str, Any]:
         """The object of the JSON formats."""

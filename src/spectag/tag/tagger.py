@@ -15,7 +15,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from typing import BinaryIO, TypeAlias
 
 import numpy as np
@@ -32,11 +31,13 @@ from spectag.tag.engines import Engine, Precision, TorchEngine
 from spectag.tag.folder import expand, read_ahead
 from spectag.tag.notes import noted
 from spectag.tag.results import ClipTags, FileError, Tag
-from spectag.tag.windows import merge, windows
+from spectag.tag.windows import merge, sound, windows
 
 Samples: TypeAlias = "NDArray[np.generic] | Tensor"
 Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Samples | tuple[Samples, float]"
 Row: TypeAlias = "NDArray[np.float32]"
+Window: TypeAlias = "tuple[Tensor, float]"  # inputs [frames, F] and how much of them is sound, 0..1
+Scored: TypeAlias = "tuple[Row, float]"
 Compute: TypeAlias = "Callable[[Tensor], NDArray[np.float32]]"  # inputs [B, T, F] -> [B, ...]
 
 BLOCK = 30 * SAMPLE_RATE  # samples of an array whose fbank is computed at once
@@ -52,7 +53,8 @@ class Tagger:
     are floats with full scale 1.0, or integer PCM of 8 to 32 bits.
 
     A clip no longer than the network's window is padded to it, as in training; a longer one is covered by windows that
-    overlap by half, the last one ending with the clip, whose scores are averaged.
+    overlap by half, the last one ending with the clip, whose scores are averaged, each weighing as much as it holds
+    sound rather than digital silence.
 
     Args:
         model: whatever :func:`spectag.load` takes, or a bundle.
@@ -135,7 +137,7 @@ class Tagger:
 
     def _many(self, sources: Iterable[Source | FileError]) -> Iterator[tuple[Row, ClipTags] | FileError]:
         tasks = (partial(_inputs_or_error, source, self.bundle.front_end) for source in _expanded(sources))
-        ahead = chain.from_iterable(read_ahead(tasks, workers=READERS, items=WAITING))
+        ahead = read_ahead(tasks, workers=READERS, items=WAITING)
         return _merged(_computed(ahead, self.engine.scores, self.batch_size))
 
     def _one(self, source: Source, compute: Compute) -> tuple[Row, ClipTags]:
@@ -166,8 +168,8 @@ def _expanded(sources: Iterable[Source | FileError]) -> Iterator[Source | FileEr
             yield source
 
 
-def _inputs(source: Source, front_end: FrontEnd) -> Iterator[Tensor | ClipTags]:
-    """The inputs ``[frames, F]`` of each window, then what is known of the clip."""
+def _inputs(source: Source, front_end: FrontEnd) -> Iterator[Window | ClipTags]:
+    """The windows of a clip, then what is known of the clip."""
     samples = 0
 
     def counted() -> Iterator[NDArray[np.float32]]:
@@ -178,11 +180,11 @@ def _inputs(source: Source, front_end: FrontEnd) -> Iterator[Tensor | ClipTags]:
 
     with noted() as warnings:
         for window in windows(fbank_blocks(counted(), front_end), front_end.frames):
-            yield front_end.normalise(fit(window, front_end.frames))
+            yield front_end.normalise(fit(window, front_end.frames)), sound(window, front_end.frames)
     yield ClipTags(_path(source), samples / SAMPLE_RATE, (), tuple(warnings))
 
 
-def _inputs_or_error(source: Source | FileError, front_end: FrontEnd) -> Iterator[Tensor | ClipTags | FileError]:
+def _inputs_or_error(source: Source | FileError, front_end: FrontEnd) -> Iterator[Window | ClipTags | FileError]:
     """The same, whatever happens: one file in a million must not cost the others."""
     if isinstance(source, FileError):
         yield source
@@ -228,42 +230,44 @@ def _path(source: Source) -> str | None:
 
 
 def _computed(
-    stream: Iterable[Tensor | ClipTags | FileError], compute: Compute, batch_size: int
-) -> Iterator[Row | ClipTags | FileError]:
+    stream: Iterable[Window | ClipTags | FileError], compute: Compute, batch_size: int
+) -> Iterator[Scored | ClipTags | FileError]:
     """The stream with the inputs replaced by their rows of results, computed in batches; the order stays."""
-    held: list[Tensor | ClipTags | FileError] = []
+    held: list[Window | ClipTags | FileError] = []
     inputs: list[Tensor] = []  # those among the held
 
-    def flush() -> Iterator[Row | ClipTags | FileError]:
+    def flush() -> Iterator[Scored | ClipTags | FileError]:
         rows = iter(compute(torch.stack(inputs)) if inputs else ())
         for item in held:
-            yield next(rows) if isinstance(item, Tensor) else item
+            yield (next(rows), item[1]) if isinstance(item, tuple) else item
         held.clear()
         inputs.clear()
 
     for item in stream:
         held.append(item)
-        if isinstance(item, Tensor):
-            inputs.append(item)
+        if isinstance(item, tuple):
+            inputs.append(item[0])
         # A row of broken files must not pile up behind a batch that is nearly full.
         if len(inputs) == batch_size or len(held) >= 4 * batch_size or not inputs:
             yield from flush()
     yield from flush()
 
 
-def _merged(stream: Iterable[Row | ClipTags | FileError]) -> Iterator[tuple[Row, ClipTags] | FileError]:
+def _merged(stream: Iterable[Scored | ClipTags | FileError]) -> Iterator[tuple[Row, ClipTags] | FileError]:
     """One result per clip."""
     rows: list[Row] = []
+    weights: list[float] = []
     for item in stream:
-        if isinstance(item, np.ndarray):
-            rows.append(item)
+        if isinstance(item, tuple):
+            rows.append(item[0])
+            weights.append(item[1])
             continue
         if isinstance(item, FileError):
             yield item
         else:
-            row = merge(rows)
+            row = merge(rows, weights)
             if np.isfinite(row).all():
                 yield row, item
             else:
                 yield FileError(item.path, "the network returned NaN or infinite values: try the precision fp32")
-        rows = []
+        rows, weights = [], []

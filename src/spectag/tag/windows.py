@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -9,7 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spectag.audio.fbank import FLOOR
 from spectag.errors import InputError
+
+FLOOR_MARGIN = 0.05  # nepers: dither of the last bit is not sound
 
 
 def default_hop(frames: int) -> int:
@@ -69,20 +73,38 @@ def windows(pieces: Iterable[Tensor], frames: int, hop: int | None = None) -> It
         yield held[-frames:]
 
 
-def merge(scores: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The mean of the scores (or features) ``[C]`` of all windows of a clip, each weighing the same.
+def sound(window: Tensor, frames: int) -> float:
+    """How much of a window of so many frames is sound, 0..1: the share of its fbank ``[t, F]`` above the floor.
+
+    Digital silence lies at the floor, and so does what a codec or a low-pass took away; padding counts as silence.
+    """
+    above = (window > math.log(FLOOR) + FLOOR_MARGIN).sum()
+    return float(above) / (frames * window.shape[1])
+
+
+def merge(scores: Iterable[NDArray[np.float32]], weights: Iterable[float]) -> NDArray[np.float32]:
+    """The mean of the scores (or features) ``[C]`` of all windows of a clip, each weighing as much as it holds sound.
+
+    Digital silence says nothing of what is heard in the clip; where there is nothing else, all windows weigh the same.
+
+    Args:
+        scores: one row per window.
+        weights: one :func:`sound` per window.
 
     Raises:
-        InputError: there are none.
+        InputError: there are no windows.
     """
-    total: NDArray[np.float64] | None = None
-    count = 0
-    for row in scores:
-        total = row.astype(np.float64) if total is None else total + row
-        count += 1
-    if total is None:
+    weighted: NDArray[np.float64] | None = None
+    plain: NDArray[np.float64] | None = None
+    weight_sum, count = 0.0, 0
+    for row, weight in zip(scores, weights, strict=True):
+        exact = row.astype(np.float64)
+        weighted = exact * weight if weighted is None else weighted + exact * weight
+        plain = exact if plain is None else plain + exact
+        weight_sum, count = weight_sum + weight, count + 1
+    if weighted is None or plain is None:
         raise InputError("merge: expected the scores of at least one window, got none")
-    return (total / count).astype(np.float32)
+    return (weighted / weight_sum if weight_sum > 0 else plain / count).astype(np.float32)
 
 
 def _checked(frames: int, hop: int | None) -> int:

@@ -140,6 +140,8 @@ class TrainingClips(Dataset[Example]):
             law = augment.mix if self.recipe.mix_law == "linear" else augment.mix_between
             waveform = law(waveform, self._one(partner, rng), share)
             target = share * target + (1 - share) * self.targets[partner]
+        if rng.random() < self.recipe.short_rate:
+            waveform = waveform[: int(rng.integers(FRAME, len(waveform) + 1))] if len(waveform) > FRAME else waveform
         padded = torch.nn.functional.pad(waveform, (0, self.samples - len(waveform)))
         return Example(padded, torch.tensor(num_frames(len(waveform))), target)
 

@@ -66,6 +66,7 @@ class AugmentRecipe(Section):
         mix_rate, mix_alpha: probability that another clip is mixed in, lambda ~ Beta(alpha, alpha).
         mix_law: ``linear`` (mixup, the paper) or ``between`` (between-class: the levels of the clips evened out).
         equalise_db: a random smooth curve over frequency, within so many decibels.
+        short_rate: probability that the clip ends early and is padded, as short recordings are when they are tagged.
         time_mask, freq_mask: SpecAugment, limits of the bands in frames and mel bins.
         noise_and_roll: a little noise and a roll of up to 10 frames, after normalising.
         patch_drop: share of the patches that the network does not see.
@@ -78,6 +79,7 @@ class AugmentRecipe(Section):
     mix_alpha: float = Field(10.0, gt=0)
     mix_law: Literal["linear", "between"] = "linear"
     equalise_db: float = Field(0.0, ge=0, le=60)
+    short_rate: float = Field(0.0, ge=0, le=1)
     time_mask: int = Field(0, ge=0)
     freq_mask: int = Field(0, ge=0)
     noise_and_roll: bool = False

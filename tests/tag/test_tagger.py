@@ -1,0 +1,325 @@
+import io
+import itertools
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from sounds import FRAMES, noise
+
+from spectag.audio import read
+from spectag.audio.fbank import fit
+from spectag.errors import AudioError, AudioNotFound, EmptyAudio, InputError, NonFiniteAudio, NotAudio
+from spectag.model.bundle import Bundle
+from spectag.tag import tagger as module
+from spectag.tag.engines import TorchEngine, find_device
+from spectag.tag.results import ClipTags, FileError
+from spectag.tag.tagger import Tagger
+from spectag.tag.windows import starts
+
+
+def expected(bundle: Bundle, waveform: np.ndarray) -> np.ndarray:
+    """The same by hand: the whole spectrogram, its slices one by one, the mean of their scores by how much sounds."""
+    front_end = bundle.front_end
+    fbank = front_end.fbank(waveform)
+    slices = [fbank[start : start + FRAMES] for start in starts(len(fbank), FRAMES)]
+    inputs = [front_end.normalise(fit(x, FRAMES))[None] for x in slices]
+    with torch.inference_mode():
+        scores = torch.cat([bundle.scores(bundle.network(x)) for x in inputs])
+    weights = [(x > -15.8).double().mean().item() for x in slices]  # the floor is at -15.94
+    return np.average(scores.numpy(), 0, weights if any(weights) else None)
+
+
+@pytest.mark.parametrize("samples", [1, 399, 400, 401, 8_239, 8_240, 8_241, 8_400, 20_000, 50_001])
+def test_scores_by_hand(tagger: Tagger, bundle: Bundle, samples: int) -> None:
+    waveform = noise(samples)
+    np.testing.assert_allclose(tagger.scores(waveform), expected(bundle, waveform), atol=1e-6)
+
+
+def test_silence_between_sounds_does_not_count(tagger: Tagger, bundle: Bundle) -> None:
+    loud, silence = noise(8_240), np.zeros(80_000, np.float32)
+    whole = np.concatenate([loud, silence])
+    np.testing.assert_allclose(tagger.scores(whole), expected(bundle, whole), atol=1e-6)
+    alone, diluted = tagger.scores(loud), tagger.scores(silence)
+    assert np.abs(tagger.scores(whole) - alone).max() < 0.5 * np.abs(diluted - alone).max()
+
+
+def test_every_kind_of_source_gives_the_same(tagger: Tagger, clips: list[Path]) -> None:
+    path = clips[2]
+    waveform = noise(20_000, seed=2)
+    want = tagger.tag(path)
+    assert want.path == str(path)
+    assert want.duration == 20_000 / 16_000
+    assert want.warnings == ()
+    with path.open("rb") as file:
+        sources = [
+            str(path),
+            path.read_bytes(),
+            io.BytesIO(path.read_bytes()),
+            file,
+            waveform,
+            waveform.astype(np.float64),
+            torch.from_numpy(waveform).requires_grad_(),
+            (waveform, 16_000),
+            (np.stack([waveform, waveform], axis=1), 16_000),
+            (torch.from_numpy(waveform)[:, None], 16_000.0),
+        ]
+        for source in sources:
+            got = tagger.tag(source)
+            assert got.duration == want.duration
+            assert [t.label for t in got.tags] == [t.label for t in want.tags]
+            assert [t.score for t in got.tags] == pytest.approx([t.score for t in want.tags], abs=1e-6)
+        assert got.path is None
+        assert tagger.tag(file).path == str(path)
+
+
+def test_other_rates_and_channels(tagger: Tagger, tmp_path: Path) -> None:
+    left, right = noise(44_100, 1), noise(44_100, 2)
+    stereo = np.stack([left, right], axis=1)
+    soundfile.write(tmp_path / "stereo.wav", stereo, 44_100, subtype="FLOAT")
+    got = tagger.scores(tmp_path / "stereo.wav")
+    np.testing.assert_allclose(tagger.scores((stereo, 44_100)), got, atol=1e-6)
+    np.testing.assert_allclose(tagger.scores(((left + right) / 2, 44_100)), got, atol=1e-6)
+    assert tagger.tag((stereo, 44_100)).duration == pytest.approx(1, abs=1e-4)
+
+
+def test_integer_pcm_is_scaled(tagger: Tagger) -> None:
+    pcm = (noise(8_000) * 32_768).astype(np.int16)
+    np.testing.assert_allclose(tagger.scores(pcm), tagger.scores(pcm / 32_768), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        (np.zeros(0, np.float32), EmptyAudio, "at least one sample"),
+        (np.array([0.0, np.nan]), NonFiniteAudio, "NaN"),
+        (torch.tensor([0.0, math.inf]), NonFiniteAudio, "infinity"),
+        (np.zeros(9, np.int64), InputError, "int64"),
+        (np.zeros(9, bool), InputError, "bool"),
+        (np.zeros((2, 9), np.float32), InputError, r"\[N\].*\[2, 9\].*\(samples, rate\)"),
+        (torch.zeros(1, 9), InputError, r"\[1, 9\]"),
+        ((np.zeros((2, 16_000)), 16_000), InputError, "transpose"),
+        ((np.zeros((9, 2, 2)), 16_000), InputError, r"\[9, 2, 2\]"),
+        ((np.zeros(9), 0), InputError, "rate"),
+        ((np.zeros(9), "16k"), InputError, "rate"),
+        ((np.zeros(9), 16_000, 1), InputError, r"\(samples, rate\)"),
+        ([0.0, 0.1], InputError, "list"),
+        (None, InputError, "NoneType"),
+        (b"RIFF, more or less", NotAudio, "<bytes>"),
+        ("no such.wav", AudioNotFound, "no such.wav"),
+    ],
+)
+def test_what_cannot_be_tagged(tagger: Tagger, source: object, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        tagger.tag(source)  # type: ignore[arg-type]
+    [failure] = tagger.tag_many([source])  # type: ignore[list-item]
+    assert isinstance(failure, FileError)
+
+
+def test_top_k_and_threshold(tagger: Tagger) -> None:
+    waveform = noise(8_000)
+    scores = tagger.scores(waveform)
+    every = tagger.tag(waveform, top_k=None).tags
+    assert [t.score for t in every] == sorted(scores.tolist(), reverse=True)
+    assert {t.label: t.score for t in every} == dict(zip(tagger.labels.names, scores.tolist(), strict=True))
+    assert tagger.tag(waveform, top_k=2).tags == every[:2]
+    assert tagger.tag(waveform, 99, 0).tags == every
+    cut = every[1].score
+    assert tagger.tag(waveform, threshold=cut).tags == every[:2]  # the threshold itself passes
+    assert tagger.tag(waveform, 1, cut).tags == every[:1]
+    assert tagger.tag(waveform, threshold=1.0).tags == ()
+
+
+def test_ties_keep_the_order_of_the_labels(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    tagger = Tagger(bundle)
+    monkeypatch.setattr(
+        tagger.engine, "scores", lambda x: np.array([[0.1, 0.4, 0.1, 0.4]], np.float32).repeat(len(x), 0)
+    )
+    assert [t.label for t in tagger.tag(noise(8_000)).tags] == ["rain", "saw", "dog", "sea"]
+
+
+@pytest.mark.parametrize("options", [{"top_k": 0}, {"top_k": 1.5}, {"threshold": -0.1}, {"threshold": math.nan}])
+def test_options_out_of_range(tagger: Tagger, options: dict[str, float]) -> None:
+    name = next(iter(options))
+    with pytest.raises(InputError, match=name):
+        tagger.tag(noise(400), **options)
+    with pytest.raises(InputError, match=name):
+        tagger.tag_many([], **options)  # at once, not at the first result
+
+
+def test_embed(tagger: Tagger, bundle: Bundle) -> None:
+    waveform = noise(20_000)
+    got = tagger.embed(waveform)
+    assert got.shape == (32,)
+    fbank = bundle.front_end.fbank(waveform)
+    slices = torch.stack([fbank[s : s + FRAMES] for s in starts(len(fbank), FRAMES)])
+    with torch.inference_mode():
+        want = bundle.network.embed(bundle.front_end.normalise(slices)).mean(0)
+    np.testing.assert_allclose(got, want.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_many_are_tagged_as_one_by_one(bundle: Bundle, clips: list[Path], batch_size: int) -> None:
+    tagger = Tagger(bundle, batch_size=batch_size)
+    many = list(tagger.tag_many(clips * 3))
+    one = [tagger.tag(path) for path in clips] * 3
+    assert len(many) == len(one)
+    for a, b in zip(many, one, strict=True):
+        assert isinstance(a, ClipTags)
+        assert (a.path, a.duration) == (b.path, b.duration)
+        assert [t.score for t in a.tags] == pytest.approx([t.score for t in b.tags], abs=1e-6)
+    for row, path in zip(tagger.scores_many(clips), clips, strict=True):
+        np.testing.assert_allclose(row, tagger.scores(path), atol=1e-6)
+
+
+def test_broken_files_cost_just_themselves(tagger: Tagger, clips: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("no audio")
+    (tmp_path / "empty.wav").touch()
+    late = noise(40_000)
+    late[-1] = np.nan  # after windows of it have been handed on
+    soundfile.write(tmp_path / "nan.wav", late, 16_000, subtype="FLOAT")
+    bad = [tmp_path / name for name in ("text.wav", "empty.wav", "nan.wav", "missing.wav")]
+    mixed = [path for pair in zip(bad, clips, strict=False) for path in pair]
+    results = list(tagger.tag_many(mixed))
+    assert [r.path for r in results] == list(map(str, mixed))
+    assert [isinstance(r, FileError) for r in results] == [True, False] * 4
+    for result in results[::2]:
+        assert isinstance(result, FileError)
+        assert result.path not in result.error  # said once
+        assert "\n" not in str(result)
+
+
+def test_a_decoder_that_fails_unexpectedly_costs_one_file(
+    tagger: Tagger, clips: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks = read.blocks
+
+    def fragile(source: Path, **options: float) -> Iterator[np.ndarray]:
+        if str(source) == str(clips[0]):
+            raise MemoryError("2 TiB")
+        yield from blocks(source, **options)
+
+    monkeypatch.setattr(read, "blocks", fragile)
+    first, second = tagger.tag_many(clips[:2])
+    assert isinstance(first, FileError)
+    assert "MemoryError: 2 TiB" in first.error
+    assert isinstance(second, ClipTags)
+
+
+def test_folders_errors_and_a_single_path(tagger: Tagger, clips: list[Path], tmp_path: Path) -> None:
+    folder = clips[0].parent
+    given = FileError("elsewhere", "gone")
+    results = list(tagger.tag_many([given, folder, tmp_path]))
+    assert [r.path for r in results] == ["elsewhere", *map(str, clips), str(tmp_path)]
+    assert results[0] is given
+    assert len(list(tagger.tag_many(str(folder)))) == len(clips)
+    assert list(tagger.tag_many([])) == []
+
+
+def test_a_recording_that_breaks_off_is_tagged_with_a_warning(
+    tagger: Tagger, clips: list[Path], tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes(clips[2].read_bytes()[:-40_000])
+    with pytest.warns(UserWarning, match="cut off"):
+        one, whole, two = tagger.tag_many([cut, clips[2], cut])
+    for result in (one, two):
+        assert isinstance(result, ClipTags)
+        assert result.duration == pytest.approx(10_000 / 16_000, abs=0.01)
+        assert len(result.warnings) == 1
+        assert "cut off" in result.warnings[0]
+    assert isinstance(whole, ClipTags)
+    assert whole.warnings == ()
+
+
+def test_nan_from_the_network_is_an_error(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    tagger = Tagger(bundle)
+    monkeypatch.setattr(tagger.engine, "scores", lambda x: np.full((len(x), 4), np.nan, np.float32))
+    with pytest.raises(AudioError, match="NaN"):
+        tagger.scores(noise(400))
+    [failure] = tagger.tag_many([noise(400)])
+    assert isinstance(failure, FileError)
+
+
+def test_every_recording_is_read_once(tagger: Tagger, clips: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    blocks = read.blocks
+    monkeypatch.setattr(read, "blocks", lambda source: seen.append(str(source)) or blocks(source))
+    list(tagger.tag_many(clips))
+    assert sorted(seen) == sorted(map(str, clips))
+
+
+def test_long_recordings_stream(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    tagger = Tagger(bundle, batch_size=8)
+    read_blocks, ahead = 0, []
+
+    def day(source: str) -> Iterator[np.ndarray]:
+        nonlocal read_blocks
+        for _ in range(60):
+            read_blocks += 1
+            yield noise(16_000)
+
+    def scores(inputs: torch.Tensor) -> np.ndarray:
+        ahead.append(read_blocks)
+        return np.full((len(inputs), 4), 0.25, np.float32)
+
+    monkeypatch.setattr(read, "blocks", day)
+    monkeypatch.setattr(tagger.engine, "scores", scores)
+    assert tagger.tag("day.wav").duration == 60
+    one = ahead.copy()
+    assert one[0] <= 8 // 4 + 2  # 4 windows a block
+    assert all(b - a <= 8 // 4 + 1 for a, b in itertools.pairwise(one))
+    read_blocks = 0
+    ahead.clear()
+    assert [r.duration for r in tagger.tag_many(["day.wav"]) if isinstance(r, ClipTags)] == [60]
+    assert ahead[0] <= (8 + module.WAITING + 1) // 4 + 2
+
+
+def test_bf16_is_close_and_leaves_the_bundle_alone(bundle: Bundle) -> None:
+    waveform = noise(20_000)
+    tagger = Tagger(bundle, precision="bf16")
+    assert isinstance(tagger.engine, TorchEngine)
+    assert {p.dtype for p in tagger.engine.network.parameters()} == {torch.bfloat16}
+    assert {p.dtype for p in bundle.network.parameters()} == {torch.float32}
+    assert tagger.scores(waveform).dtype == np.float32
+    np.testing.assert_allclose(tagger.scores(waveform), Tagger(bundle).scores(waveform), atol=0.03)
+
+
+def test_a_network_in_training_is_copied(bundle: Bundle) -> None:
+    bundle.network.train()
+    try:
+        engine = Tagger(bundle).engine
+        assert isinstance(engine, TorchEngine)
+        assert not engine.network.training
+        assert bundle.network.training
+    finally:
+        bundle.network.eval()
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "meta", "", None])
+def test_unknown_devices(name: str) -> None:
+    with pytest.raises(InputError, match="cpu, cuda, cuda:N or mps"):
+        find_device(name)
+
+
+def test_devices_that_are_not_there() -> None:
+    with pytest.raises(InputError, match="is not there"):
+        find_device(f"cuda:{torch.cuda.device_count()}")
+    if not torch.backends.mps.is_available():
+        with pytest.raises(InputError, match="Metal"):
+            find_device("mps")
+
+
+@pytest.mark.parametrize("options", [{"precision": "fp16"}, {"batch_size": 0}, {"batch_size": 2.0}])
+def test_constructor_checks(bundle: Bundle, options: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=next(iter(options))):
+        Tagger(bundle, **options)  # type: ignore[arg-type]
+
+
+def test_takes_what_load_takes(bundle: Bundle, tmp_path: Path) -> None:
+    path = bundle.save(tmp_path / "saved")
+    waveform = noise(20_000)
+    np.testing.assert_allclose(Tagger(path).scores(waveform), Tagger(bundle).scores(waveform), atol=1e-6)

@@ -1,0 +1,89 @@
+"""The house rules of docs/design.md that a program can check."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import spectag
+
+SOURCE = Path(spectag.__file__).parent
+FILES = sorted(SOURCE.rglob("*.py"))
+
+# Room -> the rooms it may import from, besides itself.
+ARROWS = {
+    "errors": set(),
+    "labels": {"errors"},
+    "audio": {"errors", "labels"},
+    "model": {"errors", "labels", "audio"},
+    "tag": {"errors", "labels", "audio", "model"},
+    "train": {"errors", "labels", "audio", "model"},
+    "serve": {"errors", "labels", "audio", "model", "tag"},
+    "cli": {"errors", "labels", "audio", "model", "tag", "train", "serve"},
+    "__init__": {"errors", "labels", "audio", "model", "tag"},
+    "__main__": {"cli"},
+}
+
+
+def imported(path: Path) -> set[str]:
+    """Rooms of spectag that a file imports from, anywhere in it."""
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        rooms |= {name.split(".")[1] for name in names if name.startswith("spectag.")}
+    return rooms
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(SOURCE).as_posix())
+def test_imports_run_one_way(path: Path) -> None:
+    room = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+    assert room in ARROWS, f"a new room {room}: draw its arrows here and in docs/design.md"
+    assert imported(path) <= ARROWS[room] | {room, "__version__"}
+
+
+def test_rooms_are_tidy() -> None:
+    for path in FILES:
+        text = path.read_text("utf-8")
+        if path.name == "__init__.py" and path.parent != SOURCE:
+            assert text == "", f"{path}: stays empty"
+        assert path.name not in ("utils.py", "helpers.py", "common.py")
+        assert len(text.splitlines()) <= 400, f"{path}: that is two files"
+
+
+def test_importing_costs_no_work() -> None:
+    code = (
+        "import os, sys; before = dict(os.environ)\n"
+        "import spectag, spectag.errors, spectag.labels, spectag.audio.read, spectag.tag.folder, spectag.cli.main\n"
+        "spectag.read, spectag.LabelSet, spectag.Tag, dir(spectag)\n"
+        "assert 'torch' not in sys.modules, 'torch'\n"
+        "assert os.environ == before, 'environment'\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_public_names() -> None:
+    assert set(spectag.__all__) == {*spectag._HOME, "__version__", "errors"}
+    assert set(spectag.__all__) <= set(dir(spectag))
+    for name in spectag.__all__:
+        assert getattr(spectag, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Taggger'"):
+        spectag.Taggger  # noqa: B018
+
+
+def test_one_version() -> None:
+    project = SOURCE.parent.parent / "pyproject.toml"
+    if not project.is_file():
+        pytest.skip("not in a checkout")
+    declared = re.search(r'^version = "(.+)"$', project.read_text("utf-8"), re.MULTILINE)
+    if declared is not None:  # else it is taken from the package
+        assert declared[1] == spectag.__version__
