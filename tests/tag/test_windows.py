@@ -94,6 +94,6 @@ def test_merge_needs_a_window() -> None:
 def test_sound_is_the_share_above_the_floor() -> None:
     silence, noise = torch.zeros(80_000), 0.1 * torch.randn(80_000, generator=torch.Generator().manual_seed(0))
     assert sound(fbank(silence), 498) == 0
-    assert sound(fbank(noise), 498) == 1
-    assert sound(fbank(noise), 996) == 0.5  # padding counts as silence
+    assert sound(fbank(noise), 498) == pytest.approx(1, abs=0.01)  # a filter narrower than a line is always silent
+    assert sound(fbank(noise), 996) == pytest.approx(0.5, abs=0.01)  # padding counts as silence
     assert sound(fbank(torch.cat([noise[:40_000], silence[:40_000]])), 498) == pytest.approx(0.5, abs=0.01)
