@@ -460,3 +460,8 @@ def test_a_pickle_in_place_of_the_weights(saved):
     (saved / "model.safetensors").write_bytes(pickle.dumps(Evil()))
     with pytest.raises(errors.UnreadableModel):
         load(saved)
+
+
+def test_others_may_read_what_the_umask_lets_them(saved):
+    modes = {path.name: path.stat().st_mode for path in saved.iterdir()}
+    assert len(set(modes.values())) == 1, modes

@@ -102,7 +102,10 @@ def write_safetensors(state: State, path: Path) -> None:
         SaveError: the disk is full, say.
     """
     try:
+        path.touch()
+        mode = path.stat().st_mode  # what the umask allows; safetensors would let the owner alone read the file
         save_file(state, path, metadata={"format": "pt"})
+        path.chmod(mode)
     except (SafetensorError, OSError) as error:
         raise SaveError(f"{path}: cannot write the weights: {error}") from error
 
