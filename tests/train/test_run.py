@@ -16,9 +16,10 @@ import torch
 
 from spectag.errors import RecipeError, SaveError
 from spectag.model.bundle import load
+from spectag.train.files import AtomicCheckpoints
 from spectag.train.manifest import read_manifest
 from spectag.train.recipe import Recipe, build
-from spectag.train.run import AtomicCheckpoints, plan, run
+from spectag.train.run import plan, run
 from spectag.train.task import loss_function
 
 TINY = {

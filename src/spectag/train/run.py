@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import os
 import platform
-import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch.utils.data import DataLoader
 
 import spectag
@@ -30,6 +27,8 @@ from spectag.model.directory import Activation
 from spectag.model.network import AST
 from spectag.train.data import EpochSampler, TrainingClips, Waveforms, statistics, targets
 from spectag.train.evaluate import Evaluation, Scorer, evaluate
+from spectag.train.files import AtomicCheckpoints, write_text
+from spectag.train.history import History
 from spectag.train.manifest import Manifest
 from spectag.train.recipe import Recipe, build
 from spectag.train.task import TrainingTask
@@ -101,7 +100,6 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
         RunInterrupted: by SIGTERM; the last whole epoch is kept.
         SaveError: a checkpoint, the bundle or the report could not be written; the last checkpoint is intact.
     """
-    started = time.monotonic()
     last = _prepare(plan)
     waveforms = Waveforms(plan.train.clips, plan.recipe.cache_gb * 1e9)
     waveforms.preload()
@@ -133,7 +131,17 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
         activation: Activation = "sigmoid" if recipe.loss == "bce" else "softmax"
         return Bundle(task.scored_network, front_end, plan.train.labels, activation, provenance)
 
-    history = History(plan, bundle, scorer)
+    score = None
+    if plan.held_out is not None:
+        held_out = plan.held_out
+        heard = Waveforms(held_out.clips, recipe.cache_gb * 1e9)
+        heard.preload()
+
+        def score() -> Evaluation:
+            present = bundle()
+            return evaluate(held_out, scorer(present, [waveform.numpy() for waveform in heard]), present.labels)
+
+    history = History(recipe, plan.out / "metrics.csv", score)
     trainer = lightning.Trainer(
         max_epochs=recipe.epochs,
         accelerator={"cpu": "cpu", "cuda": "gpu", "mps": "mps"}[plan.device.split(":")[0]],
@@ -162,90 +170,14 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
         "parameters": sum(p.numel() for p in network.parameters()),
         "precision": trainer.precision,
         "seconds": round(history.seconds, 1),
-        "seconds_preparing": round(time.monotonic() - started - history.seconds_here, 1),
         "versions": {"spectag": spectag.__version__, "torch": torch.__version__, "python": platform.python_version()},
         "device": plan.device,
         "threads": torch.get_num_threads(),
         "epochs": history.rows,
-        "result": history.last.to_dict() if history.last else None,
+        "result": history.result,
     }
-    _write(plan.out / "report.json", json.dumps(report, indent=1, ensure_ascii=False))
+    write_text(plan.out / "report.json", json.dumps(report, indent=1, ensure_ascii=False))
     return report
-
-
-class History(Callback):
-    """The figures of each epoch; kept in the checkpoint, so that a resumed run goes on with them."""
-
-    def __init__(self, plan: Plan, bundle: Callable[[], Bundle], scorer: Scorer) -> None:
-        self.rows: list[dict[str, float]] = []
-        self.last: Evaluation | None = None
-        self.seconds_here = 0.0
-        self._plan, self._bundle, self._scorer = plan, bundle, scorer
-        clips = plan.held_out.clips if plan.held_out else ()
-        self._waveforms = Waveforms(clips, plan.recipe.cache_gb * 1e9)
-        self._before = 0.0
-
-    @property
-    def seconds(self) -> float:
-        """Time spent training and scoring, earlier sittings included."""
-        return self._before + self.seconds_here
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows, "seconds": self.seconds}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows, self._before = state_dict["rows"], state_dict["seconds"]
-
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._started = time.monotonic()
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        epoch = trainer.current_epoch + 1
-        row = {"epoch": epoch, "loss": float(trainer.callback_metrics["loss"])}
-        due = epoch % self._plan.recipe.evaluate_every == 0 or epoch == self._plan.recipe.epochs
-        if self._plan.held_out is not None and due:
-            training = pl_module.training
-            self.last = self._evaluate(self._plan.held_out)
-            pl_module.train(training)
-            figures = self.last.metrics
-            row |= {"accuracy": figures.accuracy}
-            row |= {k: v for k in ("mean_ap", "mean_auc", "d_prime") if (v := getattr(figures, k)) is not None}
-            pl_module.log_dict({k: v for k, v in row.items() if k not in ("epoch", "loss")})
-        row |= {"lr": float(trainer.optimizers[0].param_groups[0]["lr"])}
-        self.seconds_here = time.monotonic() - self._started
-        self.rows.append(row | {"seconds": round(self.seconds, 2)})
-        _write_table(self._plan.out / "metrics.csv", self.rows)
-
-    def _evaluate(self, manifest: Manifest) -> Evaluation:
-        bundle = self._bundle()
-        scores = self._scorer(bundle, [waveform.numpy() for waveform in self._waveforms])
-        return evaluate(manifest, scores, bundle.labels)
-
-
-class AtomicCheckpoints(TorchCheckpointIO):
-    """Checkpoints that are whole or not there: a full disk leaves the last good one in place."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write beside the target, then rename.
-
-        Raises:
-            SaveError: the file could not be written.
-        """
-        target = Path(path)
-        partial = target.with_name(target.name + ".partial")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, target)
-        except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
-            partial.unlink(missing_ok=True)
-            raise SaveError(
-                f"{target}: the checkpoint could not be written ({error}); the one before it is intact: "
-                "free some space and go on with --resume"
-            ) from error
 
 
 def _prepare(plan: Plan) -> Path | None:
@@ -265,7 +197,7 @@ def _prepare(plan: Plan) -> Path | None:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SaveError(f"--out {out}: cannot be made ({error.strerror})") from error
-        _write(out / RECIPE, text)
+        write_text(out / RECIPE, text)
     last = out / CHECKPOINTS / "last.ckpt"
     return last if last.is_file() else None
 
@@ -297,26 +229,6 @@ def _use_bf16(recipe: Recipe, device: str) -> bool:
     if device.startswith("cuda"):
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise SaveError(f"{path}: could not be written ({error.strerror}); free some space and try again") from error
-
-
-def _write_table(path: Path, rows: list[dict[str, float]]) -> None:
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(partial, path)
 
 
 def _quieten_lightning() -> None:
