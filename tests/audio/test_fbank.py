@@ -156,3 +156,15 @@ def test_front_end_refuses_by_name(fields):
 
 def test_public_name():
     assert spectag.fbank is fbank
+
+
+def test_the_first_caller_may_be_in_inference_mode():
+    with torch.inference_mode():
+        fbank(torch.randn(800), window="hanning", mel_bins=37)
+    x = torch.randn(800, requires_grad=True)
+    fbank(x, window="hanning", mel_bins=37).sum().backward()
+
+
+def test_reversed_arrays():
+    x = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
+    assert torch.equal(fbank(x[::-1]), fbank(x[::-1].copy()))

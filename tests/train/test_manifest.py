@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from spectag.errors import DataError
+from spectag.errors import DataError, SpectagWarning
 from spectag.train.manifest import read_manifest
 
 
@@ -27,6 +27,17 @@ def test_esc10(tmp_path):
     assert [clip.labels for clip in manifest.clips] == [(0,), (0,), (1,)]
     assert len(manifest.only(fold=2)) == 1
     assert [c.path.name for c in manifest.excluding(["1-100032-A.wav"]).clips] == ["5-17367-A.wav"], "takes go together"
+
+
+def test_names_to_exclude_mean_clips_in_any_format_and_must_exist(tmp_path):
+    touch(tmp_path / "audio" / "1-40730-A-1.wav")
+    touch(tmp_path / "audio" / "1-40731-A-1.wav")
+    (tmp_path / "meta").mkdir()
+    rows = "filename,fold,target,category\n1-40730-A-1.wav,1,0,rooster\n1-40731-A-1.wav,1,0,rooster\n"
+    (tmp_path / "meta" / "esc50.csv").write_text(rows)
+    with pytest.warns(SpectagWarning, match=r"not in the data set: typo\.ogg"):
+        left = read_manifest(tmp_path).excluding(["1-40730-A.ogg", "typo.ogg"])
+    assert [clip.path.name for clip in left.clips] == ["1-40731-A-1.wav"]
 
 
 def test_esc50(tmp_path):

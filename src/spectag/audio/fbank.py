@@ -17,16 +17,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spectag.audio.read import SAMPLE_RATE
 from spectag.errors import InputError
 
 Window = Literal["hamming", "hanning"]
 
-SAMPLE_RATE = 16_000  # Hz
 FRAME = 400  # samples = 25 ms at 16 kHz
 HOP = 160  # samples = 10 ms at 16 kHz
 FRAMES_PER_SECOND = SAMPLE_RATE // HOP
 FFT = 512  # the power of two that holds a frame
 PRE_EMPHASIS = 0.97
+MOST_BINS, MOST_FRAMES = 2**12, 2**20  # what a file may ask for, lest it ask for all memory
 LOW_HZ = 20.0
 HIGH_HZ = SAMPLE_RATE / 2
 FLOOR = 2.0**-23  # float32 epsilon, 1.19e-7: Kaldi's floor before the logarithm
@@ -68,6 +69,11 @@ class FrontEnd:
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or not math.isfinite(value):
                 raise InputError(f"front end: {name} must be a finite number; got {value!r}")
+        if self.mel_bins > MOST_BINS or self.frames > MOST_FRAMES:
+            raise InputError(
+                f"front end: at most {MOST_BINS} mel_bins and {MOST_FRAMES} frames are taken; "
+                f"got {self.mel_bins} and {self.frames}"
+            )
         if self.std <= 0:
             raise InputError(f"front end: std must be above 0; got {self.std!r}")
 
@@ -117,15 +123,17 @@ def fbank(waveform: Tensor | NDArray[np.float32], *, window: Window = "hamming",
         ``[..., T, F]`` float32 on the waveform's device, ``T = max(1, 1 + (N - 400) // 160)``, not normalised.
 
     Raises:
-        InputError: no samples, or not floating point, or an unknown window.
+        InputError: no samples, or not floating point, an unknown window or no bands.
     """
-    x = torch.as_tensor(waveform)
+    x = torch.as_tensor(np.ascontiguousarray(waveform) if isinstance(waveform, np.ndarray) else waveform)
     if x.ndim == 0 or x.shape[-1] == 0:
         raise InputError(f"fbank: expected a waveform [..., N] with at least one sample, got shape {list(x.shape)}")
     if not x.is_floating_point():
         raise InputError(f"fbank: expected floating-point samples with full scale 1.0, got {x.dtype}: divide first")
     if window not in get_args(Window):
         raise InputError(f"fbank: window must be one of {', '.join(get_args(Window))}; got {window!r}")
+    if mel_bins < 1:
+        raise InputError(f"fbank: mel_bins must be at least 1; got {mel_bins}")
     x = x.float()
     x = x - x.mean(-1, keepdim=True)  # changes nothing but the rounding of a large offset
     if x.shape[-1] < FRAME:
@@ -151,7 +159,7 @@ def _spectrum(x: Tensor, window: Tensor) -> Tensor:
 
 
 def fbank_blocks(blocks: Iterable[NDArray[np.float32]], front_end: FrontEnd) -> Iterator[Tensor]:
-    """The fbank of a waveform that comes in pieces: concatenated, ``[T, F]``, exactly that of the whole.
+    """The fbank of a waveform that comes in pieces: concatenated, ``[T, F]``, that of the whole but for rounding.
 
     Args:
         blocks: consecutive pieces ``[N]`` of one waveform, of any lengths.
@@ -194,13 +202,16 @@ def normalise(x: Tensor, mean: float, std: float) -> Tensor:
     return (x - mean) / (2 * std)
 
 
+# Both tables serve every caller, those that differentiate included, whoever was the first to ask.
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)
 def _window(name: Window, device: torch.device) -> Tensor:
     make = {"hamming": torch.hamming_window, "hanning": torch.hann_window}[name]
     return make(FRAME, periodic=False, dtype=torch.float64).float().to(device)
 
 
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)
 def _mel_filters(bins: int, device: torch.device) -> Tensor:
     """Triangles of equal width on the mel scale ``1127 ln(1 + f / 700)``, ``[257, bins]``; Nyquist weighs 0."""
 

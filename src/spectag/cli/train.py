@@ -34,20 +34,25 @@ def train(
     RUN/bundle is the model, RUN/report.json the figures, RUN/metrics.csv and RUN/tensorboard the curves.
     """
     _require_train_extra()
-    from rich.console import Console
-
     from spectag.train.manifest import read_manifest
-    from spectag.train.progress import ProgressBar
+    from spectag.train.plan import plan
     from spectag.train.recipe import read_recipe
-    from spectag.train.run import plan, run
 
     chosen = read_recipe(recipe, override or ())
     todo = plan(chosen, read_manifest(data), out, fold=fold, device=device, resume=resume)
+
+    from rich.console import Console
+
+    from spectag.train.progress import ProgressBar
+    from spectag.train.run import run
+
     report = run(todo, _scorer(device), [ProgressBar(Console(stderr=True))])
     result = report["result"]
     print(f"{out / 'bundle'}: {report['parameters']} parameters, trained on {len(todo.train)} clips")
     if result is not None:
         print(f"held out ({todo.description}): {_figures(result)}")
+        for failure in result["failed"]:
+            say("error", failure)
 
 
 def evaluate(
@@ -65,12 +70,12 @@ def evaluate(
     code is 1.
     """
     _require_train_extra()
-    from spectag.train.evaluate import evaluate as compare
     from spectag.train.manifest import read_manifest
 
     manifest = read_manifest(data).only(fold=fold, split=split)
 
     from spectag.tag.tagger import Tagger
+    from spectag.train.evaluate import evaluate as compare
 
     tagger = Tagger(model, device=device, batch_size=batch_size)
     paths = [clip.path for clip in manifest.clips]

@@ -55,11 +55,11 @@ def excerpt(x: Tensor, samples: int, speed: float, rng: Rng) -> Tensor:
     sound = len(x) - int(heard[::-1].argmax()) if heard.any() else len(x)
     period = max(MIN_PERIOD, sound + rng.uniform() * (len(x) - sound))
     rate = speed ** rng.uniform(-1, 1)
-    place = (rng.uniform() * period + rate * torch.arange(samples)) % period
+    place = (rng.uniform() * period + rate * torch.arange(samples, dtype=torch.float64)) % period
     left = place.floor()
     x = functional.pad(x, (0, max(0, int(period) + 2 - len(x))))
     index = left.long()
-    return torch.lerp(x[index], x[index + 1], place - left)
+    return torch.lerp(x[index], x[index + 1], (place - left).float())
 
 
 def mix(a: Tensor, b: Tensor, share: float) -> Tensor:

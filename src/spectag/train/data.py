@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from spectag.audio.fbank import FRAME, HOP, FrontEnd, num_frames
 from spectag.audio.read import read
+from spectag.errors import AudioError
 from spectag.train import augment
 from spectag.train.manifest import Clip, Manifest
 from spectag.train.recipe import AugmentRecipe
@@ -31,6 +35,7 @@ class Waveforms(Sequence[Tensor]):
     def __init__(self, clips: Sequence[Clip], cache_bytes: float) -> None:
         self.clips = clips
         self._left = cache_bytes
+        self._full = False
         self._kept: dict[int, Tensor] = {}
 
     def __len__(self) -> int:
@@ -49,20 +54,36 @@ class Waveforms(Sequence[Tensor]):
         """Whether nothing is left to decode."""
         return len(self._kept) == len(self.clips)
 
-    def preload(self, progress: Callable[[int], None] = lambda done: None, threads: int = 2) -> None:
-        """Decode in parallel until everything is kept or the memory is used up; calls ``progress(clips done)``."""
+    def preload(self, threads: int = 2) -> list[AudioError]:
+        """Decode in parallel until everything is kept or the memory is used up; the errors of what cannot be read."""
+
+        def error(index: int) -> AudioError | None:
+            try:
+                self[index]
+            except AudioError as error:
+                return error
+            return None
+
+        errors: list[AudioError] = []
         with ThreadPoolExecutor(threads) as pool:
-            for start in range(0, len(self), 16 * threads):
-                if self._left <= 0:
-                    return
-                chunk = range(start, min(start + 16 * threads, len(self)))
-                list(pool.map(self.__getitem__, chunk))
-                progress(chunk.stop)
+            for start in range(0, len(self), 4 * threads):
+                if self._full:
+                    break
+                chunk = range(start, min(start + 4 * threads, len(self)))
+                errors += [e for e in pool.map(error, chunk) if e is not None]
+        return errors
+
+    def sources(self) -> Iterator[Path | NDArray[np.float32]]:
+        """For each clip its waveform as an array, or the path of what is not kept: nothing is decoded."""
+        for index, clip in enumerate(self.clips):
+            kept = self._kept.get(index)
+            yield clip.path if kept is None else kept.numpy()
 
     def _keep(self, index: int, waveform: Tensor) -> None:
-        size = waveform.nbytes
-        if size <= self._left:
-            self._left -= size
+        if waveform.nbytes > self._left:
+            self._full = True
+        elif not self._full:
+            self._left -= waveform.nbytes
             self._kept[index] = waveform
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,7 +20,7 @@ from spectag.train.metrics import Metrics, metrics
 Scores = NDArray[np.float32]
 # Scores clips (paths or 16 kHz waveforms) with a bundle, in order: [C] each, or else what went wrong, as something that
 # prints as one line. The command line hands it in, so that training is scored by the very path that tags recordings.
-Scorer: TypeAlias = "Callable[[Bundle, Sequence[Path | Scores]], Iterable[object]]"
+Scorer: TypeAlias = "Callable[[Bundle, Iterable[Path | Scores]], Iterable[object]]"
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,14 @@ class Evaluation:
 
     Args:
         metrics: over the clips that could be scored.
-        labels: names of the classes, in the order of the figures.
+        labels: names of the data set's classes, in the order of the figures.
+        model_labels: how many classes the model knows.
         failed: the message of each clip that could not.
     """
 
     metrics: Metrics
     labels: LabelSet
+    model_labels: int
     failed: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -42,7 +44,7 @@ class Evaluation:
         figures = self.metrics.to_dict()
         for name in ("ap", "auc"):
             figures[name] = dict(zip(self.labels.names, figures[name], strict=True))
-        return {**figures, "failed": list(self.failed)}
+        return {**figures, "model_labels": self.model_labels, "failed": list(self.failed)}
 
 
 def evaluate(manifest: Manifest, scores: Iterable[object], labels: LabelSet) -> Evaluation:
@@ -51,7 +53,8 @@ def evaluate(manifest: Manifest, scores: Iterable[object], labels: LabelSet) -> 
     Args:
         manifest: N clips.
         scores: one row ``[C]`` per clip, in the manifest's order, or what the clip met instead.
-        labels: the model's classes, in the order of the scores.
+        labels: the model's classes, in the order of the scores. Those that the data set does not have are left out,
+            also where the highest score decides.
 
     Raises:
         LabelMismatch: the data set has classes that the model does not know; the message names them.
@@ -60,7 +63,7 @@ def evaluate(manifest: Manifest, scores: Iterable[object], labels: LabelSet) -> 
     columns = align(manifest.labels, labels)
     truth = targets(manifest).numpy()
     rows, kept, failed = [], [], []
-    for position, row in enumerate(scores):
+    for position, (_, row) in enumerate(zip(manifest.clips, scores, strict=True)):
         if isinstance(row, np.ndarray):
             rows.append(row[columns])
             kept.append(position)
@@ -68,7 +71,7 @@ def evaluate(manifest: Manifest, scores: Iterable[object], labels: LabelSet) -> 
             failed.append(str(row))
     if not rows:
         raise DataError(f"not one of {len(manifest)} clips could be scored; the first error: {failed[0]}")
-    return Evaluation(metrics(truth[kept], np.stack(rows)), manifest.labels, tuple(failed))
+    return Evaluation(metrics(truth[kept], np.stack(rows)), manifest.labels, len(labels), tuple(failed))
 
 
 def align(wanted: LabelSet, known: LabelSet) -> list[int]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spectag.audio.read import AUDIO_EXTENSIONS
-from spectag.errors import DataError
+from spectag.errors import DataError, SpectagWarning
 from spectag.labels import LabelSet
 
 
@@ -45,13 +46,11 @@ class Manifest:
         clips: the table.
         labels: names of the classes.
         layout: which layout it was read from.
-        multilabel: whether a clip may have several labels (or none).
     """
 
     clips: tuple[Clip, ...]
     labels: LabelSet
     layout: str
-    multilabel: bool = False
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -86,10 +85,19 @@ class Manifest:
         return self._keep(lambda clip: clip.id not in ids)
 
     def excluding(self, names: Iterable[str]) -> Manifest:
-        """Without the clips of the given file names, and without other takes of the same recordings (same group)."""
-        wanted = set(names)
-        groups = {clip.group for clip in self.clips if clip.path.name in wanted and clip.group is not None}
-        return self._keep(lambda clip: clip.path.name not in wanted and clip.group not in groups)
+        """Without the named clips, and without other takes of the same recordings (same group).
+
+        A name means the clip whatever its format, and with or without the target that ESC-50 appends:
+        ``1-40730-A.ogg`` is ``1-40730-A-1.wav``, too. Warns of names that mean none.
+        """
+        stems = {Path(name).stem: name for name in names}
+        named = {clip.id: stem for clip in self.clips if (stem := _named(clip.path.stem, stems)) is not None}
+        missing = sorted(name for stem, name in stems.items() if stem not in named.values())
+        if missing:
+            message = f"to be excluded, but not in the data set: {', '.join(missing)}"
+            warnings.warn(message, SpectagWarning, stacklevel=2)
+        groups = {clip.group for clip in self.clips if clip.id in named and clip.group is not None}
+        return self._keep(lambda clip: clip.id not in named and clip.group not in groups)
 
     def _keep(self, wanted: Callable[[Clip], bool]) -> Manifest:
         return replace(self, clips=tuple(clip for clip in self.clips if wanted(clip)))
@@ -114,6 +122,10 @@ def read_manifest(directory: str | Path) -> Manifest:
     raise DataError(f"--data {directory}: in no known layout; known are: {known}")
 
 
+def _named(stem: str, stems: Collection[str]) -> str | None:
+    return next((name for name in (stem, stem.rsplit("-", 1)[0]) if name in stems), None)
+
+
 _ESC10_FOLDER = re.compile(r"\d{3} - (.+)")
 _ESC_FILE = re.compile(r"(\d)-(\d+)-([A-Z])(-\d+)?\.\w+")  # fold, Freesound id of the recording, take, target
 
@@ -125,7 +137,8 @@ def _class_folders(root: Path) -> list[Path]:
 
 
 def _audio(folder: Path) -> Iterable[Path]:
-    return (p for p in sorted(folder.iterdir()) if p.suffix.lower() in AUDIO_EXTENSIONS and p.name[0] != ".")
+    files = (p for p in sorted(folder.iterdir()) if p.suffix.lower() in AUDIO_EXTENSIONS and p.name[0] != ".")
+    return (p for p in files if p.is_file())
 
 
 def _is_esc10(root: Path) -> bool:
@@ -154,18 +167,17 @@ def _read_esc50(root: Path) -> Manifest:
     table = root / "meta" / "esc50.csv"
     clips: list[Clip] = []
     names: dict[int, str] = {}
-    with table.open(newline="", encoding="utf-8") as file:
-        for line, row in enumerate(csv.DictReader(file), start=2):
-            try:
-                name, fold, target, category = row["filename"], int(row["fold"]), int(row["target"]), row["category"]
-            except (KeyError, TypeError, ValueError) as error:
-                raise DataError(
-                    f"{table}, line {line}: expected the columns filename, fold, target, category; got {row}"
-                ) from error
-            if names.setdefault(target, category) != category:
-                raise DataError(f"{table}, line {line}: target {target} is {names[target]!r} above, here {category!r}")
-            path = root / "audio" / Path(name).name
-            clips.append(Clip(_id(root, path), path, (target,), fold=fold, group=row.get("src_file")))
+    for line, row in enumerate(csv.DictReader(_text(table).splitlines()), start=2):
+        try:
+            name, fold, target, category = row["filename"], int(row["fold"]), int(row["target"]), row["category"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{table}, line {line}: expected the columns filename, fold, target, category; got {row}"
+            ) from error
+        if names.setdefault(target, category) != category:
+            raise DataError(f"{table}, line {line}: target {target} is {names[target]!r} above, here {category!r}")
+        path = root / "audio" / Path(name).name
+        clips.append(Clip(_id(root, path), path, (target,), fold=fold, group=row.get("src_file")))
     if sorted(names) != list(range(len(names))):
         raise DataError(f"{table}: expected targets 0 to {len(names) - 1} without gaps, got {sorted(names)}")
     return Manifest(tuple(clips), LabelSet(tuple(names[i] for i in range(len(names)))), "ESC-50")
@@ -182,7 +194,7 @@ def _read_speech_commands(root: Path) -> Manifest:
     parts: dict[str, str] = {}
     for name, part in _SPEECH_LISTS.items():
         if (root / name).is_file():
-            parts |= dict.fromkeys((root / name).read_text(encoding="utf-8").split(), part)
+            parts |= dict.fromkeys(_text(root / name).split(), part)
     manifest = _read_folders(root)
     clips = (  # the speaker is what stands before _nohash_
         replace(clip, split=parts.get(clip.id, "train"), group=clip.path.name.split("_nohash_")[0])
@@ -199,6 +211,13 @@ def _read_folders(root: Path) -> Manifest:
     folders = _class_folders(root)
     clips = (Clip(_id(root, p), p, (label,)) for label, folder in enumerate(folders) for p in _audio(folder))
     return Manifest(tuple(clips), LabelSet(tuple(p.name for p in folders)), "a folder per class")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: expected a table in UTF-8; {error}") from error
 
 
 def _id(root: Path, path: Path) -> str:

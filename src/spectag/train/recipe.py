@@ -151,6 +151,12 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _smoothing_has_an_effect(self) -> Recipe:
+        if self.label_smoothing and self.loss != "ce":
+            raise ValueError("label_smoothing is of use with loss ce only; set it to 0")
+        return self
+
+    @model_validator(mode="after")
     def _geometry_fits(self) -> Recipe:
         try:
             self.network_config(labels=1)
@@ -189,7 +195,10 @@ def read_recipe(source: str, overrides: Iterable[str] = ()) -> Recipe:
     if source in known:
         text = known[source]
     elif Path(source).is_file():
-        text = Path(source).read_text(encoding="utf-8")
+        try:
+            text = Path(source).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"recipe {source}: expected YAML in UTF-8; {error}") from error
     else:
         near = _nearest(source, known)
         raise RecipeError(f"recipe {source!r}: neither a file nor one of {', '.join(known)}{near}")

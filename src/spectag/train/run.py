@@ -8,8 +8,6 @@ import os
 import platform
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import lightning
@@ -20,67 +18,21 @@ from torch.utils.data import DataLoader
 
 import spectag
 from spectag.audio.fbank import FrontEnd
-from spectag.errors import DataError, RecipeError, RunInterrupted, SaveError
+from spectag.errors import RunInterrupted
 from spectag.model import initial
 from spectag.model.bundle import Bundle
+from spectag.model.device import find_device
 from spectag.model.directory import Activation
 from spectag.model.network import AST
 from spectag.train.data import EpochSampler, TrainingClips, Waveforms, statistics, targets
 from spectag.train.evaluate import Evaluation, Scorer, evaluate
 from spectag.train.files import AtomicCheckpoints, write_text
 from spectag.train.history import History
-from spectag.train.manifest import Manifest
+from spectag.train.plan import Plan, prepare
 from spectag.train.recipe import Recipe, build
 from spectag.train.task import TrainingTask
 
-CHECKPOINTS = "checkpoints"
-RECIPE = "recipe.yaml"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What one run does.
-
-    Args:
-        recipe: the recipe as given; its statistics are filled in from the training clips where they are null.
-        train, held_out: the clips to learn from; the clips to score on, if any.
-        out: the run's directory: ``bundle/``, ``report.json``, ``metrics.csv``, ``recipe.yaml``, ``checkpoints/``.
-        description: what was held out, in words, for the report.
-        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        resume: go on from the last checkpoint in ``out``, if there is one.
-    """
-
-    recipe: Recipe
-    train: Manifest
-    held_out: Manifest | None
-    out: Path
-    description: str
-    device: str = "cpu"
-    resume: bool = False
-
-
-def plan(
-    recipe: Recipe, manifest: Manifest, out: Path, *, fold: int | None = None, device: str = "cpu", resume: bool = False
-) -> Plan:
-    """Divide a data set as asked: without one fold, without its held-out parts, or all of it for training.
-
-    Raises:
-        DataError: no such fold, or nothing left to train on.
-    """
-    clips = manifest.excluding(recipe.exclude)
-    held_out: Manifest | None = None
-    if fold is not None:
-        held_out = clips.only(fold=fold)
-        train, description = clips.without(held_out), f"fold {fold}"
-    elif "train" in clips.splits:
-        train, description = clips.only(split="train"), "nothing"
-        if "validation" in clips.splits:
-            held_out, description = clips.only(split="validation"), "split validation"
-    else:
-        train, description = clips, "nothing"
-    if not train.clips:
-        raise DataError(f"no clips left to train on after holding out {description}")
-    return Plan(recipe, train, held_out, out, description, device, resume)
+CHECKPOINTS, LAST = "checkpoints", "last"
 
 
 def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
@@ -95,28 +47,31 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
         The report, as written to ``report.json``.
 
     Raises:
+        InputError: the device is not there.
         RecipeError: the directory holds another run, or one with another recipe.
         AudioError: a training clip cannot be read.
         RunInterrupted: by SIGTERM; the last whole epoch is kept.
         SaveError: a checkpoint, the bundle or the report could not be written; the last checkpoint is intact.
     """
-    last = _prepare(plan)
+    device = find_device(plan.device)
+    prepare(plan)
     waveforms = Waveforms(plan.train.clips, plan.recipe.cache_gb * 1e9)
-    waveforms.preload()
+    for error in waveforms.preload():
+        raise error
     front_end, recipe = _front_end(plan.recipe, waveforms)
 
     _quieten_lightning()
     lightning.seed_everything(recipe.seed, verbose=False)
     network = _network(recipe, len(plan.train.labels))
     examples = TrainingClips(waveforms, targets(plan.train), front_end, recipe.augment)
-    workers = 0 if waveforms.complete and plan.device == "cpu" else max(1, (os.cpu_count() or 2) - 1)
+    workers = 0 if waveforms.complete and device.type == "cpu" else max(1, (os.cpu_count() or 2) - 1)
     loader = DataLoader(
         examples,
         batch_size=recipe.batch_size,
         sampler=EpochSampler(len(examples), recipe.seed),
         num_workers=workers,
         persistent_workers=workers > 0,
-        pin_memory=plan.device.startswith("cuda"),
+        pin_memory=device.type == "cuda",
     )
     task = TrainingTask(network, front_end, recipe, steps_per_epoch=len(loader))
     data = {"layout": plan.train.layout, "clips": len(plan.train), "held_out": plan.description}
@@ -135,21 +90,25 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
     if plan.held_out is not None:
         held_out = plan.held_out
         heard = Waveforms(held_out.clips, recipe.cache_gb * 1e9)
-        heard.preload()
+        heard.preload()  # what cannot be read is reported with the figures
 
         def score() -> Evaluation:
             present = bundle()
-            return evaluate(held_out, scorer(present, [waveform.numpy() for waveform in heard]), present.labels)
+            return evaluate(held_out, scorer(present, heard.sources()), present.labels)
 
     history = History(recipe, plan.out / "metrics.csv", score)
+    checkpoints = ModelCheckpoint(
+        plan.out / CHECKPOINTS, LAST, save_on_train_epoch_end=True, enable_version_counter=False
+    )
+    last = plan.out / CHECKPOINTS / f"{LAST}.ckpt"
     trainer = lightning.Trainer(
         max_epochs=recipe.epochs,
-        accelerator={"cpu": "cpu", "cuda": "gpu", "mps": "mps"}[plan.device.split(":")[0]],
-        devices=[int(plan.device.split(":")[1])] if ":" in plan.device else 1,
-        precision="bf16-mixed" if _use_bf16(recipe, plan.device) else "32-true",
+        accelerator={"cpu": "cpu", "cuda": "gpu", "mps": "mps"}[device.type],
+        devices=[device.index] if device.index is not None else 1,
+        precision="bf16-mixed" if _use_bf16(recipe, device.type) else "32-true",
         gradient_clip_val=recipe.clip_norm or None,
         logger=TensorBoardLogger(plan.out, name="", version="tensorboard"),
-        callbacks=[history, *callbacks, ModelCheckpoint(plan.out / CHECKPOINTS, "last", save_on_train_epoch_end=True)],
+        callbacks=[history, *callbacks, checkpoints],
         plugins=[AtomicCheckpoints()],
         use_distributed_sampler=False,
         enable_progress_bar=False,
@@ -157,7 +116,7 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
         log_every_n_steps=1,
     )
     try:
-        trainer.fit(task, loader, ckpt_path=last, weights_only=True)
+        trainer.fit(task, loader, ckpt_path=last if last.is_file() else None, weights_only=True)
     except SystemExit as stop:  # what Lightning makes of SIGTERM and Ctrl-C, with exit code 0 for the former
         done = f"{len(history.rows)} of {recipe.epochs} epochs"
         raise RunInterrupted(f"{plan.out}: stopped after {done}; the same command with --resume goes on") from stop
@@ -178,28 +137,6 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
     }
     write_text(plan.out / "report.json", json.dumps(report, indent=1, ensure_ascii=False))
     return report
-
-
-def _prepare(plan: Plan) -> Path | None:
-    """Make the run's directory, or check that it holds this very run; the checkpoint to go on from, if any."""
-    out, text = plan.out, plan.recipe.to_yaml()
-    if out.exists() and not out.is_dir():
-        raise RecipeError(f"--out {out}: expected a directory, found a file")
-    if out.is_dir() and any(out.iterdir()):
-        if not plan.resume:
-            raise RecipeError(f"--out {out}: not empty; go on with that run by --resume, or choose another directory")
-        if not (out / RECIPE).is_file():
-            raise RecipeError(f"--out {out}: not empty, and holds no {RECIPE} to resume from")
-        if (out / RECIPE).read_text(encoding="utf-8") != text:
-            raise RecipeError(f"--resume: {out / RECIPE} differs from the recipe given now; resume with the same one")
-    else:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SaveError(f"--out {out}: cannot be made ({error.strerror})") from error
-        write_text(out / RECIPE, text)
-    last = out / CHECKPOINTS / "last.ckpt"
-    return last if last.is_file() else None
 
 
 def _front_end(recipe: Recipe, waveforms: Waveforms) -> tuple[FrontEnd, Recipe]:
@@ -226,9 +163,10 @@ def _network(recipe: Recipe, labels: int) -> AST:
 def _use_bf16(recipe: Recipe, device: str) -> bool:
     if recipe.precision != "auto":
         return recipe.precision == "bf16"
-    if device.startswith("cuda"):
+    if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    abilities = getattr(torch.cpu, "get_capabilities", dict)()  # not in older versions
+    return device == "cpu" and bool(abilities.get("amx_bf16"))
 
 
 def _quieten_lightning() -> None:

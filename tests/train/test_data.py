@@ -1,0 +1,103 @@
+"""Waveforms in memory, the order of an epoch, training examples."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from spectag.audio.fbank import FrontEnd
+from spectag.train.data import EpochSampler, TrainingClips, Waveforms, statistics, targets
+from spectag.train.manifest import read_manifest
+from spectag.train.recipe import AugmentRecipe
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(("fox", "owl")):
+        (tmp_path / name).mkdir()
+        for i in range(5):
+            noise = rng.standard_normal(4000 + 1000 * i) * 0.1
+            soundfile.write(tmp_path / name / f"{i}.wav", noise + label, 16000, subtype="FLOAT")
+    return read_manifest(tmp_path)
+
+
+def test_each_clip_is_decoded_once(manifest, monkeypatch):
+    waveforms = Waveforms(manifest.clips, 1e9)
+    assert waveforms.preload() == []
+    assert waveforms.complete
+    monkeypatch.setattr("spectag.train.data.read", None)  # nothing decodes any more
+    assert [len(x) for x in waveforms] == [4000 + 1000 * i for i in range(5)] * 2
+    assert all(isinstance(x, np.ndarray) for x in waveforms.sources())
+
+
+def test_memory_is_bounded(manifest):
+    waveforms = Waveforms(manifest.clips, cache_bytes=2.5 * 4000 * 4)
+    waveforms.preload(threads=1)
+    assert not waveforms.complete
+    kept = [x for x in waveforms.sources() if isinstance(x, np.ndarray)]
+    assert sum(x.nbytes for x in kept) <= 2.5 * 4000 * 4
+    assert len(waveforms[9]) == 8000, "what is not kept is decoded"
+
+
+def test_a_broken_clip_is_returned_by_preload(manifest):
+    manifest.clips[3].path.write_text("broken")
+    [error] = Waveforms(manifest.clips, 1e9).preload()
+    assert str(manifest.clips[3].path) in str(error)
+
+
+def test_an_epoch_is_every_clip_once_and_epochs_differ():
+    sampler = EpochSampler(20, seed=1)
+    first = list(sampler)
+    assert first == list(sampler)
+    assert sorted(draw.clip for draw in first) == list(range(20))
+    sampler.set_epoch(1)
+    assert list(sampler) != first
+    assert len({draw.seed for draw in first}) == 20
+
+
+def test_the_paper_example_is_the_beginning_of_the_clip(manifest):
+    front_end = FrontEnd(frames=30)
+    clips = TrainingClips(Waveforms(manifest.clips, 1e9), targets(manifest), front_end, AugmentRecipe())
+    draws = {draw.clip: draw for draw in EpochSampler(10, 0)}
+    short, long = clips[draws[0]], clips[draws[4]]
+    assert len(short.waveform) == len(long.waveform) == 400 + 29 * 160
+    assert (short.frames, long.frames) == (23, 30)
+    assert torch.equal(long.waveform, clips.waveforms[4][: 400 + 29 * 160])
+    assert (short.waveform[4000:] == 0).all()
+    assert short.target.tolist() == [1, 0]
+
+
+def test_mixing_mixes_targets_by_the_same_share(manifest):
+    recipe = AugmentRecipe(mix_rate=1.0, mix_alpha=10.0)
+    clips = TrainingClips(Waveforms(manifest.clips, 1e9), targets(manifest), FrontEnd(frames=30), recipe)
+    examples = [clips[draw] for epoch in range(20) for draw in _epoch(epoch)]
+    shares = torch.stack([example.target for example in examples])
+    torch.testing.assert_close(shares.sum(1), torch.ones(len(shares)))
+    mixed = shares[:, 0][(shares[:, 0] > 0) & (shares[:, 0] < 1)]
+    assert 0.35 < len(mixed) / len(shares) < 0.65, "partners are drawn from the whole set"
+    assert mixed.mean() == pytest.approx(0.5, abs=0.05)
+    assert mixed.std() == pytest.approx((1 / (4 * 21)) ** 0.5, rel=0.25), "Beta(10, 10)"
+
+
+def _epoch(number):
+    sampler = EpochSampler(10, 0)
+    sampler.set_epoch(number)
+    return sampler
+
+
+def test_short_clips_in_training(manifest):
+    recipe = AugmentRecipe(excerpt=True, short_rate=0.5)
+    clips = TrainingClips(Waveforms(manifest.clips, 1e9), targets(manifest), FrontEnd(frames=30), recipe)
+    frames = [int(clips[draw].frames) for epoch in range(10) for draw in _epoch(epoch)]
+    assert min(frames) < 10
+    assert 0.3 < np.mean([n == 30 for n in frames]) < 0.7
+
+
+def test_statistics_are_those_of_all_frames(manifest):
+    waveforms = Waveforms(manifest.clips, 1e9)
+    front_end = FrontEnd(frames=20)
+    everything = torch.cat([front_end.fbank(x)[:20] for x in waveforms]).double()
+    mean, std = statistics(waveforms, front_end)
+    assert mean == pytest.approx(float(everything.mean()), rel=1e-9)
+    assert std == pytest.approx(float(everything.std(correction=0)), rel=1e-6)
