@@ -72,7 +72,11 @@ class NonFiniteAudio(AudioError):
     """NaN or infinite samples."""
 
 
-class TruncatedAudioWarning(UserWarning):
+class SpectagWarning(UserWarning):
+    """Something the user should know, though the result stands; a command prints it as one line."""
+
+
+class TruncatedAudioWarning(SpectagWarning):
     """A recording ends or breaks before its header says; what could be read was used."""
 
 

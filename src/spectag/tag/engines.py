@@ -12,6 +12,7 @@ from torch import Tensor
 
 from spectag.errors import InputError
 from spectag.model.bundle import Bundle
+from spectag.model.device import find_device
 
 Precision = Literal["fp32", "bf16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -63,28 +64,6 @@ class TorchEngine:
     def embed(self, inputs: Tensor) -> NDArray[np.float32]:
         """See :class:`Engine`."""
         return _array(self.network.embed(inputs.to(self.device, self.dtype)))
-
-
-def find_device(name: str) -> torch.device:
-    """The device of that name, if this machine has it.
-
-    Raises:
-        InputError: unknown, or not there; the message says what is.
-    """
-    try:
-        device = torch.device(name)
-    except (RuntimeError, TypeError):
-        device = None
-    if device is None or device.type not in ("cpu", "cuda", "mps"):
-        raise InputError(f"device must be cpu, cuda, cuda:N or mps; got {name!r}")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"device {name!r} is not there: PyTorch {torch.__version__} sees {torch.cuda.device_count()} CUDA devices "
-            "(0 with a CPU build of PyTorch): use cpu, or install a CUDA build"
-        )
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise InputError(f"device {name!r} is not there: this machine has no Metal GPU that PyTorch can use: use cpu")
-    return device
 
 
 def _array(x: Tensor) -> NDArray[np.float32]:
