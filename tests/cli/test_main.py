@@ -4,12 +4,14 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
 
 import spectag
 from spectag.cli.main import main
+from spectag.errors import SpectagWarning
 
 USAGE_ERRORS = [
     ["--nonsense"],
@@ -72,6 +74,27 @@ def test_help_and_usage_errors_need_no_torch() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_unknown_models_and_outputs_load_no_network(tmp_path: Path) -> None:
+    no_model, no_output = ["--model", "no.such"], ["-o", str(tmp_path / "no" / "tags.csv")]
+    commands = [
+        ["tag", "a.wav", *no_output],
+        ["tag", "a.wav", *no_model],
+        ["info", "no.such"],
+        ["convert", "no.such", str(tmp_path / "out")],
+    ]
+    code = (
+        "import sys; from spectag.cli.main import main\n"
+        f"for args in {commands}:\n"
+        "    assert main(args) == 1, args\n"
+        "    loaded = {'spectag.tag.tagger', 'spectag.model.bundle'} & set(sys.modules)\n"
+        "    assert not loaded, (args, loaded)\n"
+        "    assert '-o' not in args or 'torch' not in sys.modules, args\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert [line.count("no such file") for line in done.stderr.splitlines()] == [0, 1, 1, 1]
+
+
 @pytest.mark.parametrize("args", [["--help"], ["tag", "--help"], ["tag", "a.wav", "--format", "xml"]], ids=" ".join)
 def test_answers_at_once(args: list[str]) -> None:
     best = 60.0
@@ -130,3 +153,19 @@ def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.setattr("spectag.model.bundle.load", full)
     assert main(["info", "esc10"]) == 1
     assert capsys.readouterr().err == "spectag: error: No space left on device\n"
+
+
+def test_warnings_of_ours_are_a_line_each(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    class Special(SpectagWarning):
+        pass
+
+    def warn(source: str) -> None:
+        warnings.warn("stride 10 is\na guess", SpectagWarning, stacklevel=2)
+        warnings.warn("special", Special, stacklevel=2)
+        warnings.warn("chatter of a library", UserWarning, stacklevel=2)
+        raise OSError(28, "full")
+
+    monkeypatch.setattr("spectag.model.bundle.load", warn)
+    main(["info", "esc10"])
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:-1] == ["spectag: warning: stride 10 is a guess", "spectag: warning: special"]

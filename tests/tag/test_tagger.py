@@ -1,6 +1,7 @@
 import io
 import itertools
 import math
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,17 +9,25 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from sounds import FRAMES, noise
+from sounds import FRAMES, noise, starts
 
 from spectag.audio import read
 from spectag.audio.fbank import fit
-from spectag.errors import AudioError, AudioNotFound, EmptyAudio, InputError, NonFiniteAudio, NotAudio
+from spectag.errors import (
+    AudioError,
+    AudioNotFound,
+    EmptyAudio,
+    InputError,
+    NonFiniteAudio,
+    NotAudio,
+    SpectagWarning,
+)
 from spectag.model.bundle import Bundle
 from spectag.tag import tagger as module
-from spectag.tag.engines import TorchEngine, find_device
+from spectag.tag.engines import TorchEngine
+from spectag.tag.folder import expand
 from spectag.tag.results import ClipTags, FileError
 from spectag.tag.tagger import Tagger
-from spectag.tag.windows import starts
 
 
 def expected(bundle: Bundle, waveform: np.ndarray) -> np.ndarray:
@@ -209,14 +218,53 @@ def test_a_decoder_that_fails_unexpectedly_costs_one_file(
     assert isinstance(second, ClipTags)
 
 
-def test_folders_errors_and_a_single_path(tagger: Tagger, clips: list[Path], tmp_path: Path) -> None:
-    folder = clips[0].parent
+def test_folders_and_errors(tagger: Tagger, clips: list[Path], tmp_path: Path) -> None:
     given = FileError("elsewhere", "gone")
-    results = list(tagger.tag_many([given, folder, tmp_path]))
+    results = list(tagger.tag_many([given, *expand([clips[0].parent, tmp_path])]))
     assert [r.path for r in results] == ["elsewhere", *map(str, clips), str(tmp_path)]
     assert results[0] is given
-    assert len(list(tagger.tag_many(str(folder)))) == len(clips)
     assert list(tagger.tag_many([])) == []
+
+
+def test_one_result_per_source(tagger: Tagger, clips: list[Path], tmp_path: Path) -> None:
+    folder, vanished = tmp_path / "folder.wav", tmp_path / "a[12].wav"
+    for path in (folder / "inside.wav", tmp_path / "a1.wav", tmp_path / "a2.wav"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(clips[1].read_bytes())
+    sources = [folder, clips[1], vanished, str(tmp_path / "*.wav")]
+    results = list(tagger.tag_many(sources))
+    assert [r.path for r in results] == list(map(str, sources))
+    assert [isinstance(r, FileError) for r in results] == [True, False, True, True]
+    assert [isinstance(row, FileError) for row in tagger.scores_many(sources)] == [True, False, True, True]
+    assert "directory" in str(results[0])
+
+
+@pytest.mark.parametrize("one", [noise(400), torch.zeros(400), "a.wav", Path("a.wav"), b"RIFF", io.BytesIO(b"RIFF")])
+def test_one_recording_in_place_of_several(tagger: Tagger, one: object) -> None:
+    for many in (tagger.tag_many, tagger.scores_many):
+        with pytest.raises(InputError, match="pass a list of recordings"):
+            many(one)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("scale", [32_768, -32_768])
+def test_samples_beyond_full_scale_are_a_warning(tagger: Tagger, scale: int) -> None:
+    waveform = noise(20_000) / np.abs(noise(20_000)).max()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert tagger.tag(7.9 * waveform).warnings == ()
+    with pytest.warns(SpectagWarning, match="32768 times full scale"):
+        one, two = tagger.tag_many([waveform * scale, (waveform * scale, 16_000)])
+    for clip in (one, two):
+        assert isinstance(clip, ClipTags)
+        [warning] = clip.warnings
+        assert warning.startswith("<array>: ")
+        assert "divide by 32768" in warning
+
+
+def test_arrays_of_any_strides(tagger: Tagger) -> None:
+    x = noise(20_000)
+    for view in (x[::-1], x[::2], np.stack([x, x], 1)[::-1, 0]):
+        np.testing.assert_allclose(tagger.scores(view), tagger.scores(view.copy()), atol=1e-6)
 
 
 def test_a_recording_that_breaks_off_is_tagged_with_a_warning(
@@ -297,20 +345,6 @@ def test_a_network_in_training_is_copied(bundle: Bundle) -> None:
         assert bundle.network.training
     finally:
         bundle.network.eval()
-
-
-@pytest.mark.parametrize("name", ["gpu", "cuda:x", "meta", "", None])
-def test_unknown_devices(name: str) -> None:
-    with pytest.raises(InputError, match="cpu, cuda, cuda:N or mps"):
-        find_device(name)
-
-
-def test_devices_that_are_not_there() -> None:
-    with pytest.raises(InputError, match="is not there"):
-        find_device(f"cuda:{torch.cuda.device_count()}")
-    if not torch.backends.mps.is_available():
-        with pytest.raises(InputError, match="Metal"):
-            find_device("mps")
 
 
 @pytest.mark.parametrize("options", [{"precision": "fp16"}, {"batch_size": 0}, {"batch_size": 2.0}])

@@ -18,7 +18,7 @@ import typer
 from spectag import __version__
 from spectag.cli import tag, train
 from spectag.cli.output import say
-from spectag.errors import SpectagError, TruncatedAudioWarning
+from spectag.errors import SpectagError, SpectagWarning
 
 app = typer.Typer(
     help="Tag, train, reproduce and deploy the Audio Spectrogram Transformer on recordings of any length.",
@@ -99,7 +99,7 @@ def _report(error: BaseException) -> int:
 
 def _warning_printer(debug: bool) -> Callable[..., None]:
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-        if debug or issubclass(category, TruncatedAudioWarning):  # not the chatter of libraries
+        if debug or issubclass(category, SpectagWarning):  # not the chatter of libraries
             say("warning", str(message))
 
     return show

@@ -22,6 +22,13 @@ def pair(value: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def find_model(name: str) -> None:
+    """Raise what is wrong with the name of a model, before torch is imported for it."""
+    from spectag.model.source import resolve
+
+    resolve(name)
+
+
 MODEL = "A bundle or AST directory, a .pth file, a known name (esc10, audioset, speech-commands) or a Hub id."
 Device = Annotated[str, typer.Option(callback=device, help="cpu, cuda, cuda:N or mps.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Windows that the network sees at once.")]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from spectag.cli.options import MODEL, BatchSize, Device, pair
+from spectag.cli.options import MODEL, BatchSize, Device, find_model, pair
 from spectag.cli.output import opened, refuse_overwriting, say, watched
 from spectag.errors import SaveError
 
@@ -43,6 +43,7 @@ def tag(
     names = [file if isinstance(file, str) else file.path or "" for file in files]
     if output is not None:
         refuse_overwriting(output, names)
+    find_model(model)
 
     from spectag.tag.results import FileError, writer
     from spectag.tag.tagger import Tagger
@@ -68,6 +69,8 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Print what a model knows about itself."""
+    find_model(model)
+
     from spectag.model.bundle import load
 
     facts = load(model).describe()
@@ -108,6 +111,7 @@ def convert(
     """
     if target.exists() and not _is_replaceable(target):
         raise SaveError(f"{target}: there is something that is no bundle: name a new directory")
+    find_model(source)
 
     import torch
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from spectag.errors import TruncatedAudioWarning
+from spectag.errors import SpectagWarning
 
 
 class _Local(threading.local):
@@ -23,7 +23,7 @@ _users = 0
 
 @contextmanager
 def noted() -> Iterator[list[str]]:
-    """Collect the :class:`TruncatedAudioWarning` messages of this thread; they are shown as ever besides."""
+    """Collect the :class:`SpectagWarning` messages of this thread; they are shown as ever besides."""
     global _users
     with _lock:
         if not _users:
@@ -43,11 +43,11 @@ def noted() -> Iterator[list[str]]:
 def _install() -> None:
     _hook.enter_context(warnings.catch_warnings())
     # By default Python shows a message once per process; each recording needs its own.
-    warnings.simplefilter("always", TruncatedAudioWarning)
+    warnings.simplefilter("always", SpectagWarning)
     show = warnings.showwarning
 
     def note(message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any) -> None:
-        if _local.notes is not None and issubclass(category, TruncatedAudioWarning):
+        if _local.notes is not None and issubclass(category, SpectagWarning):
             _local.notes.append(str(message))
         show(message, category, *args, **kwargs)
 

@@ -12,6 +12,7 @@ that ends the clip.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -23,12 +24,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spectag.audio import read
-from spectag.audio.fbank import SAMPLE_RATE, FrontEnd, fbank_blocks, fit
-from spectag.errors import AudioError, InputError, SpectagError
+from spectag.audio.fbank import FrontEnd, fbank_blocks, fit
+from spectag.audio.read import SAMPLE_RATE
+from spectag.errors import AudioError, InputError, SpectagError, SpectagWarning
 from spectag.labels import LabelSet
 from spectag.model.bundle import Bundle, load
 from spectag.tag.engines import Engine, Precision, TorchEngine
-from spectag.tag.folder import expand, read_ahead
+from spectag.tag.folder import read_ahead
 from spectag.tag.notes import noted
 from spectag.tag.results import ClipTags, FileError, Tag
 from spectag.tag.windows import merge, sound, windows
@@ -40,8 +42,10 @@ Window: TypeAlias = "tuple[Tensor, float]"  # inputs [frames, F] and how much of
 Scored: TypeAlias = "tuple[Row, float]"
 Compute: TypeAlias = "Callable[[Tensor], NDArray[np.float32]]"  # inputs [B, T, F] -> [B, ...]
 
+IN_MEMORY = (np.ndarray, Tensor, tuple)  # sources that need no decoder
 BLOCK = 30 * SAMPLE_RATE  # samples of an array whose fbank is computed at once
 READERS = min(4, os.cpu_count() or 1)  # threads
+LOUDEST = 8.0  # times full scale: mastering and resampling overshoot by less, unscaled PCM by far more
 WAITING = 8  # windows that a file may have read ahead: 0.5 MB each at 10 s
 
 
@@ -53,8 +57,8 @@ class Tagger:
     are floats with full scale 1.0, or integer PCM of 8 to 32 bits.
 
     A clip no longer than the network's window is padded to it, as in training; a longer one is covered by windows that
-    overlap by half, the last one ending with the clip, whose scores are averaged, each weighing as much as it holds
-    sound rather than digital silence.
+    overlap by half, the last one ending with the clip. The scores of a clip are the mean of those of its windows, each
+    weighing as much as it holds sound rather than digital silence (:func:`spectag.tag.windows.sound`).
 
     Args:
         model: whatever :func:`spectag.load` takes, or a bundle.
@@ -105,11 +109,17 @@ class Tagger:
         return choose(*self._one(source, self.engine.scores))
 
     def scores(self, source: Source) -> Row:
-        """The scores of one recording for every label, ``[C]``, 0..1; raises as :meth:`tag`."""
+        """The scores of one recording for every label, ``[C]``, 0..1: the weighted mean over its windows.
+
+        Raises as :meth:`tag`.
+        """
         return self._one(source, self.engine.scores)[0]
 
     def embed(self, source: Source) -> Row:
-        """Features of one recording, ``[D]``, the mean over its windows; raises as :meth:`tag`."""
+        """Features of one recording, ``[D]``, the mean over its windows weighted by their sound, as that of the scores.
+
+        Raises as :meth:`tag`.
+        """
         return self._one(source, self.engine.embed)[0]
 
     def tag_many(
@@ -118,25 +128,30 @@ class Tagger:
         """The tags of many recordings: read in the background, batched across files, in the order of the sources.
 
         Args:
-            sources: see the class; a folder stands for the recordings in and below it
-                (:func:`spectag.tag.folder.expand`); a :class:`FileError` is passed on.
+            sources: see the class; for the recordings of folders pass ``spectag.tag.folder.expand(folders)``. A
+                :class:`FileError` is passed on.
             top_k, threshold: as for :meth:`tag`.
 
         Yields:
-            :class:`ClipTags`, or :class:`FileError` for a source that cannot be used: it costs just itself.
+            exactly one per source: :class:`ClipTags`, or :class:`FileError` where it cannot be used (a folder, say):
+            it costs just itself.
 
         Raises:
-            InputError: top_k or threshold out of its range.
+            InputError: top_k or threshold out of its range, or one recording in place of several.
         """
         choose = self._chooser(top_k, threshold)
         return (clip if isinstance(clip, FileError) else choose(*clip) for clip in self._many(sources))
 
     def scores_many(self, sources: Iterable[Source | FileError]) -> Iterator[Row | FileError]:
-        """The scores of many recordings, ``[C]`` each, read and batched as by :meth:`tag_many`."""
+        """The scores of many recordings, ``[C]`` or a :class:`FileError` each, otherwise as :meth:`tag_many`."""
         return (clip if isinstance(clip, FileError) else clip[0] for clip in self._many(sources))
 
     def _many(self, sources: Iterable[Source | FileError]) -> Iterator[tuple[Row, ClipTags] | FileError]:
-        tasks = (partial(_inputs_or_error, source, self.bundle.front_end) for source in _expanded(sources))
+        if isinstance(sources, (str, os.PathLike, bytes, np.ndarray, Tensor)) or hasattr(sources, "read"):
+            raise InputError(
+                f"expected several recordings, got one {type(sources).__name__}: pass a list of recordings"
+            )
+        tasks = (partial(_inputs_or_error, source, self.bundle.front_end) for source in sources)
         ahead = read_ahead(tasks, workers=READERS, items=WAITING)
         return _merged(_computed(ahead, self.engine.scores, self.batch_size))
 
@@ -160,28 +175,27 @@ class Tagger:
         return choose
 
 
-def _expanded(sources: Iterable[Source | FileError]) -> Iterator[Source | FileError]:
-    for source in [sources] if isinstance(sources, (str, os.PathLike)) else sources:
-        if isinstance(source, (str, os.PathLike)):
-            yield from expand([source])
-        else:
-            yield source
-
-
 def _inputs(source: Source, front_end: FrontEnd) -> Iterator[Window | ClipTags]:
     """The windows of a clip, then what is known of the clip."""
-    samples = 0
+    samples, peak = 0, 0.0
 
-    def counted() -> Iterator[NDArray[np.float32]]:
-        nonlocal samples
+    def measured() -> Iterator[NDArray[np.float32]]:
+        nonlocal samples, peak
         for block in _blocks(source):
-            samples += len(block)
+            samples, peak = samples + len(block), max(peak, float(block.max()), -float(block.min()))
             yield block
 
-    with noted() as warnings:
-        for window in windows(fbank_blocks(counted(), front_end), front_end.frames):
+    with noted() as notes:
+        for window in windows(fbank_blocks(measured(), front_end), front_end.frames):
             yield front_end.normalise(fit(window, front_end.frames)), sound(window, front_end.frames)
-    yield ClipTags(_path(source), samples / SAMPLE_RATE, (), tuple(warnings))
+        if peak > LOUDEST:
+            name = "<array>" if isinstance(source, IN_MEMORY) else read.describe(source)
+            warnings.warn(
+                f"{name}: samples reach {peak:.0f} times full scale: divide by 32768 if they were 16-bit PCM",
+                SpectagWarning,
+                stacklevel=2,
+            )
+    yield ClipTags(_path(source), samples / SAMPLE_RATE, (), tuple(notes))
 
 
 def _inputs_or_error(source: Source | FileError, front_end: FrontEnd) -> Iterator[Window | ClipTags | FileError]:
@@ -200,7 +214,7 @@ def _inputs_or_error(source: Source | FileError, front_end: FrontEnd) -> Iterato
 
 
 def _blocks(source: Source) -> Iterator[NDArray[np.float32]]:
-    if not isinstance(source, (np.ndarray, Tensor, tuple)):
+    if not isinstance(source, IN_MEMORY):
         yield from read.blocks(source)
         return
     waveform = _waveform(source)

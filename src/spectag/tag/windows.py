@@ -21,33 +21,16 @@ def default_hop(frames: int) -> int:
     return max(1, frames // 2)
 
 
-def starts(total: int, frames: int, hop: int | None = None) -> list[int]:
-    """First frame of every window: multiples of hop, the last window aligned to the end.
-
-    ``1 + ceil((total - frames) / hop)`` windows cover every frame and none reaches past the end; a clip no longer than
-    a window has one, at 0.
-
-    Args:
-        total: frames of the clip, at least 1.
-        frames: frames of a window.
-        hop: frames from window to window, 1 to frames; None is :func:`default_hop`.
-
-    Raises:
-        InputError: a number out of its range.
-    """
-    hop = _checked(frames, hop)
-    if total < 1:
-        raise InputError(f"windows: a clip needs at least one frame; got {total}")
-    last = max(0, total - frames)
-    return [*range(0, last, hop), last]
-
-
 def windows(pieces: Iterable[Tensor], frames: int, hop: int | None = None) -> Iterator[Tensor]:
-    """Cut a stream of fbank pieces into the windows of :func:`starts`, holding about one window and one piece.
+    """Cut a stream of fbank pieces into windows, holding about one window and one piece.
+
+    They start at multiples of hop, but the last one ends with the clip: ``1 + ceil((total - frames) / hop)`` windows
+    cover every frame and none reaches past the end. A clip no longer than a window has one.
 
     Args:
         pieces: consecutive ``[t, F]``, of any lengths; their lengths do not change the result.
-        frames, hop: as for :func:`starts`.
+        frames: frames of a window, at least 1.
+        hop: frames from window to window, 1 to frames; None is :func:`default_hop`.
 
     Yields:
         ``[frames, F]``; of a clip shorter than a window its one ``[t, F]``, which
@@ -56,7 +39,11 @@ def windows(pieces: Iterable[Tensor], frames: int, hop: int | None = None) -> It
     Raises:
         InputError: frames or hop out of range.
     """
-    hop = _checked(frames, hop)
+    if frames < 1:
+        raise InputError(f"windows: frames must be at least 1; got {frames}")
+    hop = default_hop(frames) if hop is None else hop
+    if not 1 <= hop <= frames:
+        raise InputError(f"windows: hop must be 1 to {frames} frames (more would leave gaps); got {hop}")
     held: Tensor | None = None  # the fbank from the start of the newest window on
     step = 0  # frames from there to the next window: 0 before the first
     for piece in pieces:
@@ -105,12 +92,3 @@ def merge(scores: Iterable[NDArray[np.float32]], weights: Iterable[float]) -> ND
     if weighted is None or plain is None:
         raise InputError("merge: expected the scores of at least one window, got none")
     return (weighted / weight_sum if weight_sum > 0 else plain / count).astype(np.float32)
-
-
-def _checked(frames: int, hop: int | None) -> int:
-    if frames < 1:
-        raise InputError(f"windows: frames must be at least 1; got {frames}")
-    hop = default_hop(frames) if hop is None else hop
-    if not 1 <= hop <= frames:
-        raise InputError(f"windows: hop must be 1 to {frames} frames (more would leave gaps); got {hop}")
-    return hop
