@@ -165,7 +165,7 @@ def _use_bf16(recipe: Recipe, device: str) -> bool:
         return recipe.precision == "bf16"
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    abilities = getattr(torch.cpu, "get_capabilities", dict)()  # not in older versions
+    abilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # not in older versions
     return device == "cpu" and bool(abilities.get("amx_bf16"))
 
 
