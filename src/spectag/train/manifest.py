@@ -88,12 +88,12 @@ class Manifest:
         """Without the named clips, and without other takes of the same recordings (same group).
 
         A name means the clip whatever its format, and with or without the target that ESC-50 appends:
-        ``1-40730-A.ogg`` is ``1-40730-A-1.wav``, too. Warns of names that mean none.
+        ``1-40730-A.ogg`` is ``1-40730-A-1.wav``, too. Where some names mean clips and others none, warns of the latter.
         """
         stems = {Path(name).stem: name for name in names}
         named = {clip.id: stem for clip in self.clips if (stem := _named(clip.path.stem, stems)) is not None}
         missing = sorted(name for stem, name in stems.items() if stem not in named.values())
-        if missing:
+        if named and missing:
             message = f"to be excluded, but not in the data set: {', '.join(missing)}"
             warnings.warn(message, SpectagWarning, stacklevel=2)
         groups = {clip.group for clip in self.clips if clip.id in named and clip.group is not None}
