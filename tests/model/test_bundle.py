@@ -14,7 +14,7 @@ from small import TINY, make_bundle
 
 from spectag import errors
 from spectag.labels import LabelSet
-from spectag.model import directory
+from spectag.model import convert, directory, fields
 from spectag.model.bundle import Bundle, average, load
 
 INPUTS = torch.randn(2, 100, 128, generator=torch.Generator().manual_seed(1))
@@ -217,7 +217,12 @@ def test_label_ids_and_activation_of_a_hub_checkpoint(tmp_path, labels, activati
     bundle = make_bundle(labels=labels)
     path = bundle.save(tmp_path)
     (path / "spectag.json").unlink()
-    edit(path / "config.json", problem_type=..., id2label={str(n): name for n, name in enumerate(names.names)})
+    edit(
+        path / "config.json",
+        spectag=...,
+        problem_type=...,
+        id2label={str(n): name for n, name in enumerate(names.names)},
+    )
     loaded = load(path)
     assert loaded.labels == names
     assert loaded.activation == activation
@@ -257,7 +262,11 @@ def test_label_ids_and_activation_of_a_hub_checkpoint(tmp_path, labels, activati
         ("preprocessor_config.json", {"sampling_rate": 8000}, errors.ShapeMismatch, "sample_rate must be 16000"),
         ("preprocessor_config.json", {"max_length": 50}, errors.ShapeMismatch, "max_length is 50, but 100"),
         ("preprocessor_config.json", {"std": 0}, errors.ShapeMismatch, "std must be above 0"),
-        ("preprocessor_config.json", {"mean": float("nan")}, errors.ModelError, "mean: expected a finite number"),
+        ("preprocessor_config.json", {"mean": float("nan")}, errors.UnreadableModel, "NaN is no number"),
+        ("preprocessor_config.json", {"mean": None}, errors.ModelError, "mean: expected a finite number"),
+        ("preprocessor_config.json", {"max_length": 2**21}, errors.ShapeMismatch, "at most .* 1048576 frames"),
+        ("config.json", {"max_length": 2**21}, errors.ShapeMismatch, "frames must be at most 1048576"),
+        ("config.json", {"time_stride": 2**30}, errors.ShapeMismatch, r"stride must be at most .* \(10, 1073741824\)"),
         ("preprocessor_config.json", {"feature_extractor_type": "X"}, errors.NotAModel, "feature_extractor_type"),
     ],
 )  # fmt: skip
@@ -315,7 +324,35 @@ def test_weights_that_do_not_fit(saved, change, error, message):
         load(saved)
 
 
+def test_published_names_in_a_directory(saved):
+    for layout in ("published", "timm"):
+        state = convert.from_ours(make_bundle().network.state_dict(), layout, TINY.depth, TINY.tokens)
+        save_file(state, saved / "model.safetensors")
+        with pytest.raises(errors.NotAModel, match=f"{layout} names, a directory holds those of transformers"):
+            load(saved)
+
+
+def test_a_bundle_without_its_description(saved):
+    (saved / "spectag.json").unlink()
+    with pytest.raises(errors.NotAModel, match=r"spectag\.json is missing, which holds the window"):
+        load(saved)
+
+
+def test_weights_of_another_bundle(saved, tmp_path):
+    other = make_bundle(seed=1).save(tmp_path / "other")
+    shutil.copy(other / "model.safetensors", saved)
+    with pytest.raises(errors.UnreadableModel, match="do not belong together"):
+        load(saved)
+    edit(saved / "spectag.json", weights_sha256=...)  # a bundle from before there were digests
+    load(saved)
+
+
 def test_options_that_do_not_apply(saved):
+    with pytest.raises(errors.InputError, match="channels= is for initial weights"):
+        load(saved, channels="sum")
+    for source in (None, 3, b"bytes", make_bundle()):
+        with pytest.raises(errors.InputError, match="expected a path or a name, got"):
+            load(source)
     with pytest.raises(errors.InputError, match="stride= is for weight files"):
         load(saved, stride=(10, 10))
     with pytest.raises(errors.LabelMismatch, match="2 labels do not fit a head of 5"):
@@ -393,6 +430,27 @@ def test_a_full_disk_leaves_the_old_bundle(saved, tmp_path, size):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("done", [0, 1, 2, 3])
+def test_a_save_that_stops_between_the_files(saved, monkeypatch, done):
+    before = {path.name: path.read_bytes() for path in saved.iterdir()}
+    move, moved = Path.replace, []
+
+    def stop(self, target):
+        if len(moved) == done:
+            raise OSError("unplugged")
+        moved.append(target)
+        return move(self, target)
+
+    monkeypatch.setattr(Path, "replace", stop)
+    message = f"{done} of 4 files were replaced already" if done else "what was there before is intact"
+    with pytest.raises(errors.SaveError, match=f"unplugged; {message}"):
+        make_bundle(seed=1).save(saved)
+    assert ({path.name: path.read_bytes() for path in saved.iterdir()} == before) == (done == 0)
+    if done:
+        with pytest.raises(errors.UnreadableModel, match="do not belong together"):
+            load(saved)
+
+
 def test_what_cannot_be_saved(bundle, saved, tmp_path):
     before = (saved / "model.safetensors").read_bytes()
     (tmp_path / "file").write_text("")
@@ -406,8 +464,9 @@ def test_what_cannot_be_saved(bundle, saved, tmp_path):
         bundle.network.norm.weight[0] = float("inf")
     with pytest.raises(errors.NonFiniteWeights, match=r"norm\.weight"):
         bundle.save(saved)
-    with pytest.raises(errors.SaveError, match="plain values"):
-        replace(make_bundle(), provenance={"a": object()}).save(saved)
+    for odd in (object(), float("nan")):
+        with pytest.raises(errors.SaveError, match="bundle: provenance holds more than plain values: "):
+            replace(make_bundle(), provenance={"a": odd}).save(saved)
     assert (saved / "model.safetensors").read_bytes() == before
 
 
@@ -446,7 +505,7 @@ def test_documents_are_read_back(tmp_path):
         TINY, make_bundle().front_end, LabelSet.numbered(5), "sigmoid", "", "", {"LABEL_1": 0.5}, {"x": 1}
     )
     for name, document in directory.documents(card).items():
-        directory.json_writer(document)(tmp_path / name)
+        fields.write_json(tmp_path / name, document)
     again = directory.read(tmp_path, outputs=5)
     assert replace(again, activation_from="", format="") == card
 

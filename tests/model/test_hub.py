@@ -66,8 +66,11 @@ def hub(tmp_path):
         path = make_bundle().save(root / name)
         (path / "pytorch_model.bin").write_bytes(pickle.dumps("a pickle"))
         (path / "README.md").write_text("not needed")
-        if name != "me/bundle":
+        if name != "me/bundle":  # as transformers writes it
             (path / "spectag.json").unlink()
+            config = json.loads((path / "config.json").read_text())
+            del config["spectag"]
+            (path / "config.json").write_text(json.dumps(config))
     (root / "me/pickled/model.safetensors").unlink()
     weights = root / "me/broken/model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
@@ -155,3 +158,32 @@ def test_no_connection(monkeypatch):
     with pytest.raises(errors.ModelNotFound, match=r"me/never: .* config\.json .*the Hub cannot be reached") as caught:
         load("me/never")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ours", [False, True], ids=["of transformers", "of spectag"])
+def test_no_connection_and_cached_by_another_program(monkeypatch, tmp_path, ours):
+    """Such a program asks for all files but ``spectag.json``; a bundle of ours must not be used without."""
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    snapshot = make_bundle().save(tmp_path / "snapshots" / REVISION)
+    (snapshot / "spectag.json").unlink()
+    if not ours:
+        config = json.loads((snapshot / "config.json").read_text())
+        del config["spectag"]
+        (snapshot / "config.json").write_text(json.dumps(config))
+
+    def cached(repository, name, revision=None):
+        return str(snapshot / name) if (snapshot / name).exists() else None
+
+    def download(repository, name, revision=None):
+        if path := cached(repository, name):
+            return path
+        raise huggingface_hub.utils.LocalEntryNotFoundError("no connection")
+
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", cached)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    if ours:
+        with pytest.raises(errors.ModelNotFound, match=r"spectag\.json is not in the cache"):
+            load("me/cached")
+    else:
+        assert load("me/cached").front_end.window == "hanning"

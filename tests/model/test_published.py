@@ -1,6 +1,7 @@
 import pickle
 import re
 import warnings
+import zipfile
 
 import pytest
 import torch
@@ -88,6 +89,25 @@ def test_unequal_strides_must_be_given(golden):
 STRIDES = st.tuples(st.integers(1, 30), st.integers(1, 30))
 
 
+@pytest.mark.parametrize(
+    ("stride", "frames", "guess"),
+    [(10, 86, True), (10, 100, True), (14, 86, True), (10, 1024, False), (16, 512, False)],
+)
+def test_an_unusual_geometry_is_a_guess_that_shows(tmp_path, stride, frames, guess):
+    ours = make_bundle(stride=(stride, stride), frames=frames).network.state_dict()
+    torch.save(convert.from_ours(ours, "published", 2, 2), tmp_path / "a.pth")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        config = load(tmp_path / "a.pth").network.config
+        load(tmp_path / "a.pth", stride=(stride, stride), frames=frames)
+    assert (config.stride, config.frames) == ((stride, stride), frames)
+    assert len(caught) == guess
+    for warning in caught:
+        assert issubclass(warning.category, errors.SpectagWarning)
+        for part in (f"stride {config.stride} and {frames} frames are a guess", "give stride= and frames="):
+            assert part in str(warning.message)
+
+
 @given(stride=STRIDES, frames=st.integers(16, 2000))
 @settings(max_examples=100, deadline=None)
 def test_what_is_given_settles_the_grid(stride, frames):
@@ -117,6 +137,8 @@ def test_the_recipes_geometries_are_the_first_guess(stride, frames):
         ({"heads": 5}, errors.ShapeMismatch, "multiple of heads"),
         ({"num_labels": 6}, errors.LabelMismatch, "num_labels is 6, but the head has 5"),
         ({"labels": LabelSet(("a",))}, errors.LabelMismatch, "1 labels do not fit a head of 5"),
+        ({"channels": "sum"}, errors.InputError, "channels= is for initial weights"),
+        ({"channels": "max"}, errors.InputError, "one of mean, sum"),
         ({"statistics": "mine"}, errors.InputError, "audioset, esc50, speech-commands"),
     ],
 )
@@ -158,6 +180,20 @@ def test_initial_weights(deit, tmp_path):
     default = load(tmp_path / "deit.pth")
     assert (default.network.config.frames, default.network.config.stride) == (1024, (10, 10))
     assert len(default.labels) == 527
+
+
+def test_a_fresh_head_is_told_until_it_is_trained(deit, tmp_path):
+    torch.save(deit, tmp_path / "deit.pth")
+    message = r"the classification head of .* is freshly drawn: train it before tagging"
+    with pytest.warns(errors.SpectagWarning, match=message):
+        bundle = load(tmp_path / "deit.pth", num_labels=3, frames=64)
+    assert bundle.provenance["head"] == "untrained"
+    with pytest.warns(errors.SpectagWarning, match=message):
+        again = load(bundle.save(tmp_path / "converted"))
+    del again.provenance["head"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load(again.save(tmp_path / "trained"))
 
 
 def test_a_vit_has_one_token(deit, tmp_path):
@@ -213,6 +249,18 @@ def test_a_pickle_with_code_is_not_executed(tmp_path):
     path.write_bytes(pickle.dumps(Evil()))
     with pytest.raises(errors.UnreadableModel, match=r"not executed|damaged"):
         load(path)
+
+
+def test_an_archive_that_unpacks_to_more_than_it_is(state, tmp_path):
+    torch.save(state | {"module.rogue": torch.zeros(10**6)}, tmp_path / "a.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "a.pth") as stored,
+        zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for member in stored.infolist():
+            bomb.writestr(member.filename, stored.read(member))
+    with pytest.raises(errors.UnreadableModel, match=r"bomb\.pth: \d+ bytes that unpack to \d+"):
+        load(tmp_path / "bomb.pth")
 
 
 def test_an_optimiser_state(tmp_path):
@@ -274,4 +322,4 @@ def test_a_width_that_leaves_the_heads_open(tmp_path):
         load(tmp_path / "a.pth")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert load(tmp_path / "a.pth", heads=4).network.config.heads == 4
+        assert load(tmp_path / "a.pth", heads=4, stride=(10, 10)).network.config.heads == 4

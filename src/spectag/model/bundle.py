@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +13,15 @@ import torch
 from torch import Tensor
 
 from spectag.audio.fbank import FrontEnd, Window
-from spectag.errors import InputError, KeyMismatch, LabelMismatch, NotAModel, SaveError, ShapeMismatch
+from spectag.errors import (
+    InputError,
+    KeyMismatch,
+    LabelMismatch,
+    NotAModel,
+    SaveError,
+    ShapeMismatch,
+    SpectagWarning,
+)
 from spectag.labels import LabelSet
 from spectag.model import convert, directory, published, tensors
 from spectag.model.adapt import Channels, State
@@ -83,7 +92,8 @@ class Bundle:
             dtype: of the weights in the file, float16 halves it; loading always gives float32.
 
         Raises:
-            SaveError: the disk is full, say, or dtype cannot hold the weights; what was there before is intact.
+            SaveError: the disk is full, say, or dtype cannot hold the weights; what was there before is intact, unless
+                the message says that files were replaced already.
             NonFiniteWeights: NaN or infinite weights are not saved.
         """
         return _save(self, Path(directory), dtype)
@@ -148,7 +158,10 @@ def load(
 
     Raises:
         ModelError: one of its subclasses, see :mod:`spectag.errors`.
-        InputError: an option that does not apply to the source.
+        InputError: an option that does not apply to the source, or a source that is no path or name.
+
+    Warns:
+        SpectagWarning: the geometry is a guess, or the head is freshly drawn.
     """
     found = resolve(source)
     given = {"stride": stride, "frames": frames, "heads": heads, "statistics": statistics, "num_labels": num_labels}
@@ -157,11 +170,19 @@ def load(
             for name, value in given.items():
                 if value is not None:
                     raise InputError(f"{source}: {name}= is for weight files; a directory says so itself")
+            if channels != published.Options.channels:
+                raise InputError(f"{source}: channels= is for initial weights; a directory holds trained ones")
             card, state = _read_directory(found.path)
         else:
             options = published.Options(stride, frames, heads, statistics, labels, num_labels, channels)
             card, state = published.read(found.path, options)
         network = build(card.config, state)
+    if card.provenance.items() >= published.UNTRAINED.items():
+        warnings.warn(
+            f"{source}: the classification head of {found.name} is freshly drawn: train it before tagging",
+            SpectagWarning,
+            stacklevel=2,
+        )
     if labels is not None:
         card = _relabel(card, labels, str(source))
     if window is not None:
@@ -231,6 +252,11 @@ def _read_directory(path: Path) -> tuple[Card, State]:
             raise NotAModel(f"{path}: {needed.name} is missing: not a bundle or AST directory (pickles are not read)")
     found = tensors.header(weights)
     layout = convert.require_layout(found, str(weights))
+    if layout not in ("transformers", "transformers-5"):
+        raise NotAModel(
+            f"{weights}: the tensors have {layout} names, a directory holds those of transformers: "
+            "load the file alone, and save what it gives"
+        )
     head = found.get("classifier.dense.weight")
     card = directory.read(path, head[0] if head else None)
     config = card.config
@@ -238,7 +264,9 @@ def _read_directory(path: Path) -> tuple[Card, State]:
         raise ShapeMismatch(f"{path / directory.CONFIG}: num_hidden_layers: {config.depth} are not in {weights.name}")
     wanted = convert.expected(layout, convert.shapes(config), config.depth, config.tokens)
     convert.check(found, wanted, layout, str(weights))
-    return card, convert.to_ours(tensors.read_safetensors(weights), layout, config.depth, config.tokens)
+    state = tensors.read_safetensors(weights)
+    directory.check_digest(path)
+    return card, convert.to_ours(state, layout, config.depth, config.tokens)
 
 
 def _save(bundle: Bundle, path: Path, dtype: torch.dtype) -> Path:
@@ -258,11 +286,6 @@ def _save(bundle: Bundle, path: Path, dtype: torch.dtype) -> Path:
         thresholds=bundle.thresholds,
         provenance=bundle.provenance,
     )
-    try:
-        writers = {name: directory.json_writer(document) for name, document in directory.documents(card).items()}
-    except (TypeError, ValueError) as error:
-        raise SaveError(f"{path}: the provenance holds more than plain values: {error}") from error
     theirs = convert.from_ours(state, "transformers", config.depth, config.tokens)
-    writers[directory.WEIGHTS] = lambda file: tensors.write_safetensors(theirs, file)
-    directory.replace_files(path, writers)
+    directory.write_bundle(path, directory.documents(card), lambda file: tensors.write_safetensors(theirs, file))
     return path

@@ -1,17 +1,18 @@
 """The files of a bundle: a Hugging Face AST directory, and ``spectag.json`` for what that has no field for.
 
 ==========================  ========================================================================================
-``config.json``             geometry, labels, problem type, as ``transformers`` writes it for an AST
+``config.json``             geometry, labels, problem type, as ``transformers`` writes it for an AST; and a mark,
+                            ``"spectag": 1``, that ``spectag.json`` belongs to it
 ``preprocessor_config.json``  dataset statistics and length, as ``transformers`` writes it for its AST feature extractor
 ``model.safetensors``       weights under the names of the Hub's ASTs, which every version of ``transformers`` reads
-``spectag.json``            format, window, activation, thresholds, label ids, provenance
+``spectag.json``            format, window, activation, thresholds, label ids, provenance, digest of the weights
 ==========================  ========================================================================================
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import math
 import os
 import shutil
 import tempfile
@@ -25,7 +26,6 @@ from spectag.audio.fbank import FrontEnd, Window
 from spectag.errors import (
     InputError,
     LabelMismatch,
-    ModelError,
     NewerBundle,
     NotAModel,
     SaveError,
@@ -33,6 +33,7 @@ from spectag.errors import (
     UnreadableModel,
 )
 from spectag.labels import LabelSet
+from spectag.model.fields import Fields, write_json
 from spectag.model.network import ASTConfig
 
 Activation = Literal["sigmoid", "softmax"]
@@ -40,8 +41,8 @@ Activation = Literal["sigmoid", "softmax"]
 CONFIG, PREPROCESSOR, WEIGHTS, EXTRA = "config.json", "preprocessor_config.json", "model.safetensors", "spectag.json"
 PROCESSOR = "processor_config.json"  # where some versions of transformers nest the preprocessor
 FORMAT = 1  # of spectag.json
-LARGEST = 2**31 - 1  # of a whole number in JSON
-LARGEST_JSON = 64 * 2**20  # bytes; AudioSet's config.json has 3e4
+MARK = "spectag"  # field of config.json that says so: without its spectag.json the bundle would be read wrongly
+DIGEST = "weights_sha256"  # field of spectag.json; bundles from before there was one lack it
 
 MODEL_TYPE = "audio-spectrogram-transformer"
 OWN_MODEL_TYPE = "spectag-ast"  # a geometry that transformers cannot express and must not guess
@@ -92,13 +93,18 @@ def read(directory: Path, outputs: int | None) -> Card:
     Raises:
         NewerBundle, NotAModel, UnreadableModel, ShapeMismatch, LabelMismatch: the message names file and field.
     """
-    extra = _Fields.read(directory / EXTRA) if (directory / EXTRA).exists() else None
+    extra = Fields.read(directory / EXTRA) if (directory / EXTRA).exists() else None
     if extra is not None and extra.integer("format", None) > FORMAT:
         raise NewerBundle(
             f"{extra.path}: format {extra.data['format']} is newer than {FORMAT}, the newest that this spectag reads: "
             "pip install --upgrade spectag"
         )
-    config = _Fields.read(directory / CONFIG)
+    config = Fields.read(directory / CONFIG)
+    if extra is None and MARK in config.data:
+        raise NotAModel(
+            f"{directory}: {EXTRA} is missing, which holds the window and thresholds: restore it, or remove {MARK!r} "
+            f"from {CONFIG} to read what is left as transformers does"
+        )
     labels = _labels(config, extra, outputs)
     geometry = _geometry(config, len(labels))
     activation, reason = _activation(config, extra, len(labels))
@@ -112,6 +118,27 @@ def read(directory: Path, outputs: int | None) -> Card:
         thresholds=_thresholds(extra),
         provenance={} if extra is None else dict(extra.mapping("provenance") or {}),
     )
+
+
+def is_marked(config: Path) -> bool:
+    """Whether a ``config.json`` is a bundle's, which is not complete without its ``spectag.json``.
+
+    Raises:
+        UnreadableModel, NotAModel: not JSON, or not an object.
+    """
+    return MARK in Fields.read(config).data
+
+
+def check_digest(directory: Path) -> None:
+    """Raises UnreadableModel where ``spectag.json`` was written with other weights than those beside it."""
+    if not (directory / EXTRA).exists():
+        return
+    wanted = Fields.read(directory / EXTRA).data.get(DIGEST)
+    if wanted is not None and wanted != _digest(directory / WEIGHTS):
+        raise UnreadableModel(
+            f"{directory}: {WEIGHTS} and {EXTRA} do not belong together (saving was interrupted, or one was replaced): "
+            "save or convert again"
+        )
 
 
 def documents(card: Card) -> dict[str, dict[str, Any]]:
@@ -134,6 +161,7 @@ def documents(card: Card) -> dict[str, dict[str, Any]]:
         "id2label": {str(n): name for n, name in enumerate(card.labels.names)},
         "label2id": {name: n for n, name in enumerate(card.labels.names)},
         "dtype": "float32",  # to compute in, whatever the file stores
+        MARK: FORMAT,
     }
     if model_type == OWN_MODEL_TYPE:
         config["class_tokens"] = c.tokens
@@ -162,41 +190,69 @@ def documents(card: Card) -> dict[str, dict[str, Any]]:
     return {CONFIG: config, PREPROCESSOR: preprocessor, EXTRA: extra}
 
 
-def replace_files(directory: Path, writers: Mapping[str, Callable[[Path], None]]) -> None:
+def write_bundle(
+    directory: Path, documents: Mapping[str, Mapping[str, Any]], write_weights: Callable[[Path], None]
+) -> None:
     """Write all files beside the directory's own, then put them in their places: a failure leaves the old ones.
 
+    Renaming four files is not one step. ``spectag.json`` goes first and the weights, whose digest it holds, last: where
+    the machine stops in between, the two do not fit, and loading says so (:func:`check_digest`).
+
+    Args:
+        directory: made where it does not exist; other files in it stay.
+        documents: what :func:`documents` gives.
+        write_weights: writes the weights to the path that it is given.
+
     Raises:
-        SaveError: the disk is full, say; nothing was replaced.
+        SaveError: a document holds more than plain values, or the disk is full, say; whether anything was replaced is
+            in the message.
     """
+    for document in documents.values():
+        _require_plain(document, directory)
     existed = directory.exists()
+    replaced = 0
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".saving-", dir=directory) as scratch:
-            for name, write in writers.items():
-                write(Path(scratch, name))
+            write_weights(Path(scratch, WEIGHTS))
+            digest = {DIGEST: _digest(Path(scratch, WEIGHTS))}
+            for name, document in documents.items():
+                write_json(Path(scratch, name), {**document, **(digest if name == EXTRA else {})})
+            names = [EXTRA, *(name for name in documents if name != EXTRA), WEIGHTS]
+            for name in names:
                 with Path(scratch, name).open("rb+") as file:
                     os.fsync(file.fileno())
-            for name in writers:
+            for name in names:
                 Path(scratch, name).replace(directory / name)
+                replaced += 1
     except (OSError, SaveError) as error:
         if not existed:
             shutil.rmtree(directory, ignore_errors=True)
         reason = getattr(error, "strerror", None) or str(error)
         kept = "what was there before is intact" if existed else "nothing was written"
+        if existed and replaced:
+            kept = f"{replaced} of {len(names)} files were replaced already, they do not fit the others: save again"
         raise SaveError(f"{directory}: cannot save the bundle: {reason}; {kept}") from error
 
 
-def json_writer(document: Mapping[str, Any]) -> Callable[[Path], None]:
-    """Writes one document, readable by people."""
-    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-
-    def write(path: Path) -> None:
-        path.write_text(text, encoding="utf-8")
-
-    return write
+def _require_plain(document: Mapping[str, Any], directory: Path) -> None:
+    for name, value in document.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise SaveError(f"{directory}: {name} holds more than plain values: {error}") from error
 
 
-def _labels(config: _Fields, extra: _Fields | None, outputs: int | None) -> LabelSet:
+def _digest(path: Path) -> str:
+    """SHA-256, in hexadecimal: a third of a second for a base-size network."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(2**20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _labels(config: Fields, extra: Fields | None, outputs: int | None) -> LabelSet:
     table = config.mapping("id2label")
     if table is None:
         if outputs is None:
@@ -218,7 +274,7 @@ def _labels(config: _Fields, extra: _Fields | None, outputs: int | None) -> Labe
         raise LabelMismatch(f"{config.path}: id2label, or label_ids in {EXTRA}: {error}") from error
 
 
-def _geometry(config: _Fields, labels: int) -> ASTConfig:
+def _geometry(config: Fields, labels: int) -> ASTConfig:
     kind = config.data.get("model_type")
     if kind not in ARCHITECTURE:
         raise NotAModel(f"{config.path}: model_type: expected {MODEL_TYPE}, got {kind!r}")
@@ -242,12 +298,12 @@ def _geometry(config: _Fields, labels: int) -> ASTConfig:
         raise ShapeMismatch(str(error) if str(config.path) in str(error) else f"{config.path}: {error}") from error
 
 
-def _front_end(directory: Path, extra: _Fields | None, geometry: ASTConfig) -> FrontEnd:
+def _front_end(directory: Path, extra: Fields | None, geometry: ASTConfig) -> FrontEnd:
     if (directory / PREPROCESSOR).exists():
-        fields = _Fields.read(directory / PREPROCESSOR)
+        fields = Fields.read(directory / PREPROCESSOR)
     elif (directory / PROCESSOR).exists():
-        processor = _Fields.read(directory / PROCESSOR)
-        fields = _Fields(processor.path, processor.mapping("feature_extractor") or {})
+        processor = Fields.read(directory / PROCESSOR)
+        fields = Fields(processor.path, processor.mapping("feature_extractor") or {})
     else:
         raise NotAModel(f"{directory}: {PREPROCESSOR} is missing: the front end is unknown")
     kind = fields.data.get("feature_extractor_type", EXTRACTOR)
@@ -255,7 +311,7 @@ def _front_end(directory: Path, extra: _Fields | None, geometry: ASTConfig) -> F
         raise NotAModel(f"{fields.path}: feature_extractor_type: expected {EXTRACTOR}, got {kind!r}")
     # transformers knows the released code's window only.
     window = "hanning" if extra is None else extra.choice("window", get_args(Window))
-    mean, std = fields.number("mean", -4.2677393), fields.number("std", 4.5689974)
+    mean, std = fields.number("mean", FrontEnd.mean), fields.number("std", FrontEnd.std)  # transformers' defaults too
     if fields.data.get("do_normalize", True) is False:
         mean, std = 0.0, 0.5  # (x - 0) / (2 * 0.5) = x
     try:
@@ -277,7 +333,7 @@ def _front_end(directory: Path, extra: _Fields | None, geometry: ASTConfig) -> F
     return front_end
 
 
-def _activation(config: _Fields, extra: _Fields | None, labels: int) -> tuple[Activation, str]:
+def _activation(config: Fields, extra: Fields | None, labels: int) -> tuple[Activation, str]:
     if extra is not None:
         return extra.choice("activation", get_args(Activation)), EXTRA  # type: ignore[return-value]
     problem = config.data.get("problem_type")
@@ -286,55 +342,9 @@ def _activation(config: _Fields, extra: _Fields | None, labels: int) -> tuple[Ac
     return default_activation(labels)
 
 
-def _thresholds(extra: _Fields | None) -> dict[str, float] | None:
+def _thresholds(extra: Fields | None) -> dict[str, float] | None:
     table = None if extra is None else extra.mapping("thresholds")
     if extra is None or table is None:
         return None
-    nested = _Fields(extra.path, dict(table))
+    nested = Fields(extra.path, dict(table))
     return {name: nested.number(name, None) for name in table}
-
-
-@dataclass(frozen=True)
-class _Fields:
-    """The fields of one JSON file, read with their types checked; messages name the file and the field."""
-
-    path: Path
-    data: Mapping[str, Any]
-
-    @classmethod
-    def read(cls, path: Path) -> _Fields:
-        try:
-            if path.stat().st_size > LARGEST_JSON:
-                raise UnreadableModel(f"{path}: larger than {LARGEST_JSON // 2**20} MiB: not a configuration")
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise UnreadableModel(f"{path}: cannot read it, truncated or not JSON: {error}") from error
-        if not isinstance(data, dict):
-            raise NotAModel(f"{path}: expected a JSON object, got {type(data).__name__}")
-        return cls(path, data)
-
-    def whole(self, name: str, value: Any) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= LARGEST:
-            raise ShapeMismatch(f"{self.path}: {name}: expected a positive whole number, got {str(value)[:40]}")
-        return value
-
-    def integer(self, name: str, default: int | None) -> int:
-        return self.whole(name, self.data.get(name, default))
-
-    def number(self, name: str, default: float | None) -> float:
-        value = self.data.get(name, default)
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
-            raise ModelError(f"{self.path}: {name}: expected a finite number, got {str(value)[:40]}")
-        return float(value)
-
-    def choice(self, name: str, allowed: tuple[str, ...]) -> str:
-        value = self.data.get(name)
-        if value not in allowed:
-            raise ModelError(f"{self.path}: {name}: expected {' or '.join(allowed)}, got {str(value)[:40]}")
-        return str(value)
-
-    def mapping(self, name: str) -> Mapping[str, Any] | None:
-        value = self.data.get(name)
-        if value is not None and not isinstance(value, dict):
-            raise ModelError(f"{self.path}: {name}: expected a table, got {str(value)[:40]}")
-        return value

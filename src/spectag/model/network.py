@@ -12,11 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spectag.audio.fbank import MOST_BINS, MOST_FRAMES
 from spectag.errors import InputError, ShapeMismatch
 from spectag.model import adapt
 
 Preset = Literal["tiny", "small", "base"]
 HEAD_WIDTH = 64  # of the presets, as in ViT and DeiT
+# What a file may ask for, lest it ask for all memory; the other sizes are checked against its tensors.
+MOST = {"mel_bins": MOST_BINS, "frames": MOST_FRAMES, "patch": MOST_FRAMES, "stride": MOST_FRAMES}
 PRESET_WIDTHS: dict[str, int] = {"tiny": 192, "small": 384, "base": 768}  # DeiT-Ti, DeiT-S, DeiT-B
 
 
@@ -38,7 +41,7 @@ class ASTConfig:
         norm_eps: epsilon of every LayerNorm.
 
     Raises:
-        ShapeMismatch: an impossible combination; the message names the field.
+        ShapeMismatch: an impossible combination, or a size beyond ``MOST``; the message names the field.
     """
 
     width: int = 768
@@ -63,6 +66,10 @@ class ASTConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ShapeMismatch(f"{name} must be a positive whole number; got {value!r}")
+        for name, most in MOST.items():
+            value = getattr(self, name)
+            if (max(value) if isinstance(value, tuple) else value) > most:
+                raise ShapeMismatch(f"{name} must be at most {most}; got {value!r}")
         if self.width % self.heads:
             raise ShapeMismatch(f"width must be a multiple of heads; got width {self.width}, heads {self.heads}")
         if self.tokens not in (1, 2):

@@ -16,7 +16,7 @@ from typing import Literal, get_args
 import torch
 
 from spectag.audio.fbank import FrontEnd
-from spectag.errors import InputError, LabelMismatch, NotAModel, ShapeMismatch
+from spectag.errors import InputError, LabelMismatch, NotAModel, ShapeMismatch, SpectagWarning
 from spectag.labels import LabelSet
 from spectag.model import adapt, convert, tensors
 from spectag.model.adapt import Channels, Grid, State
@@ -27,7 +27,7 @@ from spectag.model.network import HEAD_WIDTH, ASTConfig
 Statistics = Literal["audioset", "esc50", "speech-commands"]
 # (mean, standard deviation) of the fbank with a Hann window, in natural-log units: the released recipes.
 STATISTICS: dict[Statistics, tuple[float, float]] = {
-    "audioset": (-4.2677393, 4.5689974),
+    "audioset": (FrontEnd.mean, FrontEnd.std),
     "esc50": (-6.6268077, 5.358466),
     "speech-commands": (-6.845978, 5.5654526),
 }
@@ -40,6 +40,7 @@ STRIDES = (10, 12, 14, 16)  # equal ones that the paper reports, in the order tr
 LENGTHS = (1024, 512, 128, 998)  # frames: AudioSet, ESC-50, Speech Commands; 10 s without padding
 WHOLE_SECOND = 100  # frames, as the paper counts
 HEAD_SEED = 0  # an untrained head is the same at every load
+UNTRAINED = {"head": "untrained"}  # in the provenance, until training writes one of its own
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class Options:
                 raise InputError(f"{name}: expected a positive whole number, got {value!r}")
         if self.statistics is not None and self.statistics not in get_args(Statistics):
             raise InputError(f"statistics: expected one of {', '.join(STATISTICS)}; got {self.statistics!r}")
+        if self.channels not in get_args(Channels):
+            raise InputError(f"channels must be one of {', '.join(get_args(Channels))}; got {self.channels!r}")
         if self.labels is not None and self.num_labels not in (None, len(self.labels)):
             raise InputError(f"num_labels is {self.num_labels}, but {len(self.labels)} labels are given")
 
@@ -79,6 +82,8 @@ def read(path: Path, options: Options) -> tuple[Card, State]:
     state = convert.strip_parallel(tensors.read_weights(path))
     layout = convert.require_layout(state, str(path))
     if layout == "published":
+        if options.channels != Options.channels:
+            raise InputError(f"{path}: channels= is for initial weights; the kernel of a checkpoint has one channel")
         return _checkpoint(path, state, options)
     if layout == "timm":
         return _initial_weights(path, state, options)
@@ -88,8 +93,8 @@ def read(path: Path, options: Options) -> tuple[Card, State]:
 def grids(patches: int, stride: tuple[int, int] | None, frames: int | None) -> Iterator[tuple[Grid, int]]:
     """Strides (frequency, time) and lengths in frames that give so many patches, likeliest first.
 
-    Lengths of the recipes go before whole seconds, and those before the shortest that fits; equal strides of 10, 12,
-    14, 16 are tried first, and others only where a length is given.
+    Equal strides of 10, 12, 14, 16 are tried in this order, first with the lengths of the recipes, then with any: whole
+    seconds before the shortest that fits. Other strides are tried only where a length is given.
     """
     if stride is not None and frames is not None:
         yield from ((stride, frames) for _ in range(_count(stride, frames) == patches))
@@ -100,10 +105,10 @@ def grids(patches: int, stride: tuple[int, int] | None, frames: int | None) -> I
         yield from ((s, frames) for s in strides + unequal if _count(s, frames) == patches)
         return
     yield from ((s, length) for length in LENGTHS for s in strides if _count(s, length) == patches)
-    spans = [(s, span) for s in strides if (span := _span(patches, s))]
-    for s, span in spans:
-        yield from ((s, n) for n in span if n % WHOLE_SECOND == 0)
-    yield from ((s, span[0]) for s, span in spans)
+    for s in strides:
+        if span := _span(patches, s):
+            yield from ((s, n) for n in span if n % WHOLE_SECOND == 0)
+            yield (s, span[0])
 
 
 def _count(stride: tuple[int, int], frames: int, patch: Grid = (16, 16)) -> int:
@@ -170,6 +175,7 @@ def _initial_weights(path: Path, state: State, options: Options) -> tuple[Card, 
         generator=torch.Generator().manual_seed(HEAD_SEED),
     )
     card = _card(config, labels, options, "hamming", "initial weights (DeiT/ViT), untrained head", path)
+    card.provenance.update(UNTRAINED)
     card.provenance["initial_weights"] = {"image_grid": [side, side], "channels": options.channels}
     return card, adapted
 
@@ -265,9 +271,12 @@ def _settle(path: Path, patches: int, options: Options) -> tuple[tuple[int, int]
     if options.stride is None and not equal and len(fits) > 1:
         raise ShapeMismatch(f"{path}: {patches} patches in {options.frames} frames: {_list(fits)}? give stride=")
     stride, frames = (equal or fits)[0]
-    if not given and options.frames is None and frames not in LENGTHS and frames % WHOLE_SECOND:
+    # With a stride given, the length is known but for less than a stride, and a whole second in there is likely.
+    whole = options.stride is not None and frames % WHOLE_SECOND == 0
+    if options.frames is None and frames not in LENGTHS and not whole:
         warnings.warn(
             f"{path}: stride {stride} and {frames} frames are a guess from {patches} patches: give stride= and frames=",
+            SpectagWarning,
             stacklevel=2,
         )
     return stride, frames, not given

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from spectag.errors import ModelNotFound, NotAModel
+from spectag.errors import InputError, ModelNotFound, NotAModel
 from spectag.labels import nearest
-from spectag.model.directory import CONFIG, EXTRA, PREPROCESSOR, PROCESSOR, WEIGHTS
+from spectag.model.directory import CONFIG, EXTRA, PREPROCESSOR, PROCESSOR, WEIGHTS, is_marked
 
 ALIASES = {
     "audioset": "MIT/ast-finetuned-audioset-10-10-0.4593",
@@ -44,7 +44,10 @@ def resolve(source: str | os.PathLike[str]) -> Source:
     Raises:
         ModelNotFound: none of these, or it cannot be fetched.
         NotAModel: a Hub repository without the files of an AST.
+        InputError: neither text nor a path.
     """
+    if not isinstance(source, (str, os.PathLike)):
+        raise InputError(f"source: expected a path or a name, got {type(source).__name__}")
     text = os.fspath(source)
     models = bundled()
     path = Path(text).expanduser()
@@ -79,7 +82,12 @@ def fetch(repository: str) -> Path:
         raise NotAModel(f"{repository}: the Hub repository has no {PREPROCESSOR}")
     if _fetch_one(repository, WEIGHTS, revision) is None:
         raise NotAModel(f"{repository}: the Hub repository has no {WEIGHTS} (pickles are not fetched)")
-    _fetch_one(repository, EXTRA, revision)
+    try:
+        _fetch_one(repository, EXTRA, revision)
+    except ModelNotFound:
+        # Out of reach, and the others were cached by a program that did not ask for it. Only our bundles have one.
+        if is_marked(config):
+            raise
     return config.parent
 
 
@@ -97,8 +105,6 @@ def _fetch_one(repository: str, name: str, revision: str | None) -> Path | None:
     try:
         return Path(huggingface_hub.hf_hub_download(repository, name, revision=revision))
     except errors.LocalEntryNotFoundError as error:
-        if name == EXTRA and constants.HF_HUB_OFFLINE:
-            return None  # cached by a program that did not ask for it
         offline = "offline (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else "the Hub cannot be reached"
         raise ModelNotFound(
             f"{repository}: no such path, and as a Hub id {name} is not in the cache and {offline}: "

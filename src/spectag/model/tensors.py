@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,8 @@ def read_weights(path: Path) -> State:
     if not start.startswith((b"PK", b"\x80")):  # a zip archive, or a bare pickle of old
         what = "it is empty" if not start else "it is neither safetensors nor a torch checkpoint"
         raise UnreadableModel(f"{path}: cannot read weights: {what}")
+    if start.startswith(b"PK"):
+        _refuse_deflated(path)
     state = _tensors_only(_unpickle(path), path)
     require_finite(state, str(path))
     return state
@@ -108,6 +111,22 @@ def write_safetensors(state: State, path: Path) -> None:
         path.chmod(mode)
     except (SafetensorError, OSError) as error:
         raise SaveError(f"{path}: cannot write the weights: {error}") from error
+
+
+def _refuse_deflated(path: Path) -> None:
+    """torch stores the members of its archives as they are: one that unpacks to more was made to fill the memory."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        size = path.stat().st_size
+    # What zipfile makes of damaged archives, NotImplementedError of versions that it does not know.
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise _unreadable(path, error) from error
+    if unpacked > size:
+        raise UnreadableModel(
+            f"{path}: {size} bytes that unpack to {unpacked}: torch writes archives without compression; "
+            "save the weights again with torch.save"
+        )
 
 
 def _unpickle(path: Path) -> Any:
