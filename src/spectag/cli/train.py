@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from spectag.cli.options import MODEL, BatchSize, Device
+from spectag.cli.options import MODEL, BatchSize, Device, find_model
 from spectag.cli.output import say, watched
 from spectag.errors import MissingExtra
 
@@ -72,6 +72,7 @@ def evaluate(
     _require_train_extra()
     from spectag.train.manifest import read_manifest
 
+    find_model(model)
     manifest = read_manifest(data).only(fold=fold, split=split)
 
     from spectag.tag.tagger import Tagger

@@ -23,7 +23,7 @@ from spectag.errors import (
     SpectagWarning,
 )
 from spectag.labels import LabelSet
-from spectag.model import convert, directory, published, tensors
+from spectag.model import convert, directory, fields, published, tensors
 from spectag.model.adapt import Channels, State
 from spectag.model.directory import Activation, Card
 from spectag.model.network import AST, ASTConfig
@@ -246,8 +246,8 @@ def _relabel(card: Card, labels: LabelSet, source: str) -> Card:
 
 
 def _read_directory(path: Path) -> tuple[Card, State]:
-    weights = path / directory.WEIGHTS
-    for needed in (path / directory.CONFIG, weights):
+    weights = path / fields.WEIGHTS
+    for needed in (path / fields.CONFIG, weights):
         if not needed.is_file():
             raise NotAModel(f"{path}: {needed.name} is missing: not a bundle or AST directory (pickles are not read)")
     found = tensors.header(weights)
@@ -261,7 +261,7 @@ def _read_directory(path: Path) -> tuple[Card, State]:
     card = directory.read(path, head[0] if head else None)
     config = card.config
     if config.depth > len(found):  # before the table is spelled out for so many layers
-        raise ShapeMismatch(f"{path / directory.CONFIG}: num_hidden_layers: {config.depth} are not in {weights.name}")
+        raise ShapeMismatch(f"{path / fields.CONFIG}: num_hidden_layers: {config.depth} are not in {weights.name}")
     wanted = convert.expected(layout, convert.shapes(config), config.depth, config.tokens)
     convert.check(found, wanted, layout, str(weights))
     state = tensors.read_safetensors(weights)

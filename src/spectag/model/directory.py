@@ -33,15 +33,12 @@ from spectag.errors import (
     UnreadableModel,
 )
 from spectag.labels import LabelSet
-from spectag.model.fields import Fields, write_json
+from spectag.model.fields import CONFIG, EXTRA, MARK, PREPROCESSOR, PROCESSOR, WEIGHTS, Fields, write_json
 from spectag.model.network import ASTConfig
 
 Activation = Literal["sigmoid", "softmax"]
 
-CONFIG, PREPROCESSOR, WEIGHTS, EXTRA = "config.json", "preprocessor_config.json", "model.safetensors", "spectag.json"
-PROCESSOR = "processor_config.json"  # where some versions of transformers nest the preprocessor
 FORMAT = 1  # of spectag.json
-MARK = "spectag"  # field of config.json that says so: without its spectag.json the bundle would be read wrongly
 DIGEST = "weights_sha256"  # field of spectag.json; bundles from before there was one lack it
 
 MODEL_TYPE = "audio-spectrogram-transformer"
@@ -118,15 +115,6 @@ def read(directory: Path, outputs: int | None) -> Card:
         thresholds=_thresholds(extra),
         provenance={} if extra is None else dict(extra.mapping("provenance") or {}),
     )
-
-
-def is_marked(config: Path) -> bool:
-    """Whether a ``config.json`` is a bundle's, which is not complete without its ``spectag.json``.
-
-    Raises:
-        UnreadableModel, NotAModel: not JSON, or not an object.
-    """
-    return MARK in Fields.read(config).data
 
 
 def check_digest(directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""JSON files: read with suspicion of every field, written for people and strict readers."""
+"""The JSON files of a model: their names; read with suspicion of every field, written for people and strict readers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from spectag.errors import ModelError, NotAModel, ShapeMismatch, UnreadableModel
+
+CONFIG, PREPROCESSOR, WEIGHTS, EXTRA = "config.json", "preprocessor_config.json", "model.safetensors", "spectag.json"
+PROCESSOR = "processor_config.json"  # where some versions of transformers nest the preprocessor
+MARK = "spectag"  # field of config.json that says so: without its spectag.json the bundle would be read wrongly
 
 LARGEST = 2**31 - 1  # of a whole number in JSON
 LARGEST_JSON = 64 * 2**20  # bytes; AudioSet's config.json has 3e4
@@ -69,3 +73,12 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
+
+
+def is_marked(config: Path) -> bool:
+    """Whether a ``config.json`` is a bundle's, which is not complete without its ``spectag.json``.
+
+    Raises:
+        UnreadableModel, NotAModel: not JSON, or not an object.
+    """
+    return MARK in Fields.read(config).data

@@ -21,7 +21,8 @@ from spectag.labels import LabelSet
 from spectag.model import adapt, convert, tensors
 from spectag.model.adapt import Channels, Grid, State
 from spectag.model.convert import Shapes
-from spectag.model.directory import CONFIG, Card, default_activation
+from spectag.model.directory import Card, default_activation
+from spectag.model.fields import CONFIG
 from spectag.model.network import HEAD_WIDTH, ASTConfig
 
 Statistics = Literal["audioset", "esc50", "speech-commands"]

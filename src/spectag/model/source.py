@@ -10,7 +10,7 @@ from pathlib import Path
 
 from spectag.errors import InputError, ModelNotFound, NotAModel
 from spectag.labels import nearest
-from spectag.model.directory import CONFIG, EXTRA, PREPROCESSOR, PROCESSOR, WEIGHTS, is_marked
+from spectag.model.fields import CONFIG, EXTRA, PREPROCESSOR, PROCESSOR, WEIGHTS, is_marked
 
 ALIASES = {
     "audioset": "MIT/ast-finetuned-audioset-10-10-0.4593",

@@ -10,13 +10,15 @@ import difflib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from spectag.errors import RecipeError, ShapeMismatch
-from spectag.model.network import ASTConfig
+
+if TYPE_CHECKING:
+    from spectag.model.network import ASTConfig
 
 Pair = tuple[int, int]
 
@@ -166,6 +168,8 @@ class Recipe(Section):
 
     def network_config(self, labels: int) -> ASTConfig:
         """The network's geometry for so many labels."""
+        from spectag.model.network import ASTConfig  # imports torch, which a misspelt key must not wait for
+
         geometry = self.model.model_dump(exclude={"drop_path", "initial"})
         return ASTConfig(**geometry, mel_bins=self.front_end.mel_bins, frames=self.front_end.frames, labels=labels)
 
