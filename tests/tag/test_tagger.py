@@ -357,3 +357,9 @@ def test_takes_what_load_takes(bundle: Bundle, tmp_path: Path) -> None:
     path = bundle.save(tmp_path / "saved")
     waveform = noise(20_000)
     np.testing.assert_allclose(Tagger(path).scores(waveform), Tagger(bundle).scores(waveform), atol=1e-6)
+
+
+def test_bf16_without_the_instructions_is_said_to_be_slow(bundle, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True}, raising=False)
+    with pytest.warns(SpectagWarning, match="fp32 is several times faster"):
+        Tagger(bundle, precision="bf16")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Literal, Protocol, get_args
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spectag.errors import InputError
+from spectag.errors import InputError, SpectagWarning
 from spectag.model.bundle import Bundle
 from spectag.model.device import find_device
 
@@ -48,6 +49,8 @@ class TorchEngine:
         self.bundle = bundle
         self.device = find_device(device)
         self.dtype = DTYPES[precision]
+        if precision == "bf16" and self.device.type == "cpu" and not _cpu_has_bf16():
+            warnings.warn("this processor has no bf16 arithmetic: fp32 is several times faster", SpectagWarning, 2)
         network = bundle.network
         weights = next(network.parameters())
         if network.training or (weights.device, weights.dtype) != (self.device, self.dtype):
@@ -64,6 +67,12 @@ class TorchEngine:
     def embed(self, inputs: Tensor) -> NDArray[np.float32]:
         """See :class:`Engine`."""
         return _array(self.network.embed(inputs.to(self.device, self.dtype)))
+
+
+def _cpu_has_bf16() -> bool:
+    """Also where an older torch cannot tell."""
+    abilities: dict[str, object] | None = getattr(torch.cpu, "get_capabilities", lambda: None)()
+    return abilities is None or bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
 
 
 def _array(x: Tensor) -> NDArray[np.float32]:
