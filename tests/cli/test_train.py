@@ -2,6 +2,9 @@
 
 import json
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -119,3 +122,28 @@ def test_a_broken_training_clip_is_named(clips, tmp_path, capsys):
     (tmp_path / "data" / "002 - Falling" / "1-9-A.wav").write_bytes(b"")
     assert main(["train", "esc10", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"), *SETS]) == 1
     assert "1-9-A.wav" in one_line(capsys)
+
+
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="needs prlimit, of util-linux")
+def test_a_disk_that_fills_up(clips, tmp_path):
+    """Files may not grow past a limit here, which is what a full disk does to the large ones."""
+    run = tmp_path / "run"
+    command = ["train", "esc10", "--data", str(clips), "--out", str(run), *SETS, "--set", "epochs=1"]
+    assert main(command) == 0
+    before = {path.name: path.read_bytes() for path in (run / "bundle").iterdir()}
+    small = ["prlimit", "--fsize=20000", sys.executable, "-m", "spectag"]
+
+    done = subprocess.run(
+        [*small, "convert", "esc10", str(run / "bundle")], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+    assert done.stderr.startswith("spectag: error: ")
+    assert {path.name: path.read_bytes() for path in (run / "bundle").iterdir()} == before
+
+    command[command.index("--out") + 1] = str(tmp_path / "other")
+    done = subprocess.run([*small, *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "spectag: error: " in done.stderr.splitlines()[-1]
+    assert "could not be written" in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "other" / "bundle").exists()
