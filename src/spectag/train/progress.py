@@ -28,7 +28,7 @@ class ProgressBar(Callback):
             TaskProgressColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
-            TimeRemainingColumn(elapsed_when_finished=True),
+            TimeRemainingColumn(),
             TextColumn("{task.fields[figures]}"),
         )
         self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
