@@ -20,9 +20,10 @@ ARROWS = {
     "audio": {"errors", "labels"},
     "model": {"errors", "labels", "audio"},
     "tag": {"errors", "labels", "audio", "model"},
-    "train": {"errors", "labels", "audio", "model"},
+    "data": {"errors", "labels", "audio"},
+    "train": {"errors", "labels", "audio", "model", "data"},
     "serve": {"errors", "labels", "audio", "model", "tag"},
-    "cli": {"errors", "labels", "audio", "model", "tag", "train", "serve"},
+    "cli": {"errors", "labels", "audio", "model", "data", "tag", "train", "serve"},
     "__init__": {"errors", "labels", "audio", "model", "tag"},
     "__main__": {"cli"},
 }

@@ -21,7 +21,7 @@ import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spectag.audio.read import AUDIO_EXTENSIONS, SAMPLE_RATE, blocks, describe, read, resample
+from spectag.audio.read import AUDIO_EXTENSIONS, SAMPLE_RATE, Member, Segment, blocks, describe, read, resample
 from spectag.errors import (
     AudioError,
     AudioNotFound,
@@ -616,3 +616,37 @@ def test_real_recordings() -> None:
         waveform = read(path)
         assert abs(len(waveform) - sf.info(path).duration * SAMPLE_RATE) <= 1
         assert 1e-4 < np.abs(waveform).max() < 2
+
+
+def test_a_stretch_and_a_file_within_a_file(tmp_path):
+    """Both to the sample, through the resampler too."""
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 3 * 44_100).astype(np.float32)
+    path = tmp_path / "noise.flac"
+    sf.write(path, noise, 44_100)
+    whole = read(path)
+    np.testing.assert_array_equal(read(Segment(path, 0.5, 1.25)), whole[8_000:20_000])
+    np.testing.assert_array_equal(read(Segment(path, 2.5)), whole[40_000:])
+    np.testing.assert_array_equal(read(Segment(path, 2.5, 9)), whole[40_000:])
+    np.testing.assert_array_equal(np.concatenate(list(blocks(Segment(path, 0.1, 2.9), seconds=0.3))), whole[1600:46400])
+    outer = tmp_path / "outer.bin"
+    content = path.read_bytes()
+    outer.write_bytes(b"x" * 7 + content + b"y" * 9)
+    member = Member(outer, 7, len(content))
+    np.testing.assert_array_equal(read(member), whole)
+    np.testing.assert_array_equal(read(Segment(member, 1)), whole[16_000:])
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda p: Segment(p, 5), EmptyAudio, r"noise\.wav \(5 s to end\): expected at least one sample"),
+        (lambda p: Segment(p, 1, 0.5), InputError, "expected 0 <= start < end"),
+        (lambda p: Segment(p, float("nan")), InputError, "expected 0 <= start < end"),
+        (lambda p: Member(p, 0, 10**9), AudioError, "the file is cut off"),
+        (lambda p: Segment("no such.wav", 1), AudioNotFound, "expected a file, found none"),
+    ],
+)
+def test_impossible_stretches(tmp_path, make, error, message):
+    sf.write(tmp_path / "noise.wav", np.ones(1600, np.float32) / 2, 16_000)
+    with pytest.raises(error, match=message):
+        read(make(tmp_path / "noise.wav"))

@@ -15,10 +15,10 @@ import pytest
 import soundfile
 import torch
 
+from spectag.data.layouts import read_manifest
 from spectag.errors import InputError, RecipeError, SaveError
 from spectag.model.bundle import load
 from spectag.train.files import AtomicCheckpoints
-from spectag.train.manifest import read_manifest
 from spectag.train.plan import plan
 from spectag.train.recipe import Recipe, build
 from spectag.train.run import run

@@ -17,6 +17,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, BinaryIO, TypeAlias
@@ -28,7 +29,8 @@ from numpy.typing import NDArray
 from spectag.audio import decode
 from spectag.errors import AudioError, AudioNotFound, EmptyAudio, InputError, NonFiniteAudio
 
-Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO"
+File: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Member"
+Source: TypeAlias = "File | Segment"
 
 SAMPLE_RATE = 16_000  # Hz
 LOWEST_RATE, HIGHEST_RATE = 1_000, 2_000_000  # Hz: from infrasound to hydrophones; beyond, a header is damaged
@@ -41,6 +43,37 @@ AUDIO_EXTENSIONS = frozenset(
         *("3gp", "avi", "flv", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "ts", "webm", "wmv"),
     )
 )
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file that lies as it is within another one, in a tar say.
+
+    Args:
+        path: the outer file.
+        offset, size: where it begins there, and its length, in bytes.
+    """
+
+    path: str | os.PathLike[str]
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a recording.
+
+    What lies before it is decoded and dropped, since few formats can be entered in the middle to the sample.
+
+    Args:
+        file: the recording.
+        start, end: seconds; None for its end. A stretch that reaches past the end is as long as there is sound.
+    """
+
+    file: File
+    start: float = 0.0
+    end: float | None = None
+
 
 _SPOOL = 64 * 2**20  # bytes of a pipe that are kept in memory; the rest goes to a temporary file
 
@@ -119,6 +152,11 @@ def describe(source: Source) -> str:
     """What messages call ``source``: its path, ``<bytes>`` or ``<stream>``; always printable, on one line."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         return "<bytes>"
+    if isinstance(source, Member):
+        return f"{describe(source.path)} (from byte {source.offset})"
+    if isinstance(source, Segment):
+        end = "end" if source.end is None else f"{source.end:g} s"
+        return f"{describe(source.file)} ({source.start:g} s to {end})"
     name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else getattr(source, "name", None)
     if not isinstance(name, str):  # the name of a pipe is its number
         return "<stream>"
@@ -127,9 +165,10 @@ def describe(source: Source) -> str:
 
 def _blocks(source: Source, length: int) -> Iterator[NDArray[np.float32]]:
     name = describe(source)
-    with _opened(source, name) as stream:
+    part = source if isinstance(source, Segment) else Segment(source)
+    with _opened(part.file, name) as stream:
         block = None
-        for block in _cut(_resampled(_mono(decode.frames(stream, name), name)), length):
+        for block in _cut(_stretch(_resampled(_mono(decode.frames(stream, name), name)), part, name), length):
             yield block
         if block is None:
             raise EmptyAudio(name, "expected at least one sample at 16 kHz, got none: record or export it again")
@@ -139,13 +178,23 @@ def _blocks(source: Source, length: int) -> Iterator[NDArray[np.float32]]:
 
 
 @contextmanager
-def _opened(source: Source, name: str) -> Iterator[BinaryIO]:
+def _opened(source: File, name: str) -> Iterator[BinaryIO]:
     """A binary stream that can seek; what was opened here is closed here."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         with _seekable(io.BytesIO(source), name) as stream:
             yield stream
     elif isinstance(source, (str, os.PathLike)):
         with _open(source, name) as file, _seekable(file, name) as stream:
+            yield stream
+    elif isinstance(source, Member):
+        with _open(source.path, name) as file:
+            file.seek(source.offset)
+            content = file.read(source.size)
+        if len(content) < source.size:
+            raise AudioError(
+                name, f"expected {source.size} bytes, got {len(content)}: the file was cut off or replaced"
+            )
+        with _seekable(io.BytesIO(content), name) as stream:
             yield stream
     elif hasattr(source, "read"):
         with _seekable(source, name) as stream:
@@ -219,6 +268,20 @@ def _resampled(pieces: Iterable[tuple[float, NDArray[np.float32]]]) -> Iterator[
         for _, mono in stretch:
             yield resampler.resample_chunk(mono)
         yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
+
+
+def _stretch(pieces: Iterable[NDArray[np.float32]], part: Segment, name: str) -> Iterator[NDArray[np.float32]]:
+    """The samples from ``part.start`` to ``part.end``; nothing is decoded past it."""
+    if not 0 <= part.start < math.inf or (part.end is not None and not part.start < part.end < math.inf):
+        raise InputError(f"{name}: expected 0 <= start < end in seconds, got {part.start!r} and {part.end!r}")
+    first = round(part.start * SAMPLE_RATE)
+    last = None if part.end is None else round(part.end * SAMPLE_RATE)
+    place = 0
+    for piece in pieces:
+        yield piece[max(0, first - place) : None if last is None else max(0, last - place)]
+        place += len(piece)
+        if last is not None and place >= last:
+            return
 
 
 def _cut(pieces: Iterable[NDArray[np.float32]], length: int) -> Iterator[NDArray[np.float32]]:

@@ -34,7 +34,7 @@ def train(
     RUN/bundle is the model, RUN/report.json the figures, RUN/metrics.csv and RUN/tensorboard the curves.
     """
     _require_train_extra()
-    from spectag.train.manifest import read_manifest
+    from spectag.data.layouts import read_manifest
     from spectag.train.plan import plan
     from spectag.train.recipe import read_recipe
 
@@ -70,7 +70,7 @@ def evaluate(
     code is 1.
     """
     _require_train_extra()
-    from spectag.train.manifest import read_manifest
+    from spectag.data.layouts import read_manifest
 
     find_model(model)
     manifest = read_manifest(data).only(fold=fold, split=split)
@@ -79,8 +79,8 @@ def evaluate(
     from spectag.train.evaluate import evaluate as compare
 
     tagger = Tagger(model, device=device, batch_size=batch_size)
-    paths = [clip.path for clip in manifest.clips]
-    result = compare(manifest, watched(tagger.scores_many(paths), len(paths), quiet=False), tagger.labels)
+    sources = [clip.source for clip in manifest.clips]
+    result = compare(manifest, watched(tagger.scores_many(sources), len(sources), quiet=False), tagger.labels)
     if as_json:
         print(json.dumps({"model": model, "layout": manifest.layout, **result.to_dict()}, indent=1, ensure_ascii=False))
     else:

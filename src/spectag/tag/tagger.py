@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import BinaryIO, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ from spectag.tag.results import ClipTags, FileError, Tag
 from spectag.tag.windows import merge, sound, windows
 
 Samples: TypeAlias = "NDArray[np.generic] | Tensor"
-Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Samples | tuple[Samples, float]"
+Source: TypeAlias = "read.Source | Samples | tuple[Samples, float]"
 Row: TypeAlias = "NDArray[np.float32]"
 Window: TypeAlias = "tuple[Tensor, float]"  # inputs [frames, F] and how much of them is sound, 0..1
 Scored: TypeAlias = "tuple[Row, float]"
@@ -52,9 +52,9 @@ WAITING = 8  # windows that a file may have read ahead: 0.5 MB each at 10 s
 class Tagger:
     """Names what is heard in recordings of any length.
 
-    A source is a path, the bytes of a file, a binary file object, samples (a 16 kHz mono array or tensor ``[N]``), or
-    ``(samples, rate)`` with samples ``[N]`` or ``[N, channels]`` as soundfile returns them and the rate in Hz. Samples
-    are floats with full scale 1.0, or integer PCM of 8 to 32 bits.
+    A source is a path, the bytes of a file, a binary file object, a stretch of any of these
+    (:class:`spectag.audio.read.Segment`), samples (a 16 kHz mono array or tensor ``[N]``), or ``(samples, rate)`` with
+    samples ``[N]`` or ``[N, channels]`` as soundfile returns them and the rate in Hz. Samples are floats with full scale 1.0, or integer PCM of 8 to 32 bits.
 
     A clip no longer than the network's window is padded to it, as in training; a longer one is covered by windows that
     overlap by half, the last one ending with the clip. The scores of a clip are the mean of those of its windows, each
@@ -239,6 +239,8 @@ def _waveform(source: Samples | tuple[Samples, float]) -> NDArray[np.float32]:
 
 def _path(source: Source) -> str | None:
     """The path as it was given, or the name of a named stream."""
+    if isinstance(source, (read.Segment, read.Member)):
+        return read.describe(source)
     name = getattr(source, "name", None) if hasattr(source, "read") else source
     return os.fsdecode(name) if isinstance(name, (str, os.PathLike)) else None
 

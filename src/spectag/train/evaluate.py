@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spectag.audio.read import Source
+from spectag.data.manifest import Manifest
 from spectag.errors import DataError, LabelMismatch
 from spectag.labels import LabelSet
 from spectag.model.bundle import Bundle
-from spectag.train.data import targets
-from spectag.train.manifest import Manifest
+from spectag.train.examples import targets
 from spectag.train.metrics import Metrics, metrics
 
 Scores = NDArray[np.float32]
-# Scores clips (paths or 16 kHz waveforms) with a bundle, in order: [C] each, or else what went wrong, as something that
-# prints as one line. The command line hands it in, so that training is scored by the very path that tags recordings.
-Scorer: TypeAlias = "Callable[[Bundle, Iterable[Path | Scores]], Iterable[object]]"
+# Scores clips (recordings or 16 kHz waveforms) with a bundle, in order: [C] each, or else what went wrong, as
+# something that prints as one line. The command line hands it in, so that training is scored by the very path that
+# tags recordings.
+Scorer: TypeAlias = "Callable[[Bundle, Iterable[Source | Scores]], Iterable[object]]"
 
 
 @dataclass(frozen=True)

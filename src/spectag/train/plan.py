@@ -7,8 +7,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from spectag.data.manifest import Manifest
 from spectag.errors import DataError, RecipeError, SaveError
-from spectag.train.manifest import Manifest
 from spectag.train.recipe import Recipe
 
 RECIPE = "recipe.yaml"

@@ -24,8 +24,8 @@ from spectag.model.bundle import Bundle
 from spectag.model.device import find_device
 from spectag.model.directory import Activation
 from spectag.model.network import AST
-from spectag.train.data import EpochSampler, TrainingClips, Waveforms, statistics, targets
 from spectag.train.evaluate import Evaluation, Scorer, evaluate
+from spectag.train.examples import EpochSampler, TrainingClips, Waveforms, statistics, targets
 from spectag.train.files import AtomicCheckpoints, write_text
 from spectag.train.history import History
 from spectag.train.plan import Plan, prepare

@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from spectag.audio.fbank import FrontEnd
 from spectag.model.network import AST
 from spectag.train import augment
-from spectag.train.data import Example
+from spectag.train.examples import Example
 from spectag.train.muon import Muon
 from spectag.train.recipe import Recipe
 from spectag.train.schedule import lr_factor

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from spectag.data.layouts import read_manifest
 from spectag.errors import DataError, SpectagWarning
-from spectag.train.manifest import read_manifest
 
 
 def touch(path: Path) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,10 +13,10 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from spectag.audio.fbank import FRAME, HOP, FrontEnd, num_frames
-from spectag.audio.read import read
+from spectag.audio.read import Source, read
+from spectag.data.manifest import Clip, Manifest
 from spectag.errors import AudioError
 from spectag.train import augment
-from spectag.train.manifest import Clip, Manifest
 from spectag.train.recipe import AugmentRecipe
 
 
@@ -45,7 +44,7 @@ class Waveforms(Sequence[Tensor]):
         kept = self._kept.get(index)
         if kept is not None:
             return kept
-        waveform = torch.from_numpy(read(self.clips[index].path))
+        waveform = torch.from_numpy(read(self.clips[index].source))
         self._keep(index, waveform)
         return waveform
 
@@ -73,11 +72,11 @@ class Waveforms(Sequence[Tensor]):
                 errors += [e for e in pool.map(error, chunk) if e is not None]
         return errors
 
-    def sources(self) -> Iterator[Path | NDArray[np.float32]]:
-        """For each clip its waveform as an array, or the path of what is not kept: nothing is decoded."""
+    def sources(self) -> Iterator[Source | NDArray[np.float32]]:
+        """For each clip its waveform as an array, or where to read what is not kept: nothing is decoded."""
         for index, clip in enumerate(self.clips):
             kept = self._kept.get(index)
-            yield clip.path if kept is None else kept.numpy()
+            yield clip.source if kept is None else kept.numpy()
 
     def _keep(self, index: int, waveform: Tensor) -> None:
         if waveform.nbytes > self._left:

@@ -6,8 +6,8 @@ import soundfile
 import torch
 
 from spectag.audio.fbank import FrontEnd
-from spectag.train.data import EpochSampler, TrainingClips, Waveforms, statistics, targets
-from spectag.train.manifest import read_manifest
+from spectag.data.layouts import read_manifest
+from spectag.train.examples import EpochSampler, TrainingClips, Waveforms, statistics, targets
 from spectag.train.recipe import AugmentRecipe
 
 
@@ -26,7 +26,7 @@ def test_each_clip_is_decoded_once(manifest, monkeypatch):
     waveforms = Waveforms(manifest.clips, 1e9)
     assert waveforms.preload() == []
     assert waveforms.complete
-    monkeypatch.setattr("spectag.train.data.read", None)  # nothing decodes any more
+    monkeypatch.setattr("spectag.train.examples.read", None)  # nothing decodes any more
     assert [len(x) for x in waveforms] == [4000 + 1000 * i for i in range(5)] * 2
     assert all(isinstance(x, np.ndarray) for x in waveforms.sources())
 
