@@ -54,7 +54,8 @@ class Tagger:
 
     A source is a path, the bytes of a file, a binary file object, a stretch of any of these
     (:class:`spectag.audio.read.Segment`), samples (a 16 kHz mono array or tensor ``[N]``), or ``(samples, rate)`` with
-    samples ``[N]`` or ``[N, channels]`` as soundfile returns them and the rate in Hz. Samples are floats with full scale 1.0, or integer PCM of 8 to 32 bits.
+    samples ``[N]`` or ``[N, channels]`` as soundfile returns them and the rate in Hz. Samples are floats with full
+    scale 1.0, or integer PCM of 8 to 32 bits.
 
     A clip no longer than the network's window is padded to it, as in training; a longer one is covered by windows that
     overlap by half, the last one ending with the clip. The scores of a clip are the mean of those of its windows, each
