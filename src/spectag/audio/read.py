@@ -188,12 +188,10 @@ def _opened(source: File, name: str) -> Iterator[BinaryIO]:
             yield stream
     elif isinstance(source, Member):
         with _open(source.path, name) as file:
+            if source.offset + source.size > os.fstat(file.fileno()).st_size:  # before that much memory is asked for
+                raise AudioError(name, f"expected {source.size} bytes there, but the file ends before: it was cut off")
             file.seek(source.offset)
             content = file.read(source.size)
-        if len(content) < source.size:
-            raise AudioError(
-                name, f"expected {source.size} bytes, got {len(content)}: the file was cut off or replaced"
-            )
         with _seekable(io.BytesIO(content), name) as stream:
             yield stream
     elif hasattr(source, "read"):
