@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from spectag.audio.read import read
     from spectag.errors import AudioError, DataError, InputError, ModelError, SpectagError
     from spectag.labels import LabelSet
-    from spectag.model.bundle import Bundle, load
+    from spectag.model.bundle import Bundle
+    from spectag.model.ensemble import Ensemble, load
     from spectag.model.network import AST, ASTConfig
     from spectag.tag.results import ClipTags, FileError, Tag
     from spectag.tag.tagger import Tagger
@@ -29,6 +30,7 @@ _HOME = {
     "Bundle": "spectag.model.bundle",
     "ClipTags": "spectag.tag.results",
     "DataError": "spectag.errors",
+    "Ensemble": "spectag.model.ensemble",
     "FileError": "spectag.tag.results",
     "FrontEnd": "spectag.audio.fbank",
     "InputError": "spectag.errors",
@@ -38,7 +40,7 @@ _HOME = {
     "Tag": "spectag.tag.results",
     "Tagger": "spectag.tag.tagger",
     "fbank": "spectag.audio.fbank",
-    "load": "spectag.model.bundle",
+    "load": "spectag.model.ensemble",
     "read": "spectag.audio.read",
 }
 
@@ -49,6 +51,7 @@ __all__ = [
     "Bundle",
     "ClipTags",
     "DataError",
+    "Ensemble",
     "FileError",
     "FrontEnd",
     "InputError",

@@ -22,6 +22,7 @@
     ├── DataError              a data set or one of its tables cannot be used
     ├── RecipeError            a recipe or a --set value cannot be used
     ├── RunInterrupted         training stopped before its end; it can be resumed
+    ├── RunFailed              training cannot go on: the loss is not finite, a worker process died
     ├── SaveError              writing failed (disk full, say); what was there before is intact
     └── MissingExtra           an optional dependency is not installed
 
@@ -130,6 +131,10 @@ class RecipeError(SpectagError):
 
 class RunInterrupted(SpectagError):
     """Training stopped before its end; it can be resumed."""
+
+
+class RunFailed(SpectagError):
+    """Training cannot go on: the loss is not finite, or a worker process died."""
 
 
 class SaveError(SpectagError):

@@ -11,7 +11,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from spectag.errors import DataError, InputError
+from spectag.errors import DataError, InputError, LabelMismatch
 
 HEADER = ("index", "mid", "display_name")
 
@@ -135,3 +135,23 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
 def _packaged(name: str) -> LabelSet:
     with resources.as_file(resources.files("spectag") / "tables" / f"{name}.csv") as path:
         return LabelSet.read(path)
+
+
+def align(wanted: LabelSet, known: LabelSet) -> list[int]:
+    """For each class of a data set its place among a model's, by name, letter case and ``_`` for a space aside.
+
+    Raises:
+        LabelMismatch: classes the model does not know.
+    """
+    places = {_plain(name): place for place, name in enumerate(known.names)}
+    missing = [name for name in wanted.names if _plain(name) not in places]
+    if missing:
+        raise LabelMismatch(
+            f"the model does not know {len(missing)} of the data set's {len(wanted)} classes: {', '.join(missing[:5])}"
+            f"{', ...' if len(missing) > 5 else ''}; it knows {', '.join(known.names[:5])}, ... ({len(known)} in all)"
+        )
+    return [places[_plain(name)] for name in wanted.names]
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", " ").strip()

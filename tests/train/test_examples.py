@@ -7,8 +7,9 @@ import torch
 
 from spectag.audio.fbank import FrontEnd
 from spectag.data.layouts import read_manifest
-from spectag.train.examples import EpochSampler, TrainingClips, Waveforms, statistics, targets
+from spectag.train.examples import TrainingClips, Waveforms, statistics, targets
 from spectag.train.recipe import AugmentRecipe
+from spectag.train.sampler import EpochSampler
 
 
 @pytest.fixture

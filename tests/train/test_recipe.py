@@ -3,10 +3,11 @@
 import math
 
 import pytest
+import torch
 import yaml
 
 from spectag.errors import RecipeError
-from spectag.train.recipe import Recipe, ScheduleRecipe, build, packaged, read_recipe
+from spectag.train.recipe import Recipe, ScheduleRecipe, build, headers, packaged, read_recipe
 from spectag.train.schedule import lr_factor
 
 
@@ -53,24 +54,87 @@ def test_files(tmp_path):
     path.write_text("a: [")
     with pytest.raises(RecipeError, match="not YAML"):
         read_recipe(str(path))
-    with pytest.raises(RecipeError, match=r"neither a file nor one of .*esc10.*; did you mean esc10\?"):
+    with pytest.raises(RecipeError, match=r"neither a file nor one of .*esc10.*; did you mean esc10 or"):
         read_recipe("esc1")
 
 
-def test_paper_schedule_of_audioset_balanced():
-    schedule = ScheduleRecipe(kind="milestones", warmup_steps=1000, warmup_every=50, milestones=(10, 15, 20), gamma=0.5)
-    per_epoch = 1700
+# Clips, first milestone, epochs between milestones, gamma and warm-up of the released training scripts.
+RELEASED = {
+    "audioset-full": (60_000, 2, 1, 0.5, True),  # fewer clips than AudioSet's two millions: the rule is the same
+    "audioset-balanced": (22_176, 10, 5, 0.5, True),
+    "esc50": (1_600, 5, 1, 0.85, False),
+    "esc50-imagenet": (1_600, 5, 1, 0.85, False),
+    "speech-commands": (84_843, 5, 1, 0.85, False),
+}
 
-    def at(step):
-        return lr_factor(step, per_epoch, 25 * per_epoch, schedule)
 
-    assert [at(0), at(49), at(50), at(99), at(999), at(1000)] == [0, 0, 0.05, 0.05, 0.95, 1.0]
-    assert [at(10 * per_epoch - 1), at(10 * per_epoch), at(15 * per_epoch), at(25 * per_epoch - 1)] == [
-        1,
-        0.5,
-        0.25,
-        0.125,
-    ]
+@pytest.mark.parametrize("name", RELEASED)
+def test_the_learning_rate_of_every_step_is_that_of_the_released_code(name):
+    """Played through with torch's own scheduler, as their loop calls it."""
+    clips, first, every, gamma, warmup = RELEASED[name]
+    recipe = read_recipe(name)
+    per_epoch = math.ceil(clips / recipe.batch_size)
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], recipe.lr)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(range(first, 1000, every)), gamma)
+    optimizer.step()
+    step = 0
+    for _ in range(recipe.epochs):
+        for _ in range(per_epoch):
+            if warmup and step <= 1000 and step % 50 == 0:
+                optimizer.param_groups[0]["lr"] = step / 1000 * recipe.lr
+            ours = recipe.lr * lr_factor(step, per_epoch, per_epoch * recipe.epochs, recipe.schedule)
+            assert math.isclose(ours, optimizer.param_groups[0]["lr"], rel_tol=1e-9), f"step {step}"
+            step += 1
+        scheduler.step()
+
+
+# Reference: the released scripts. Epochs, batch, lr, loss, metric, mixing, masks, noise, frames, statistics, balanced.
+PAPER = {
+    "audioset-full": (5, 12, 1e-5, "bce", "mean_ap", 0.5, 192, 48, False, 1024, -4.2677393, 4.5689974, True, (1, 5)),
+    "audioset-balanced": (25, 12, 5e-5, "bce", "mean_ap", 0.5, 192, 48, False, 1024, -4.2677393, 4.5689974, False, (6, 25)),
+    "esc50": (25, 48, 1e-5, "ce", "accuracy", 0, 96, 24, False, 512, -6.6268077, 5.358466, False, None),
+    "esc50-imagenet": (25, 48, 1e-4, "ce", "accuracy", 0, 96, 24, False, 512, -6.6268077, 5.358466, False, None),
+    "speech-commands": (30, 128, 2.5e-4, "bce", "accuracy", 0.6, 48, 48, True, 128, -6.845978, 5.5654526, False, None),
+}
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_paper_recipes_hold_the_papers_values(name):
+    r = read_recipe(name)
+    a, f = r.augment, r.front_end
+    values = (r.epochs, r.batch_size, r.lr, r.loss, r.metric, a.mix_rate, a.time_mask, a.freq_mask, a.noise_and_roll)
+    assert (*values, f.frames, f.mean, f.std, r.balanced, r.average) == PAPER[name]
+    assert (r.optimizer, r.betas, r.weight_decay) == ("adam", (0.95, 0.999), 5e-7)
+    assert a.mix_alpha == 10
+    assert a.mix_law == "linear"
+    assert not (a.excerpt or a.gain_db or a.equalise_db or a.patch_drop or r.ema or r.clip_norm)
+
+
+@pytest.mark.parametrize("name", packaged())
+def test_every_recipe_opens_with_what_it_is_its_command_cost_and_score(name):
+    header = headers()[name]
+    assert list(header) == ["about", "command", "cost", "score"]
+    assert header["command"].startswith(f"spectag train {name} --data ")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["average=[3,2]"], r"average \[3, 2\] must lie within epochs 1 to 200"),
+        (["average=[3,201]"], "must lie within epochs"),
+        (["select=averaged"], "needs average"),
+        (["accumulate=3"], "accumulate 3 must divide batch_size 32"),
+        (["init=x"], "model.initial structured is for training from scratch"),
+        (["loss=bce"], "label_smoothing is of use with loss ce only"),
+    ],
+)
+def test_keys_that_do_not_go_together(overrides, message):
+    with pytest.raises(RecipeError, match=message):
+        read_recipe("esc10", overrides)
+
+
+def test_one_number_for_a_pair():
+    assert read_recipe("audioset-full", ["model.stride=12"]).model.stride == (12, 12)
 
 
 def test_cosine_ends_at_zero_and_is_half_way_in_the_middle():

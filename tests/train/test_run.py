@@ -83,7 +83,8 @@ def test_a_run_leaves_a_bundle_a_report_and_a_table(tones, tmp_path):
     recipe = build(TINY | {"epochs": 30, "lr": 3e-3, "evaluate_every": 10}, "tiny")
     report = go(tones, tmp_path / "run", recipe, fold=1)
     assert report == json.loads((tmp_path / "run" / "report.json").read_text())
-    assert report["data"] == {"layout": "ESC-10", "clips": 12, "held_out": "fold 1", "labels": ["Low", "High"]}
+    data = {"layout": "ESC-10", "clips": 12, "held_out": "fold 1", "labels": ["Low", "High"], "missing": 0}
+    assert report["data"] == data
     assert report["result"]["accuracy"] > 0.9, "it learns to tell low from high"
     assert report["epochs"][-1]["loss"] < report["epochs"][0]["loss"]
     rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))

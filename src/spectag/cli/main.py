@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from spectag import __version__
-from spectag.cli import tag, train
+from spectag.cli import data, download, ensemble, tag, train
 from spectag.cli.output import say
 from spectag.errors import SpectagError, SpectagWarning
 
@@ -39,8 +39,18 @@ def _global(
     pass  # both are taken by main, since they must work where parsing fails
 
 
-for command in (tag.tag, tag.info, tag.convert, train.train, train.evaluate):
+for command in (
+    tag.tag,
+    tag.info,
+    tag.convert,
+    train.train,
+    train.evaluate,
+    ensemble.score,
+    ensemble.ensemble,
+    download.download,
+):
     app.command()(command)
+app.add_typer(data.app, name="data")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

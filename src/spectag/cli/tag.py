@@ -71,7 +71,7 @@ def info(
     """Print what a model knows about itself."""
     find_model(model)
 
-    from spectag.model.bundle import load
+    from spectag.model.ensemble import load
 
     facts = load(model).describe()
     if as_json:

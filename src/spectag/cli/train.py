@@ -3,56 +3,150 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from spectag.cli.options import MODEL, BatchSize, Device, find_model
 from spectag.cli.output import say, watched
-from spectag.errors import MissingExtra
+from spectag.errors import DataError, MissingExtra
+
+if TYPE_CHECKING:
+    from spectag.data.manifest import Manifest
+    from spectag.train.plan import Plan
+    from spectag.train.recipe import Recipe
 
 Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="The data set, in any known layout.")]
 
 
+def folds(value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"all|\d+(,\d+)*", value):
+        raise typer.BadParameter(f"expected all, or numbers such as 1,2,3; got {value!r}")
+    return value
+
+
+Fold = Annotated[int | None, typer.Option(help="Hold this fold out and report on it.")]
+Folds = Annotated[
+    str | None,
+    typer.Option("--folds", callback=folds, metavar="all|1,2,..", help="Cross-validation: hold each out in turn."),
+]
+Seeds = Annotated[int, typer.Option(min=1, help="So many runs, from the recipe's seed on: mean and deviation.")]
+Init = Annotated[
+    str | None,
+    typer.Option(metavar="SOURCE", help="Initial weights: a bundle, .pth file, known name or Hub id."),
+]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: --set lr=5e-6.")]
+Processes = Annotated[int, typer.Option("--devices", min=1, help="Processes that share each batch; on GPUs one each.")]
+Strict = Annotated[bool, typer.Option("--strict", help="A training clip that cannot be read ends the run.")]
+
+
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name (esc10) or YAML file.")],
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name (spectag recipes) or YAML file.")],
     data: Data,
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Directory of the run.")],
-    fold: Annotated[
-        int | None, typer.Option(help="Hold this fold out and score it; without, all clips are trained on.")
-    ] = None,
-    override: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: --set lr=5e-6.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last whole epoch of the run.")] = False,
+    init: Init = None,
+    fold: Fold = None,
+    every_fold: Folds = None,
+    seeds: Seeds = 1,
+    override: Set = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run, or the series of runs.")] = False,
+    strict: Strict = False,
     device: Device = "cpu",
+    processes: Processes = 1,
+    wandb: Annotated[str | None, typer.Option(metavar="PROJECT", help="Log to Weights & Biases, too.")] = None,
 ) -> None:
     """Train a network by a recipe.
 
-    RUN/bundle is the model, RUN/report.json the figures, RUN/metrics.csv and RUN/tensorboard the curves.
+    RUN/bundle is the model, RUN/report.html and report.json the figures, RUN/tensorboard the curves. With --folds or
+    --seeds each run has a directory below RUN, and RUN/summary.json their mean and standard deviation.
     """
     _require_train_extra()
+    if wandb is not None and find_spec("wandb") is None:
+        raise MissingExtra("wandb", "--wandb")
     from spectag.data.layouts import read_manifest
     from spectag.train.plan import plan
     from spectag.train.recipe import read_recipe
 
-    chosen = read_recipe(recipe, override or ())
-    todo = plan(chosen, read_manifest(data), out, fold=fold, device=device, resume=resume)
+    chosen = read_recipe(recipe, [*(override or ()), *([f"init={init}"] if init is not None else [])])
+    if chosen.init is not None:
+        find_model(chosen.init)
+    manifest = read_manifest(data)
+    options = {"resume": resume, "strict": strict, "device": device, "processes": processes, "wandb": wandb}
+    if every_fold is not None or seeds > 1:
+        if every_fold is not None and fold is not None:
+            raise typer.BadParameter("--fold and --folds exclude each other")
+        held_out = [fold] if every_fold is None else chosen_folds(every_fold, manifest)
+        train_series(chosen, manifest, out, held_out, seeds, options)
+        return
+    todo = plan(chosen, manifest, out, fold=fold, **options)
+    report = run_one(todo)
+    if not is_first():
+        return
+    print(f"{out / 'bundle'}: {report['parameters']} parameters, trained on {len(todo.train)} clips")
+    if report["result"] is not None:
+        print(f"held out ({todo.description}): {figures(report['result'])}")
+        for failure in report["result"]["failed"]:
+            say("error", failure)
+    for clip in report["skipped"]:
+        say("warning", f"skipped in training: {clip['reason']}")
 
+
+def chosen_folds(text: str, manifest: Manifest) -> list[int | None]:
+    """``all`` or ``1,2,3`` -> numbers of folds."""
+    if text == "all" and not manifest.folds:
+        raise DataError(f"--folds all: the data set ({manifest.layout}) has no folds")
+    return list(manifest.folds) if text == "all" else [int(number) for number in text.split(",")]
+
+
+def train_series(
+    recipe: Recipe, manifest: Manifest, out: Path, held_out: list[int | None], seeds: int, options: dict[str, Any]
+) -> dict[str, Any]:
+    """Train over folds and seeds, print a line for each and for all; the summary."""
+    from spectag.train.series import run_all, series, summary, write_summary
+
+    members = series(recipe, manifest, out, folds=held_out, seeds=seeds, **options)
+    reports = run_all(members, run_one)
+    whole = summary(members, reports)
+    if is_first():
+        write_summary(out, whole)
+        for run in whole["runs"]:
+            print(f"{run['out']}: {figures(run)}")
+        for name, part in (("mean", whole), ("pooled", whole.get("pooled", {}))):
+            if part.get("mean"):
+                print(f"{name}: {figures(part['mean'], part.get('std'))}")
+    return whole
+
+
+def run_one(todo: Plan) -> dict[str, Any]:
+    """Train as planned, with a progress bar."""
     from rich.console import Console
 
     from spectag.train.progress import ProgressBar
     from spectag.train.run import run
 
-    report = run(todo, _scorer(device), [ProgressBar(Console(stderr=True))])
-    result = report["result"]
-    print(f"{out / 'bundle'}: {report['parameters']} parameters, trained on {len(todo.train)} clips")
-    if result is not None:
-        print(f"held out ({todo.description}): {_figures(result)}")
-        for failure in result["failed"]:
-            say("error", failure)
+    return run(todo, _scorer(todo.device), [ProgressBar(Console(stderr=True))] if is_first() else [])
+
+
+def is_first() -> bool:
+    """Whether this is the process that prints, of several that share a run."""
+    return int(os.environ.get("LOCAL_RANK", 0)) == 0
+
+
+def recipes() -> None:
+    """List the recipes that come along: name, score, command, cost."""
+    _require_train_extra()
+    from spectag.train.recipe import headers
+
+    for name, header in headers().items():
+        print(name)
+        for key, text in header.items():
+            print(f"  {key:<8} {text}")
 
 
 def evaluate(
@@ -80,14 +174,15 @@ def evaluate(
 
     tagger = Tagger(model, device=device, batch_size=batch_size)
     sources = [clip.source for clip in manifest.clips]
-    result = compare(manifest, watched(tagger.scores_many(sources), len(sources), quiet=False), tagger.labels)
+    scores = watched(tagger.scores_many(sources), len(sources), quiet=False)
+    result = compare(manifest, scores, tagger.labels, tagger.bundle.activation)
     if as_json:
         print(json.dumps({"model": model, "layout": manifest.layout, **result.to_dict()}, indent=1, ensure_ascii=False))
     else:
-        figures = result.metrics.to_dict()
-        print(f"{model} on {figures['clips']} clips ({manifest.layout}): {_figures(figures)}")
+        values = result.metrics.to_dict()
+        print(f"{model} on {values['clips']} clips ({manifest.layout}): {figures(values)}")
         width = max(map(len, result.labels.names))
-        for name, ap in zip(result.labels.names, figures["ap"], strict=True):
+        for name, ap in zip(result.labels.names, values["ap"], strict=True):
             print(f"  {name:<{width}}  AP {'-' if ap is None else format(ap, '.3f')}")
     for failure in result.failed:
         say("error", failure)
@@ -105,12 +200,15 @@ def _scorer(device: str):  # type: ignore[no-untyped-def]  # evaluate.Scorer, wh
 
 
 def _require_train_extra() -> None:
-    from importlib.util import find_spec
-
     if any(find_spec(name) is None for name in ("lightning", "pydantic", "yaml", "sklearn", "scipy")):
         raise MissingExtra("train", f"spectag {sys.argv[1] if len(sys.argv) > 1 else 'train'}")
 
 
-def _figures(result: dict[str, float | None]) -> str:
+def figures(values: Mapping[str, Any], deviations: Mapping[str, float] | None = None) -> str:
+    """``accuracy 0.877 +- 0.012, mAP ...``."""
     names = {"accuracy": "accuracy", "mean_ap": "mAP", "mean_auc": "mAUC", "d_prime": "d-prime"}
-    return ", ".join(f"{text} {value:.3f}" for name, text in names.items() if (value := result[name]) is not None)
+    return ", ".join(
+        f"{text} {value:.3f}" + (f" +- {deviations[name]:.3f}" if deviations else "")
+        for name, text in names.items()
+        if (value := values.get(name)) is not None
+    )

@@ -12,7 +12,7 @@ from spectag.errors import DataError, SpectagWarning
 from spectag.labels import LabelSet
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be millions
 class Clip:
     """One recording and what is heard in it.
 
@@ -22,7 +22,7 @@ class Clip:
         labels: indices into the manifest's label set, ascending; one for single-label sets.
         fold: number of its fold, where the set has folds.
         split: name of its part (``train``, ``validation``, ``test``), where the set has parts.
-        group: what must stay on one side of any split: takes of one recording, one speaker.
+        group: what must stay on one side of any split: takes of one recording, pieces of one file, one speaker.
         start, end: seconds, where it is a stretch of its file.
         place: first byte and length, where it is a file within a file (packed sets).
     """
@@ -73,19 +73,22 @@ class Manifest:
         """The names of its parts, sorted; empty where the set has none."""
         return tuple(sorted({clip.split for clip in self.clips if clip.split is not None}))
 
-    def only(self, *, fold: int | None = None, split: str | None = None) -> Manifest:
-        """The clips of one fold or one part.
+    def only(self, *, fold: int | None = None, split: str | tuple[str, ...] | None = None) -> Manifest:
+        """The clips of one fold, of one part or of several.
 
         Raises:
-            DataError: there are none; the message lists which folds or parts exist.
+            DataError: there is no such fold or part; the message lists which exist.
         """
+        parts = (split,) if isinstance(split, str) else split
         if fold is not None and fold not in self.folds:
             have = ", ".join(map(str, self.folds)) or "none"
             raise DataError(f"--fold {fold}: the data set ({self.layout}) has no such fold; it has: {have}")
-        if split is not None and split not in self.splits:
-            have = ", ".join(self.splits) or "none"
-            raise DataError(f"--split {split}: the data set ({self.layout}) has no such part; it has: {have}")
-        return self._keep(lambda c: (fold is None or c.fold == fold) and (split is None or c.split == split))
+        have_parts = self.splits if parts is not None else ()
+        for name in parts or ():
+            if name not in have_parts:
+                have = ", ".join(have_parts) or "none"
+                raise DataError(f"--split {name}: the data set ({self.layout}) has no such part; it has: {have}")
+        return self._keep(lambda c: (fold is None or c.fold == fold) and (parts is None or c.split in parts))
 
     def without(self, other: Manifest) -> Manifest:
         """The clips that are not in another manifest."""

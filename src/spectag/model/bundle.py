@@ -31,6 +31,7 @@ from spectag.model.published import Statistics
 from spectag.model.source import resolve
 
 FIRST_LABELS = 5  # shown by describe
+ENSEMBLE = "ensemble.json"  # in a folder of bundles that are one model: see spectag.model.ensemble
 
 
 @dataclass
@@ -132,6 +133,8 @@ def load(
     activation: Activation | None = None,
 ) -> Bundle:
     """Load a checkpoint from wherever it is, strictly: every tensor fits, or nothing is loaded.
+
+    One network, that is; :func:`spectag.model.ensemble.load` (``spectag.load``) also takes the folder of an ensemble.
 
     Args:
         source: what is found first of
@@ -247,6 +250,8 @@ def _relabel(card: Card, labels: LabelSet, source: str) -> Card:
 
 def _read_directory(path: Path) -> tuple[Card, State]:
     weights = path / fields.WEIGHTS
+    if (path / ENSEMBLE).is_file():
+        raise NotAModel(f"{path}: is an ensemble, and one network is needed here: name one of its members' folders")
     for needed in (path / fields.CONFIG, weights):
         if not needed.is_file():
             raise NotAModel(f"{path}: {needed.name} is missing: not a bundle or AST directory (pickles are not read)")

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from spectag.audio.fbank import MOST_BINS, MOST_FRAMES
 from spectag.errors import InputError, ShapeMismatch
@@ -229,6 +230,9 @@ class AST(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
         self.head = Head(config)
+        self.recompute = (
+            False  # while training: activations within layers (gradient checkpointing)
+        )
         self._positions: dict[tuple[object, ...], Tensor] = {}
         self.reset_parameters()
 
@@ -267,7 +271,7 @@ class AST(nn.Module):
         """Features ``[B, D]``: the outputs of the class tokens after the last norm, averaged. See :meth:`forward`."""
         x = self._embed_patches(inputs, keep)
         for block in self.blocks[:-1]:
-            x = block(x)
+            x = checkpoint(block, x, use_reentrant=False) if self.recompute and self.training else block(x)
         # Of the last layer only the class tokens' outputs are read.
         tokens: Tensor = self.norm(self.blocks[-1](x, self.config.tokens))
         return tokens.mean(1)

@@ -19,7 +19,7 @@ from spectag.audio.fbank import FrontEnd
 from spectag.errors import InputError, LabelMismatch, NotAModel, ShapeMismatch, SpectagWarning
 from spectag.labels import LabelSet
 from spectag.model import adapt, convert, tensors
-from spectag.model.adapt import Channels, Grid, State
+from spectag.model.adapt import Channels, Grid, Positions, State
 from spectag.model.convert import Shapes
 from spectag.model.directory import Card, default_activation
 from spectag.model.fields import CONFIG
@@ -55,6 +55,7 @@ class Options:
     labels: LabelSet | None = None
     num_labels: int | None = None
     channels: Channels = "mean"
+    positions: Positions = "bilinear"
 
     def __post_init__(self) -> None:
         if self.stride is not None:
@@ -173,6 +174,7 @@ def _initial_weights(path: Path, state: State, options: Options) -> tuple[Card, 
         patch=config.patch,
         labels=len(labels),
         channels=options.channels,
+        mode=options.positions,
         generator=torch.Generator().manual_seed(HEAD_SEED),
     )
     card = _card(config, labels, options, "hamming", "initial weights (DeiT/ViT), untrained head", path)

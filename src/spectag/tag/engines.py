@@ -14,6 +14,7 @@ from torch import Tensor
 from spectag.errors import InputError, SpectagWarning
 from spectag.model.bundle import Bundle
 from spectag.model.device import find_device
+from spectag.model.ensemble import Ensemble
 
 Precision = Literal["fp32", "bf16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -67,6 +68,34 @@ class TorchEngine:
     def embed(self, inputs: Tensor) -> NDArray[np.float32]:
         """See :class:`Engine`."""
         return _array(self.network.embed(inputs.to(self.device, self.dtype)))
+
+
+class EnsembleEngine:
+    """The members of an ensemble, one after the other on the same inputs.
+
+    Args:
+        ensemble: whose networks are used.
+        device, precision: of every member, see :class:`TorchEngine`, whose errors are raised.
+    """
+
+    def __init__(self, ensemble: Ensemble, device: str = "cpu", precision: Precision = "fp32") -> None:
+        self.members = [TorchEngine(member, device, precision) for member in ensemble.members]
+
+    def scores(self, inputs: Tensor) -> NDArray[np.float32]:
+        """The mean of the members' scores ``[B, C]``."""
+        mean: NDArray[np.float32] = np.mean([member.scores(inputs) for member in self.members], axis=0)
+        return mean
+
+    def embed(self, inputs: Tensor) -> NDArray[np.float32]:
+        """The features of all members, one after the other, ``[B, sum of D]``: their directions have no common mean."""
+        return np.concatenate([member.embed(inputs) for member in self.members], axis=1)
+
+
+def engine(model: Bundle | Ensemble, device: str = "cpu", precision: Precision = "fp32") -> Engine:
+    """The engine that runs a model. Raises as :class:`TorchEngine`."""
+    if isinstance(model, Ensemble):
+        return EnsembleEngine(model, device, precision)
+    return TorchEngine(model, device, precision)
 
 
 def _cpu_has_bf16() -> bool:

@@ -28,8 +28,9 @@ from spectag.audio.fbank import FrontEnd, fbank_blocks, fit
 from spectag.audio.read import SAMPLE_RATE
 from spectag.errors import AudioError, InputError, SpectagError, SpectagWarning
 from spectag.labels import LabelSet
-from spectag.model.bundle import Bundle, load
-from spectag.tag.engines import Engine, Precision, TorchEngine
+from spectag.model.bundle import Bundle
+from spectag.model.ensemble import Ensemble, load
+from spectag.tag.engines import Engine, Precision, engine
 from spectag.tag.folder import read_ahead
 from spectag.tag.notes import noted
 from spectag.tag.results import ClipTags, FileError, Tag
@@ -62,7 +63,7 @@ class Tagger:
     weighing as much as it holds sound rather than digital silence (:func:`spectag.tag.windows.sound`).
 
     Args:
-        model: whatever :func:`spectag.load` takes, or a bundle.
+        model: whatever :func:`spectag.load` takes or gives: a path or a name, a bundle, an ensemble.
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``fp32`` or ``bf16``.
         batch_size: windows that the network sees at once.
@@ -74,7 +75,7 @@ class Tagger:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | Bundle = "esc10",
+        model: str | os.PathLike[str] | Bundle | Ensemble = "esc10",
         *,
         device: str = "cpu",
         precision: Precision = "fp32",
@@ -82,8 +83,8 @@ class Tagger:
     ) -> None:
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size must be a whole number of at least 1; got {batch_size!r}")
-        self.bundle = model if isinstance(model, Bundle) else load(model)
-        self.engine: Engine = TorchEngine(self.bundle, device, precision)
+        self.bundle: Bundle | Ensemble = model if isinstance(model, (Bundle, Ensemble)) else load(model)
+        self.engine: Engine = engine(self.bundle, device, precision)
         self.batch_size = batch_size
 
     @property
@@ -118,6 +119,8 @@ class Tagger:
 
     def embed(self, source: Source) -> Row:
         """Features of one recording, ``[D]``, the mean over its windows weighted by their sound, as that of the scores.
+
+        Those of an ensemble are its members', one after the other.
 
         Raises as :meth:`tag`.
         """

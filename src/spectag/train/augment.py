@@ -7,17 +7,45 @@ device.
 
 from __future__ import annotations
 
+from typing import Any, TypeAlias
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from spectag.train.recipe import AugmentRecipe
 
-Rng = np.random.Generator
+Rng: TypeAlias = np.random.Generator
+BatchRng: TypeAlias = "np.random.Generator | Rows"
 
 MIN_PERIOD = 1600  # samples = 0.1 s: nothing shorter goes round
 QUIET = 1e-4  # full scale = 1: -80 dB, keeps ratios of levels finite
+
+
+class Rows:
+    """A generator for one of several processes: draws for the batch of all of them, and gives this one's rows.
+
+    So that processes together do what one would do with the whole batch.
+    """
+
+    def __init__(self, rng: Rng, rank: int, world: int) -> None:
+        self._rng, self._mine, self._world = rng, slice(rank, None, world), world
+
+    def uniform(self, low: Any, high: Any, size: Any) -> NDArray[np.float64]:
+        """See :meth:`numpy.random.Generator.uniform`; the first axis is the batch. The others likewise."""
+        return np.asarray(self._rng.uniform(low, high, self._all(size)))[self._mine]
+
+    def random(self, size: Any, dtype: Any = np.float64) -> NDArray[Any]:
+        return np.asarray(self._rng.random(self._all(size), dtype))[self._mine]
+
+    def integers(self, low: int, high: int, size: Any) -> NDArray[np.int64]:
+        return np.asarray(self._rng.integers(low, high, self._all(size)))[self._mine]
+
+    def _all(self, size: Any) -> tuple[int, ...]:
+        rows, *rest = (size,) if isinstance(size, int) else size
+        return (rows * self._world, *rest)
 
 
 def rng(*seeds: int) -> Rng:
@@ -88,7 +116,7 @@ def _alike(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 # Spectrograms
 
 
-def equalise(x: Tensor, decibels: float, rng: Rng, points: int = 6) -> Tensor:
+def equalise(x: Tensor, decibels: float, rng: BatchRng, points: int = 6) -> Tensor:
     """Add a random smooth curve over frequency to each fbank ``[B, T, F]``, as other microphones and rooms would.
 
     Args:
@@ -100,7 +128,7 @@ def equalise(x: Tensor, decibels: float, rng: Rng, points: int = 6) -> Tensor:
     return x + curve.to(x.device)
 
 
-def mask(x: Tensor, time: int, freq: int, rng: Rng) -> Tensor:
+def mask(x: Tensor, time: int, freq: int, rng: BatchRng) -> Tensor:
     """SpecAugment as the released code: one band per axis, width uniform in [0, max), start uniform, set to 0.
 
     Args:
@@ -120,7 +148,7 @@ def mask(x: Tensor, time: int, freq: int, rng: Rng) -> Tensor:
     return x
 
 
-def noise_and_roll(x: Tensor, rng: Rng) -> Tensor:
+def noise_and_roll(x: Tensor, rng: BatchRng) -> Tensor:
     """Inputs ``[B, T, F]`` plus ``U(0, 1) * U(0, 1) / 10``, each clip's frames rolled by -10..9 (released code)."""
     noise = rng.random(x.shape, np.float32) * (rng.random((len(x), 1, 1), np.float32) / 10)
     x = x + torch.from_numpy(noise).to(x.device)
@@ -130,13 +158,24 @@ def noise_and_roll(x: Tensor, rng: Rng) -> Tensor:
     return x.gather(1, source[:, :, None].expand_as(x))
 
 
-def patches_to_keep(batch: int, grid: tuple[int, int], drop: float, rng: Rng) -> Tensor | None:
-    """Indices ``[B, K]`` of the patches each clip shows the network, ``K = round((1 - drop) * f * t)``; None for all.
+def patches_to_keep(batch: int, grid: tuple[int, int], recipe: AugmentRecipe, rng: BatchRng) -> Tensor | None:
+    """Indices ``[B, K]`` of the patches each clip shows the network, frequency-major; None for all.
 
-    Unstructured patch dropout (Koutini et al. 2022, PaSST).
+    Patch dropout (Koutini et al. 2022, PaSST): whole rows and columns of patches first (structured), then any of what
+    is left. Every clip keeps as many: ``K = round((1 - patch_drop) * f * t)`` of f rows and t columns kept.
     """
-    if not drop:
+    if not (recipe.patch_drop or recipe.row_drop or recipe.column_drop):
         return None
-    patches = grid[0] * grid[1]
-    order = rng.random((batch, patches)).argsort(1)
-    return torch.from_numpy(np.sort(order[:, : max(1, round((1 - drop) * patches))], axis=1))
+    rows = _kept(batch, grid[0], recipe.row_drop, rng)
+    columns = _kept(batch, grid[1], recipe.column_drop, rng)
+    patches = (rows[:, :, None] * grid[1] + columns[:, None, :]).reshape(batch, -1)
+    chosen = _kept(batch, patches.shape[1], recipe.patch_drop, rng)
+    return torch.from_numpy(np.take_along_axis(patches, chosen, axis=1))
+
+
+def _kept(batch: int, size: int, drop: float, rng: BatchRng) -> NDArray[np.int64]:
+    """Ascending indices ``[B, round((1 - drop) * size)]``, at least one each."""
+    if not drop:
+        return np.tile(np.arange(size), (batch, 1))
+    order = rng.random((batch, size)).argsort(1)
+    return np.sort(order[:, : max(1, round((1 - drop) * size))], axis=1)

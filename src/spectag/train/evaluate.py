@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from spectag.audio.read import Source
 from spectag.data.manifest import Manifest
-from spectag.errors import DataError, LabelMismatch
 from spectag.labels import LabelSet
 from spectag.model.bundle import Bundle
-from spectag.train.examples import targets
-from spectag.train.metrics import Metrics, metrics
+from spectag.model.directory import Activation
+from spectag.train.examples import Waveforms
+from spectag.train.metrics import Metrics
+from spectag.train.scores import ScoreTable, tabulate
 
 Scores = NDArray[np.float32]
 # Scores clips (recordings or 16 kHz waveforms) with a bundle, in order: [C] each, or else what went wrong, as
@@ -33,12 +35,14 @@ class Evaluation:
         labels: names of the data set's classes, in the order of the figures.
         model_labels: how many classes the model knows.
         failed: the message of each clip that could not.
+        table: the scores themselves.
     """
 
     metrics: Metrics
     labels: LabelSet
     model_labels: int
     failed: tuple[str, ...]
+    table: ScoreTable
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; figures per class under the labels' names."""
@@ -48,7 +52,7 @@ class Evaluation:
         return {**figures, "model_labels": self.model_labels, "failed": list(self.failed)}
 
 
-def evaluate(manifest: Manifest, scores: Iterable[object], labels: LabelSet) -> Evaluation:
+def evaluate(manifest: Manifest, scores: Iterable[object], labels: LabelSet, activation: Activation) -> Evaluation:
     """Compare scores with the labels of a manifest.
 
     Args:
@@ -56,40 +60,40 @@ def evaluate(manifest: Manifest, scores: Iterable[object], labels: LabelSet) -> 
         scores: one row ``[C]`` per clip, in the manifest's order, or what the clip met instead.
         labels: the model's classes, in the order of the scores. Those that the data set does not have are left out,
             also where the highest score decides.
+        activation: the model's.
 
     Raises:
         LabelMismatch: the data set has classes that the model does not know; the message names them.
         DataError: not one clip could be scored.
     """
-    columns = align(manifest.labels, labels)
-    truth = targets(manifest).numpy()
-    rows, kept, failed = [], [], []
-    for position, (_, row) in enumerate(zip(manifest.clips, scores, strict=True)):
-        if isinstance(row, np.ndarray):
-            rows.append(row[columns])
-            kept.append(position)
-        else:
-            failed.append(str(row))
-    if not rows:
-        raise DataError(f"not one of {len(manifest)} clips could be scored; the first error: {failed[0]}")
-    return Evaluation(metrics(truth[kept], np.stack(rows)), manifest.labels, len(labels), tuple(failed))
+    table, failed = tabulate(manifest, scores, labels, model="", activation=activation)
+    return Evaluation(table.metrics(), manifest.labels, len(labels), failed, table)
 
 
-def align(wanted: LabelSet, known: LabelSet) -> list[int]:
-    """For each class of a data set its place among a model's, by name, letter case and ``_`` for a space aside.
+class Judge:
+    """Scores manifests with bundles, each clip once, shared between the processes of a run; decodes each clip once.
 
-    Raises:
-        LabelMismatch: classes the model does not know.
+    Args:
+        scorer: see :data:`Scorer`.
+        cache_bytes: memory for decoded waveforms.
+        rank, world: which process of how many; all must ask for the same evaluations in the same order.
     """
-    places = {_plain(name): place for place, name in enumerate(known.names)}
-    missing = [name for name in wanted.names if _plain(name) not in places]
-    if missing:
-        raise LabelMismatch(
-            f"the model does not know {len(missing)} of the data set's {len(wanted)} classes: {', '.join(missing[:5])}"
-            f"{', ...' if len(missing) > 5 else ''}; it knows {', '.join(known.names[:5])}, ... ({len(known)} in all)"
-        )
-    return [places[_plain(name)] for name in wanted.names]
 
+    def __init__(self, scorer: Scorer, cache_bytes: float, rank: int = 0, world: int = 1) -> None:
+        self._scorer, self._left = scorer, cache_bytes
+        self._rank, self._world = rank, world
+        self._heard: dict[int, Waveforms] = {}
 
-def _plain(name: str) -> str:
-    return name.lower().replace("_", " ").strip()
+    def __call__(self, bundle: Bundle, manifest: Manifest) -> Evaluation:
+        """The figures of a bundle on a manifest, the same in every process. Raises as :func:`evaluate`."""
+        mine = self._heard.get(id(manifest))
+        if mine is None:
+            mine = self._heard[id(manifest)] = Waveforms(manifest.clips[self._rank :: self._world], self._left)
+            mine.preload()  # what cannot be read is reported with the figures
+            self._left -= sum(x.nbytes for x in mine.sources() if isinstance(x, np.ndarray))
+        rows = list(self._scorer(bundle, mine.sources()))
+        if self._world > 1:
+            shares: list[list[object]] = [[] for _ in range(self._world)]
+            torch.distributed.all_gather_object(shares, rows)
+            rows = [shares[i % self._world][i // self._world] for i in range(len(manifest))]
+        return evaluate(manifest, rows, bundle.labels, bundle.activation)

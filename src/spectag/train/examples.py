@@ -1,23 +1,26 @@
-"""Clips -> waveforms and targets: the memory of decoded waveforms, the order of an epoch, one training example."""
+"""Clips -> waveforms and targets: the memory of decoded waveforms, one training example."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import chain, groupby
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from spectag.audio.fbank import FRAME, HOP, FrontEnd, num_frames
-from spectag.audio.read import Source, read
+from spectag.audio.read import SAMPLE_RATE, Segment, Source, read
 from spectag.data.manifest import Clip, Manifest
-from spectag.errors import AudioError
+from spectag.errors import AudioError, DataError
 from spectag.train import augment
 from spectag.train.recipe import AugmentRecipe
+from spectag.train.sampler import Draw
 
 
 class Waveforms(Sequence[Tensor]):
@@ -36,6 +39,7 @@ class Waveforms(Sequence[Tensor]):
         self._left = cache_bytes
         self._full = False
         self._kept: dict[int, Tensor] = {}
+        self.failed: dict[int, AudioError] = {}  # what could not be read, as far as it was tried
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -44,33 +48,47 @@ class Waveforms(Sequence[Tensor]):
         kept = self._kept.get(index)
         if kept is not None:
             return kept
-        waveform = torch.from_numpy(read(self.clips[index].source))
+        if index in self.failed:
+            raise self.failed[index]
+        try:
+            waveform = torch.from_numpy(read(self.clips[index].source))
+        except AudioError as error:
+            self.failed[index] = error
+            raise
         self._keep(index, waveform)
         return waveform
 
     @property
     def complete(self) -> bool:
         """Whether nothing is left to decode."""
-        return len(self._kept) == len(self.clips)
+        return len(self._kept) + len(self.failed) == len(self.clips)
 
-    def preload(self, threads: int = 2) -> list[AudioError]:
-        """Decode in parallel until everything is kept or the memory is used up; the errors of what cannot be read."""
-
-        def error(index: int) -> AudioError | None:
-            try:
-                self[index]
-            except AudioError as error:
-                return error
-            return None
-
-        errors: list[AudioError] = []
+    def preload(self, threads: int = 2) -> None:
+        """Decode in parallel until everything is kept or the memory is used up; a file of several clips once."""
+        files = [
+            list(group) for _, group in groupby(range(len(self)), lambda i: (self.clips[i].path, self.clips[i].place))
+        ]
         with ThreadPoolExecutor(threads) as pool:
-            for start in range(0, len(self), 4 * threads):
+            for start in range(0, len(files), 4 * threads):
                 if self._full:
                     break
-                chunk = range(start, min(start + 4 * threads, len(self)))
-                errors += [e for e in pool.map(error, chunk) if e is not None]
-        return errors
+                list(pool.map(self._load, files[start : start + 4 * threads]))
+
+    def _load(self, indices: list[int]) -> None:
+        """Keep the clips of one file."""
+        if len(indices) > 1:
+            parts = [part for i in indices if isinstance(part := self.clips[i].source, Segment)]
+            ends = [part.end for part in parts if part.end is not None]
+            with suppress(AudioError):  # which clips it costs shows below
+                whole = read(Segment(parts[0].file, 0.0, max(ends) if len(ends) == len(indices) else None))
+                for index, part in zip(indices, parts, strict=True):
+                    end = None if part.end is None else round(part.end * SAMPLE_RATE)
+                    waveform = whole[round(part.start * SAMPLE_RATE) : end]
+                    if len(waveform):
+                        self._keep(index, torch.from_numpy(waveform.copy()))
+        for index in indices:
+            with suppress(AudioError):  # kept in ``failed``
+                self[index]
 
     def sources(self) -> Iterator[Source | NDArray[np.float32]]:
         """For each clip its waveform as an array, or where to read what is not kept: nothing is decoded."""
@@ -86,37 +104,6 @@ class Waveforms(Sequence[Tensor]):
             self._kept[index] = waveform
 
 
-class Draw(NamedTuple):
-    """Which clip comes next, and the seed of everything that is random about it."""
-
-    clip: int
-    seed: int
-
-
-class EpochSampler(Sampler[Draw]):
-    """Every clip once per epoch, in an order that depends on the seed and the epoch only.
-
-    Lightning calls ``set_epoch``; the seeds make each example the same whichever worker builds it.
-    """
-
-    def __init__(self, clips: int, seed: int) -> None:
-        self.clips = clips
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose which epoch's order the next iteration gives."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.clips
-
-    def __iter__(self) -> Iterator[Draw]:
-        rng = augment.rng(self.seed, self.epoch)
-        order, seeds = rng.permutation(self.clips), rng.integers(2**62, size=self.clips)
-        return (Draw(int(clip), int(seed)) for clip, seed in zip(order, seeds, strict=True))
-
-
 class Example(NamedTuple):
     """One training example, or a batch of them with a leading axis.
 
@@ -124,11 +111,15 @@ class Example(NamedTuple):
         waveform: ``[N]``, as long as the network's window, zeros at the end.
         frames: how many frames of its fbank are sound, the rest being padding.
         target: ``[C]``, 0..1.
+        clip: index of the clip drawn.
+        broken: index of a clip that was drawn but could not be read, so that a neighbour stands in for it; -1 for none.
     """
 
     waveform: Tensor
     frames: Tensor
     target: Tensor
+    clip: Tensor
+    broken: Tensor
 
 
 class TrainingClips(Dataset[Example]):
@@ -152,21 +143,35 @@ class TrainingClips(Dataset[Example]):
 
     def __getitem__(self, draw: Draw) -> Example:
         rng = augment.rng(draw.seed)
-        waveform, target = self._one(draw.clip, rng), self.targets[draw.clip]
+        broken: list[int] = []
+        waveform, target = self._one(draw.clip, rng, broken)
         if rng.random() < self.recipe.mix_rate:
             # Drawn uniformly from the whole set, as the released code does also under balanced sampling.
             partner = int(rng.integers(len(self)))
             share = rng.beta(self.recipe.mix_alpha, self.recipe.mix_alpha)
             law = augment.mix if self.recipe.mix_law == "linear" else augment.mix_between
-            waveform = law(waveform, self._one(partner, rng), share)
-            target = share * target + (1 - share) * self.targets[partner]
+            other, other_target = self._one(partner, rng, broken)
+            waveform = law(waveform, other, share)
+            target = share * target + (1 - share) * other_target
         if rng.random() < self.recipe.short_rate:
             waveform = waveform[: int(rng.integers(FRAME, len(waveform) + 1))] if len(waveform) > FRAME else waveform
         padded = torch.nn.functional.pad(waveform, (0, self.samples - len(waveform)))
-        return Example(padded, torch.tensor(num_frames(len(waveform))), target)
+        numbers = (num_frames(len(waveform)), draw.clip, broken[0] if broken else -1)
+        frames, clip, odd = map(torch.tensor, numbers)
+        return Example(padded, frames, target, clip, odd)
 
-    def _one(self, index: int, rng: augment.Rng) -> Tensor:
-        return augment.waveform(self.waveforms[index], self.samples, self.recipe, rng)
+    def _one(self, index: int, rng: augment.Rng, broken: list[int]) -> tuple[Tensor, Tensor]:
+        """Waveform and target of a clip, or of the next one that can be read; what cannot joins ``broken``."""
+        for place in chain(range(index, len(self)), range(index)):
+            try:
+                x = self.waveforms[place]
+            except AudioError:
+                broken.append(place)
+                continue
+            return augment.waveform(x, self.samples, self.recipe, rng), self.targets[place]
+        raise DataError(
+            f"not one of {len(self)} training clips can be read; the first error: {self.waveforms.failed[0]}"
+        )
 
 
 def targets(manifest: Manifest) -> Tensor:
@@ -177,13 +182,22 @@ def targets(manifest: Manifest) -> Tensor:
     return out
 
 
-def statistics(waveforms: Iterable[Tensor], front_end: FrontEnd) -> tuple[float, float]:
-    """Mean and standard deviation of the fbank over all frames and bins, exact (float64 sums), one clip at a time."""
+def statistics(waveforms: Waveforms, front_end: FrontEnd) -> tuple[float, float]:
+    """Mean and standard deviation of the fbank over all frames and bins, exact (float64 sums), one clip at a time.
+
+    Clips that cannot be read are passed over.
+
+    Raises:
+        DataError: none can be read.
+    """
     count, total, squares = 0, 0.0, 0.0
-    for waveform in waveforms:
-        x = front_end.fbank(waveform)[: front_end.frames].double()
-        count += x.numel()
-        total += float(x.sum())
-        squares += float(x.square().sum())
+    for index in range(len(waveforms)):
+        with suppress(AudioError):
+            x = front_end.fbank(waveforms[index])[: front_end.frames].double()
+            count += x.numel()
+            total += float(x.sum())
+            squares += float(x.square().sum())
+    if not count:
+        raise DataError(f"not one of {len(waveforms)} training clips can be read; the first: {waveforms.failed[0]}")
     mean = total / count
     return mean, (squares / count - mean**2) ** 0.5

@@ -1,4 +1,4 @@
-"""The figures of a run, epoch by epoch."""
+"""What a run remembers of its epochs: figures, the mean of the weights, the best weights, clips that were skipped."""
 
 from __future__ import annotations
 
@@ -8,50 +8,140 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from lightning.pytorch.callbacks import Callback
 
+from spectag.errors import AudioError
+from spectag.train.averaging import WeightMean
 from spectag.train.evaluate import Evaluation
+from spectag.train.examples import Example, Waveforms
 from spectag.train.files import write_table
 from spectag.train.recipe import Recipe
+
+FIGURES = ("accuracy", "mean_ap", "mean_auc", "d_prime")
 
 
 class History(Callback):
     """One row of figures per epoch, written to a table; kept in the checkpoint, so that a resumed run goes on with it.
 
     Args:
-        recipe: says when to score.
+        recipe: says when to score, and which figure the best epoch is the best of.
         table: the CSV file.
         score: scores the held-out clips with the present weights; None where nothing is held out.
+        keep_best: called after an epoch that is better than all before; None where no epoch is chosen.
     """
 
-    def __init__(self, recipe: Recipe, table: Path, score: Callable[[], Evaluation] | None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        table: Path,
+        score: Callable[[], Evaluation] | None,
+        keep_best: Callable[[], object] | None = None,
+    ) -> None:
         self.rows: list[dict[str, float]] = []
-        self.result: dict[str, Any] | None = None  # the newest evaluation, as plain values
         self.seconds = 0.0  # spent training and scoring, earlier sittings included
-        self._recipe, self._table, self._score = recipe, table, score
+        self.best: float | None = None
+        self.best_epoch: int | None = None
+        self.losses = [0.0, 0.0]  # this epoch's so far: the sum over its examples, and their number
+        self._recipe, self._table, self._score, self._keep_best = recipe, table, score, keep_best
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows, "result": self.result, "seconds": self.seconds}
+        return {name: getattr(self, name) for name in ("rows", "seconds", "best", "best_epoch", "losses")}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows, self.result, self.seconds = (state_dict[key] for key in ("rows", "result", "seconds"))
+        for name, value in state_dict.items():
+            setattr(self, name, value)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._started = time.monotonic()
 
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Example, batch_idx: int) -> None:
+        examples = len(batch.clip)
+        self.losses = [self.losses[0] + float(pl_module.latest_loss) * examples, self.losses[1] + examples]
+
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         epoch = trainer.current_epoch + 1
-        row = {"epoch": epoch, "loss": float(trainer.callback_metrics["loss"])}
+        total, examples = trainer.strategy.reduce(torch.tensor(self.losses, dtype=torch.float64), reduce_op="sum")
+        self.losses = [0.0, 0.0]
+        row = {"epoch": epoch, "loss": float(total / examples)}
+        pl_module.log("loss", row["loss"], rank_zero_only=True)
         row["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
         due = epoch % self._recipe.evaluate_every == 0 or epoch == self._recipe.epochs
         if self._score is not None and due:
             training = pl_module.training
-            evaluation = self._score()
+            figures = self._score().metrics.to_dict()
             pl_module.train(training)
-            self.result = evaluation.to_dict()
-            figures = ("accuracy", "mean_ap", "mean_auc", "d_prime")
-            row |= {name: self.result[name] for name in figures if self.result[name] is not None}
-            pl_module.log_dict({name: row[name] for name in figures if name in row})
+            row |= {name: figures[name] for name in FIGURES if figures[name] is not None}
+            pl_module.log_dict({name: row[name] for name in FIGURES if name in row}, rank_zero_only=True)
+            self._compare(epoch, row.get(self._recipe.metric))
         self.seconds += time.monotonic() - self._started
         self.rows.append(row | {"seconds": round(self.seconds, 2)})
-        write_table(self._table, self.rows)
+        if trainer.is_global_zero:
+            write_table(self._table, self.rows)
+
+    def _compare(self, epoch: int, figure: float | None) -> None:
+        if self._keep_best is not None and figure is not None and (self.best is None or figure > self.best):
+            self.best, self.best_epoch = figure, epoch
+            self._keep_best()
+
+
+class Averaging(Callback):
+    """The mean of the weights after each of some epochs (paper: weight averaging).
+
+    Args:
+        first, last: the epochs, counted from 1, both included.
+    """
+
+    def __init__(self, first: int, last: int) -> None:
+        self.first, self.last = first, last
+        self.weights = WeightMean()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"count": self.weights.count, "sums": self.weights.sums}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.weights.count, self.weights.sums = state_dict["count"], state_dict["sums"]
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        if self.first <= trainer.current_epoch + 1 <= self.last:
+            self.weights.add(pl_module.network.state_dict())
+
+
+class Skipped(Callback):
+    """The training clips that could not be read, so that others stood in for them.
+
+    Args:
+        waveforms: of the training clips; what could not be preloaded is skipped already.
+        strict: the first such clip ends the run.
+
+    Raises:
+        AudioError: under ``strict``; names the clip.
+    """
+
+    def __init__(self, waveforms: Waveforms, strict: bool) -> None:
+        self._waveforms, self._strict = waveforms, strict
+        self.reasons: dict[str, str] = {}  # by clip id
+        for index in waveforms.failed:
+            self._note(index)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"reasons": self.reasons}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.reasons |= state_dict["reasons"]
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Example, batch_idx: int) -> None:
+        for index in {index for index in batch.broken.tolist() if index >= 0}:
+            self._note(index)
+
+    def _note(self, index: int) -> None:
+        name = self._waveforms.clips[index].id
+        if name in self.reasons:
+            return
+        try:  # in another process, perhaps, where it failed before
+            self._waveforms[index]
+            self.reasons[name] = "could not be read, but can be now"
+        except AudioError as error:
+            if self._strict:
+                raise
+            self.reasons[name] = str(error)

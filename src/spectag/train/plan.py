@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from spectag.data.manifest import Manifest
+from spectag.data.splits import divide
 from spectag.errors import DataError, RecipeError, SaveError
-from spectag.train.recipe import Recipe
+from spectag.train.recipe import Recipe, build
 
 RECIPE = "recipe.yaml"
 PLAN = "plan.json"
@@ -20,45 +23,118 @@ class Plan:
     """What one run does.
 
     Args:
-        recipe: the recipe as given; its statistics are filled in from the training clips where they are null.
-        train, held_out: the clips to learn from; the clips to score on, if any.
-        out: the run's directory: ``bundle/``, ``report.json``, ``metrics.csv``, ``recipe.yaml``, ``checkpoints/``.
+        recipe: the recipe as given; what it leaves null is filled in when the run starts.
+        train: the clips to learn from.
+        validation: the clips to score while training and to choose by, if any.
+        test: the clips to report on, if any; they choose nothing.
+        out: the run's directory, see :func:`spectag.train.run.run`.
         description: what was held out, in words, for the report.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        processes: how many share each batch; on GPUs, one each.
         resume: go on from the last checkpoint in ``out``, if there is one.
+        strict: a training clip that cannot be read ends the run; else it is skipped and named in the report.
+        wandb: name of a Weights & Biases project to log to, besides TensorBoard.
     """
 
     recipe: Recipe
     train: Manifest
-    held_out: Manifest | None
+    validation: Manifest | None
+    test: Manifest | None
     out: Path
     description: str
     device: str = "cpu"
+    processes: int = 1
     resume: bool = False
+    strict: bool = False
+    wandb: str | None = None
+
+    @property
+    def scored(self) -> Manifest | None:
+        """The clips that the run's figures are about: the test clips, else those for validation."""
+        return self.validation if self.test is None else self.test
 
 
-def plan(
-    recipe: Recipe, manifest: Manifest, out: Path, *, fold: int | None = None, device: str = "cpu", resume: bool = False
-) -> Plan:
-    """Divide a data set as asked: without one fold, without its held-out parts, or all of it for training.
+def plan(recipe: Recipe, manifest: Manifest, out: Path, *, fold: int | None = None, **options: Any) -> Plan:
+    """Divide a data set as asked: by one fold, by its parts, by a share put aside, or all of it for training.
+
+    Args:
+        recipe: says which parts, and what share.
+        manifest: the data set.
+        out: the run's directory.
+        fold: the fold to report on; the others are for training.
+        options: further fields of :class:`Plan`.
 
     Raises:
         DataError: no such fold, or nothing left to train on.
+        RecipeError: keys that do not go with this data set.
     """
     clips = manifest.excluding(recipe.exclude)
-    held_out: Manifest | None = None
+    validation: Manifest | None = None
+    test: Manifest | None = None
+    parts = recipe.parts
     if fold is not None:
-        held_out = clips.only(fold=fold)
-        train, description = clips.without(held_out), f"fold {fold}"
-    elif "train" in clips.splits:
-        train, description = clips.only(split="train"), "nothing"
-        if "validation" in clips.splits:
-            held_out, description = clips.only(split="validation"), "split validation"
+        test = clips.only(fold=fold)
+        train, description = clips.without(test), f"fold {fold}"
+    elif clips.splits:
+        learned = _part(clips, parts.train)
+        if learned is None:
+            have = ", ".join(clips.splits)
+            raise DataError(f"parts.train: the data set has none of {', '.join(parts.train)}; it has: {have}")
+        train = learned
+        validation, test = _part(clips, parts.validation), _part(clips, parts.test)
+        names = [name for name in (*parts.validation, *parts.test) if name in clips.splits]
+        description = f"part {' and '.join(names)}" if names else "nothing"
+    elif recipe.holdout and not clips.folds:
+        divided = divide(clips, share=recipe.holdout, seed=recipe.seed, pattern=recipe.groups)
+        train, validation = divided.only(split="train"), divided.only(split="validation")
+        description = f"{recipe.holdout:.0%} of the clips, drawn by seed {recipe.seed}"
     else:
         train, description = clips, "nothing"
     if not train.clips:
         raise DataError(f"no clips left to train on after holding out {description}")
-    return Plan(recipe, train, held_out, out, description, device, resume)
+    if recipe.select == "best" and validation is None:
+        raise RecipeError(
+            f"recipe {recipe.name}: select best needs clips to choose by, and here are none: set select=last, or "
+            "parts.validation to a part of the data set, or holdout to a share"
+        )
+    recipe = _with_loss(recipe, clips)
+    processes = options.get("processes", 1)
+    if recipe.batch_size % (recipe.accumulate * processes):
+        raise RecipeError(
+            f"recipe {recipe.name}: batch_size {recipe.batch_size} is not a multiple of accumulate {recipe.accumulate} "
+            f"times {processes} processes"
+        )
+    return Plan(_within_steps(recipe, len(train)), train, validation, test, out, description, **options)
+
+
+def _part(clips: Manifest, names: tuple[str, ...]) -> Manifest | None:
+    known = tuple(name for name in names if name in clips.splits)
+    return clips.only(split=known) if known else None
+
+
+def _with_loss(recipe: Recipe, clips: Manifest) -> Recipe:
+    """The recipe with a loss that goes with the labels."""
+    others = [clip.id for clip in clips.clips if len(clip.labels) != 1]
+    if recipe.loss == "auto":
+        smoothing = 0.0 if others else recipe.label_smoothing
+        choice = {"loss": "bce" if others else "ce", "label_smoothing": smoothing}
+        return build({**recipe.model_dump(), **choice}, recipe.name)
+    if recipe.loss == "ce" and others:
+        raise RecipeError(
+            f"recipe {recipe.name}: loss ce is for clips of one label each, and {len(others)} have none or several "
+            f"({others[0]}, say): set loss=bce"
+        )
+    return recipe
+
+
+def _within_steps(recipe: Recipe, clips: int) -> Recipe:
+    """The recipe with as many epochs as its limits on steps allow."""
+    if recipe.steps is None:
+        return recipe
+    least, most = recipe.steps
+    per_epoch = math.ceil(clips / recipe.batch_size)
+    epochs = max(1, min(max(recipe.epochs, math.ceil(least / per_epoch)), most // per_epoch))
+    return build({**recipe.model_dump(), "epochs": epochs}, recipe.name)
 
 
 def prepare(plan: Plan) -> None:
@@ -96,7 +172,8 @@ def identity(plan: Plan) -> dict[str, str]:
         "recipe": plan.recipe.to_yaml(),
         "held out": plan.description,
         "training clips": digest(plan.train),
-        "held-out clips": digest(plan.held_out),
+        "validation clips": digest(plan.validation),
+        "test clips": digest(plan.test),
     }
 
 

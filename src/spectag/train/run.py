@@ -1,4 +1,4 @@
-"""One training run, from a recipe and a manifest to a bundle and a report; resumable after a kill."""
+"""One training run, from a plan to a bundle and a report; resumable after a kill, and spread over processes."""
 
 from __future__ import annotations
 
@@ -7,36 +7,51 @@ import logging
 import os
 import platform
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
 import spectag
 from spectag.audio.fbank import FrontEnd
-from spectag.errors import RunInterrupted
-from spectag.model import initial
-from spectag.model.bundle import Bundle
+from spectag.errors import RecipeError, RunFailed, RunInterrupted
+from spectag.model.bundle import Bundle, load
+from spectag.model.bundle import build as build_network
 from spectag.model.device import find_device
 from spectag.model.directory import Activation
 from spectag.model.network import AST
-from spectag.train.evaluate import Evaluation, Scorer, evaluate
-from spectag.train.examples import EpochSampler, TrainingClips, Waveforms, statistics, targets
+from spectag.train import scores
+from spectag.train.evaluate import Evaluation, Judge, Scorer
+from spectag.train.examples import TrainingClips, Waveforms, statistics, targets
 from spectag.train.files import AtomicCheckpoints, write_text
-from spectag.train.history import History
+from spectag.train.history import Averaging, History, Skipped
 from spectag.train.plan import Plan, prepare
-from spectag.train.recipe import Recipe, build
+from spectag.train.recipe import Recipe
+from spectag.train.report import write_report
+from spectag.train.sampler import EpochSampler, balancing_weights
+from spectag.train.start import fill, start
 from spectag.train.task import TrainingTask
 
-CHECKPOINTS, LAST = "checkpoints", "last"
+CHECKPOINTS, LAST, BEST = "checkpoints", "last", "best"
+BUNDLE, REPORT, PAGE, SCORES = "bundle", "report.json", "report.html", "scores.npz"
+CHOSEN = {
+    "last": "weights of the last epoch",
+    "averaged": "mean of the weights after epochs {0} to {1}",
+    "best": "weights of the epoch with the highest {2} on the validation clips (epoch {3})",
+}
 
 
 def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
     """Train as planned.
+
+    ``out`` then holds ``bundle/`` (the chosen weights), ``bundle-last/`` and ``bundle-averaged/`` (the others),
+    ``report.json``, ``report.html``, ``metrics.csv``, ``scores.npz`` (of the clips reported on), ``tensorboard/``,
+    ``recipe.yaml``, ``plan.json``, and ``checkpoints/`` with the last state and, if one is chosen, the best weights.
 
     Args:
         plan: what to do.
@@ -44,36 +59,53 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
         callbacks: further Lightning callbacks, a progress bar for instance.
 
     Returns:
-        The report, as written to ``report.json``.
+        The report, as written to ``report.json``. Of several processes all return it, the first writes it.
 
     Raises:
         InputError: the device is not there.
-        RecipeError: the directory holds another run, or one with another recipe.
-        AudioError: a training clip cannot be read.
-        RunInterrupted: by SIGTERM; the last whole epoch is kept.
+        ModelError: the initial checkpoint cannot be used.
+        RecipeError: the directory holds another run, or the recipe does not go with the checkpoint or the device.
+        DataError: no training clip can be read.
+        AudioError: one cannot, and the plan is strict.
+        RunFailed: the loss is not finite, or a worker process died.
+        RunInterrupted: by SIGTERM; what was done is kept.
         SaveError: a checkpoint, the bundle or the report could not be written; the last checkpoint is intact.
     """
     device = find_device(plan.device)
-    prepare(plan)
-    waveforms = Waveforms(plan.train.clips, plan.recipe.cache_gb * 1e9)
-    for error in waveforms.preload():
-        raise error
-    front_end, recipe = _front_end(plan.recipe, waveforms)
-
+    precision = _precision(plan.recipe, device.type)
+    rank = int(os.environ.get("LOCAL_RANK", 0))  # of the processes that Lightning starts
+    first = rank == 0
+    if first:
+        prepare(plan)
     _quieten_lightning()
-    lightning.seed_everything(recipe.seed, verbose=False)
-    network = _network(recipe, len(plan.train.labels))
-    examples = TrainingClips(waveforms, targets(plan.train), front_end, recipe.augment)
+    if plan.processes > 1 and device.type == "cpu":
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // plan.processes))
+    lightning.seed_everything(plan.recipe.seed, verbose=False)
+    network, recipe = start(plan.recipe, plan.train.labels)
+    waveforms = Waveforms(plan.train.clips, recipe.cache_gb * 1e9)
+    waveforms.preload()
+    skipped = Skipped(waveforms, plan.strict)
+    if recipe.front_end.mean is None:
+        mean, std = statistics(waveforms, _front_end(fill(recipe, "front_end", {"mean": 0.0, "std": 1.0})))
+        recipe = fill(recipe, "front_end", {"mean": mean, "std": std})
+    front_end = _front_end(recipe)
+
+    last, best = plan.out / CHECKPOINTS / f"{LAST}.ckpt", plan.out / CHECKPOINTS / BEST
+    truth = targets(plan.train)
+    sampler = EpochSampler(
+        len(waveforms), recipe.seed, balancing_weights(truth.numpy()) if recipe.balanced else None, rank, plan.processes
+    )
     workers = 0 if waveforms.complete and device.type == "cpu" else max(1, (os.cpu_count() or 2) - 1)
     loader = DataLoader(
-        examples,
-        batch_size=recipe.batch_size,
-        sampler=EpochSampler(len(examples), recipe.seed),
+        TrainingClips(waveforms, truth, front_end, recipe.augment),
+        batch_size=recipe.batch_size // (recipe.accumulate * plan.processes),
+        sampler=sampler,
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=device.type == "cuda",
     )
-    task = TrainingTask(network, front_end, recipe, steps_per_epoch=len(loader))
+    steps = -(-len(loader) // recipe.accumulate)
+    task = TrainingTask(network, front_end, recipe, steps, [clip.id for clip in plan.train.clips])
     data = {"layout": plan.train.layout, "clips": len(plan.train), "held_out": plan.description}
     provenance = {
         "source": "trained by spectag",
@@ -81,92 +113,144 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
         "data": data,
         "spectag": spectag.__version__,
     }
+    activation: Activation = "sigmoid" if recipe.loss == "bce" else "softmax"
 
-    def bundle() -> Bundle:
-        activation: Activation = "sigmoid" if recipe.loss == "bce" else "softmax"
-        return Bundle(task.scored_network, front_end, plan.train.labels, activation, provenance)
+    def bundle(network: AST) -> Bundle:
+        return Bundle(network, front_end, plan.train.labels, activation, provenance)
 
-    score = None
-    if plan.held_out is not None:
-        held_out = plan.held_out
-        heard = Waveforms(held_out.clips, recipe.cache_gb * 1e9)
-        heard.preload()  # what cannot be read is reported with the figures
+    judge = Judge(scorer, recipe.cache_gb * 1e9, rank, plan.processes)
+    watched = plan.validation or plan.test
 
-        def score() -> Evaluation:
-            present = bundle()
-            return evaluate(held_out, scorer(present, heard.sources()), present.labels)
+    def score() -> Evaluation:
+        assert watched is not None
+        return judge(bundle(task.scored_network), watched)
 
-    history = History(recipe, plan.out / "metrics.csv", score)
+    def keep_best() -> None:
+        if first:
+            bundle(task.scored_network).save(best)
+
+    history = History(
+        recipe, plan.out / "metrics.csv", score if watched else None, keep_best if recipe.select == "best" else None
+    )
+    averaging = Averaging(*recipe.average) if recipe.average else None
     checkpoints = ModelCheckpoint(
         plan.out / CHECKPOINTS, LAST, save_on_train_epoch_end=True, enable_version_counter=False
     )
-    last = plan.out / CHECKPOINTS / f"{LAST}.ckpt"
     trainer = lightning.Trainer(
         max_epochs=recipe.epochs,
         accelerator={"cpu": "cpu", "cuda": "gpu", "mps": "mps"}[device.type],
-        devices=[device.index] if device.index is not None else 1,
-        precision="bf16-mixed" if _use_bf16(recipe, device.type) else "32-true",
+        devices=plan.processes if plan.processes > 1 else [device.index] if device.index is not None else 1,
+        strategy="ddp" if plan.processes > 1 else "auto",
+        precision=precision,
         gradient_clip_val=recipe.clip_norm or None,
-        logger=TensorBoardLogger(plan.out, name="", version="tensorboard"),
-        callbacks=[history, *callbacks, checkpoints],
+        accumulate_grad_batches=recipe.accumulate,
+        logger=_loggers(plan) if first else False,
+        callbacks=[history, skipped, *([averaging] if averaging else []), *callbacks, checkpoints],
         plugins=[AtomicCheckpoints()],
         use_distributed_sampler=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         log_every_n_steps=1,
     )
-    try:
+    with _explained(plan, history):
         trainer.fit(task, loader, ckpt_path=last if last.is_file() else None, weights_only=True)
-    except SystemExit as stop:  # what Lightning makes of SIGTERM and Ctrl-C, with exit code 0 for the former
-        done = f"{len(history.rows)} of {recipe.epochs} epochs"
-        raise RunInterrupted(f"{plan.out}: stopped after {done}; the same command with --resume goes on") from stop
 
-    bundle().save(plan.out / "bundle")
+    candidates = {"last": bundle(task.scored_network)}
+    if averaging is not None:
+        candidates["averaged"] = bundle(build_network(network.config, averaging.weights.mean()))
+    if recipe.select == "best":
+        trainer.strategy.barrier()
+        candidates["best"] = load(best)
+    evaluations: dict[str, Evaluation] = {}
+    chosen_by: dict[str, Evaluation] = {}
+    for name, candidate in candidates.items():
+        if first:
+            candidate.save(plan.out / (BUNDLE if name == recipe.select else f"{BUNDLE}-{name}"))
+        if plan.scored is not None:
+            evaluations[name] = judge(candidate, plan.scored)
+        if plan.validation is not None and plan.test is not None:
+            chosen_by[name] = judge(candidate, plan.validation)
+    chosen = evaluations.get(recipe.select)
     report = {
         "recipe": recipe.model_dump(mode="json"),
-        "data": {**data, "labels": list(plan.train.labels.names)},
-        "chosen": "last epoch" + (", moving average of the weights" if recipe.ema else ""),
+        "data": {**data, "labels": list(plan.train.labels.names), "missing": len(plan.train.missing)},
+        "chosen": CHOSEN[recipe.select].format(*(recipe.average or (0, 0)), recipe.metric, history.best_epoch)
+        + (", moving average within the epochs" if recipe.ema else ""),
         "parameters": sum(p.numel() for p in network.parameters()),
         "precision": trainer.precision,
         "seconds": round(history.seconds, 1),
         "versions": {"spectag": spectag.__version__, "torch": torch.__version__, "python": platform.python_version()},
         "device": plan.device,
+        "processes": plan.processes,
         "threads": torch.get_num_threads(),
         "epochs": history.rows,
-        "result": history.result,
+        "results": {name: evaluation.to_dict() for name, evaluation in evaluations.items()},
+        "validation": {name: evaluation.to_dict() for name, evaluation in chosen_by.items()},
+        "result": chosen and chosen.to_dict(),
+        "skipped": [{"id": name, "reason": reason} for name, reason in _gathered(skipped.reasons).items()],
     }
-    write_text(plan.out / "report.json", json.dumps(report, indent=1, ensure_ascii=False))
+    if first:
+        write_text(plan.out / REPORT, json.dumps(report, indent=1, ensure_ascii=False))
+        if chosen is not None:
+            scores.write(chosen.table, plan.out / SCORES)
+        write_report(plan.out / PAGE, report, chosen and chosen.table)
     return report
 
 
-def _front_end(recipe: Recipe, waveforms: Waveforms) -> tuple[FrontEnd, Recipe]:
-    """The front end with its statistics, measured where the recipe leaves them open, and the recipe that says so."""
-    fields = recipe.front_end
-    if fields.mean is None or fields.std is None:
-        bare = FrontEnd(fields.window, fields.mel_bins, frames=fields.frames)
-        mean, std = statistics(waveforms, bare)
-        fields = fields.model_copy(update={"mean": mean, "std": std})
-    return FrontEnd(**fields.model_dump()), build(
-        {**recipe.model_dump(), "front_end": fields.model_dump()}, recipe.name
-    )
+def _front_end(recipe: Recipe) -> FrontEnd:
+    return FrontEnd(**recipe.front_end.model_dump())
 
 
-def _network(recipe: Recipe, labels: int) -> AST:
-    network = AST(recipe.network_config(labels))
-    if recipe.model.initial == "structured":
-        state = initial.sinusoidal_positions(network.state_dict(), network.config.grid)
-        generator = torch.Generator().manual_seed(recipe.seed)
-        network.load_state_dict(initial.mimetic_attention(state, network.config.heads, generator))
-    return network
+def _precision(recipe: Recipe, device: str) -> Any:
+    """What Lightning calls the recipe's precision."""
+    if recipe.precision == "fp16" and device != "cuda":
+        raise RecipeError(f"recipe {recipe.name}: precision fp16 needs a CUDA device, got {device}: set bf16 or fp32")
+    if recipe.precision == "auto":
+        return "bf16-mixed" if _has_bf16(device) else "32-true"
+    return {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[recipe.precision]
 
 
-def _use_bf16(recipe: Recipe, device: str) -> bool:
-    if recipe.precision != "auto":
-        return recipe.precision == "bf16"
+def _has_bf16(device: str) -> bool:
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     abilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # not in older versions
     return device == "cpu" and bool(abilities.get("amx_bf16"))
+
+
+def _loggers(plan: Plan) -> list[Logger]:
+    loggers: list[Logger] = [TensorBoardLogger(plan.out, name="", version="tensorboard")]
+    if plan.wandb is not None:
+        from lightning.pytorch.loggers import WandbLogger
+
+        loggers.append(WandbLogger(project=plan.wandb, name=plan.recipe.name, save_dir=plan.out))
+    return loggers
+
+
+@contextmanager
+def _explained(plan: Plan, history: History) -> Iterator[None]:
+    """What stops Lightning, in our own words."""
+    try:
+        yield
+    except SystemExit as stop:  # what Lightning makes of SIGTERM and Ctrl-C, with exit code 0 for the former
+        done = f"{len(history.rows)} of {plan.recipe.epochs} epochs"
+        raise RunInterrupted(f"{plan.out}: stopped after {done}; the same command with --resume goes on") from stop
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        reason = " ".join(str(error).split())
+        raise RunFailed(
+            f"a process that reads clips died ({reason[:200]}): often for want of memory; lower cache_gb or batch_size "
+            "and go on with --resume"
+        ) from error
+
+
+def _gathered(own: dict[str, str]) -> dict[str, str]:
+    """The entries of all processes."""
+    if not torch.distributed.is_initialized():
+        return own
+    everyone: list[dict[str, str]] = [{} for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather_object(everyone, own)
+    return {name: reason for entries in everyone for name, reason in entries.items()}
 
 
 def _quieten_lightning() -> None:

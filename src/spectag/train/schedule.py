@@ -23,7 +23,10 @@ def lr_factor(step: int, steps_per_epoch: int, total_steps: int, schedule: Sched
         return step // schedule.warmup_every * schedule.warmup_every / schedule.warmup_steps
     if schedule.kind == "milestones":
         epochs_done = step // steps_per_epoch
-        return schedule.gamma ** sum(epochs_done >= milestone for milestone in schedule.milestones)
+        passed = sum(epochs_done >= milestone for milestone in schedule.milestones)
+        if schedule.repeat and passed == len(schedule.milestones):
+            passed += (epochs_done - max(schedule.milestones, default=0)) // schedule.repeat
+        return schedule.gamma**passed
     if schedule.kind == "cosine":
         done = (step - schedule.warmup_steps) / max(1, total_steps - schedule.warmup_steps)
         return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning
@@ -12,10 +12,11 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from spectag.audio.fbank import FrontEnd
+from spectag.errors import RunFailed
 from spectag.model.network import AST
 from spectag.train import augment
 from spectag.train.examples import Example
-from spectag.train.muon import Muon
+from spectag.train.optimizer import optimizer
 from spectag.train.recipe import Recipe
 from spectag.train.schedule import lr_factor
 
@@ -28,19 +29,27 @@ class TrainingTask(lightning.LightningModule):
         front_end: the bundle's.
         recipe: the resolved recipe.
         steps_per_epoch: optimiser steps in an epoch.
+        names: what the training clips are called, for messages.
     """
 
-    def __init__(self, network: AST, front_end: FrontEnd, recipe: Recipe, steps_per_epoch: int) -> None:
+    def __init__(
+        self, network: AST, front_end: FrontEnd, recipe: Recipe, steps_per_epoch: int, names: Sequence[str] = ()
+    ) -> None:
         super().__init__()
         self.network = network
         self.front_end = front_end
         self.recipe = recipe
         self.steps_per_epoch = steps_per_epoch
+        self.names = names
         self.loss = loss_function(recipe)
         self.averaged: AveragedModel | None = None
         if recipe.ema:
             self.averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))  # type: ignore[no-untyped-call]
+            self.averaged.requires_grad_(False)
         network.set_drop_path(recipe.model.drop_path)
+        network.recompute = recipe.checkpoint_layers
+        if recipe.compile:
+            network.compile()
 
     @property
     def scored_network(self) -> AST:
@@ -50,19 +59,31 @@ class TrainingTask(lightning.LightningModule):
         return network
 
     def training_step(self, batch: Example, batch_index: int) -> Tensor:
-        """Loss of one batch, a scalar."""
-        # Everything random in a step follows from its number, so that a resumed run repeats it exactly.
-        rng = augment.rng(self.recipe.seed, self.recipe.epochs, self.global_step)
-        torch.manual_seed(int(rng.integers(2**62)))  # for drop path, which draws on the device
+        """Loss of one batch, a scalar.
+
+        Raises:
+            RunFailed: it is NaN or infinite.
+        """
+        # Everything random in a batch follows from its number, so that a resumed run repeats it exactly.
+        number = self.current_epoch * self.steps_per_epoch * self.recipe.accumulate + batch_index
+        rng = augment.rng(self.recipe.seed, self.recipe.epochs, number)
+        torch.manual_seed(int(rng.integers(2**62)) + self.global_rank)  # for drop path, which draws on the device
+        rows = augment.Rows(rng, self.global_rank, self.trainer.world_size)
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            inputs = self.inputs(batch, rng)
-        keep = augment.patches_to_keep(len(inputs), self.network.config.grid, self.recipe.augment.patch_drop, rng)
+            inputs = self.inputs(batch, rows)
+        keep = augment.patches_to_keep(len(inputs), self.network.config.grid, self.recipe.augment, rows)
         logits = self.network(inputs, keep=None if keep is None else keep.to(inputs.device))
         loss = self.loss(logits.float(), batch.target)
-        self.log("loss", loss, on_step=False, on_epoch=True, batch_size=len(inputs))
+        if not torch.isfinite(loss):
+            clips = ", ".join(self.names[i] for i in batch.clip.tolist())
+            raise RunFailed(
+                f"step {self.global_step + 1}: the loss is {float(loss)} with the clips {clips}: lower lr, set "
+                "clip_norm or precision=fp32; if it is always the same clips, look at them with `spectag data check`"
+            )
+        self.latest_loss = loss.detach()
         return loss
 
-    def inputs(self, batch: Example, rng: augment.Rng) -> Tensor:
+    def inputs(self, batch: Example, rng: augment.BatchRng) -> Tensor:
         """Waveforms ``[B, N]`` -> augmented, normalised inputs ``[B, T, F]``."""
         recipe = self.recipe.augment
         x = self.front_end.fbank(batch.waveform)
@@ -74,37 +95,20 @@ class TrainingTask(lightning.LightningModule):
         x = self.front_end.normalise(x)
         return augment.noise_and_roll(x, rng) if recipe.noise_and_roll else x
 
-    def on_train_batch_end(self, outputs: Any, batch: Example, batch_idx: int) -> None:
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """The moving average follows every step."""
+        super().optimizer_step(*args, **kwargs)
         if self.averaged is not None:
             self.averaged.update_parameters(self.network)
 
     def configure_optimizers(self) -> Any:
-        """The recipe's optimiser, and its schedule by steps.
-
-        Adam decays all weights, as the released code; AdamW and Muon spare biases, norms, tokens and positions, as ViT
-        recipes do.
-        """
-        recipe = self.recipe
-        named = dict(self.network.named_parameters())
-        if recipe.optimizer == "adam":
-            everything = [{"params": list(named.values()), "weight_decay": recipe.weight_decay}]
-            optimizer = torch.optim.Adam(everything, lr=recipe.lr, betas=recipe.betas)
-        else:
-            matrices = [name for name, p in named.items() if p.ndim == 2 and name.startswith("blocks.")]
-            spared = [name for name, p in named.items() if p.ndim < 2 or name in ("tokens", "pos_embed")]
-            others = [name for name in named if name not in {*matrices, *spared}]
-            groups = [
-                {"params": [named[name] for name in names], "weight_decay": decay, "muon": names is matrices}
-                for names, decay in ((matrices, recipe.weight_decay), (others, recipe.weight_decay), (spared, 0.0))
-            ]
-            kind = torch.optim.AdamW if recipe.optimizer == "adamw" else Muon
-            optimizer = kind(groups, lr=recipe.lr, betas=recipe.betas)
-        total = self.steps_per_epoch * recipe.epochs
+        """The recipe's optimiser, and its schedule by steps."""
+        made = optimizer(self.network, self.recipe)
+        total = self.steps_per_epoch * self.recipe.epochs
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: lr_factor(step, self.steps_per_epoch, total, recipe.schedule)
+            made, lambda step: lr_factor(step, self.steps_per_epoch, total, self.recipe.schedule)
         )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return {"optimizer": made, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def loss_function(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:

@@ -1,0 +1,222 @@
+"""Tables of clips: CSV, TSV and JSON Lines, alone, one per part, or as the metadata of a Hugging Face audiofolder."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from spectag.data.files import class_folders, folders, lines, part
+from spectag.data.manifest import Manifest
+from spectag.data.rows import Row, gather, locate
+from spectag.errors import DataError
+
+EXTENSIONS = (".csv", ".tsv", ".jsonl")
+# Field -> what its column may be called, whatever the case; the first that is there counts.
+COLUMNS = {
+    "path": ("path", "file", "file_name", "filename", "wav", "audio"),
+    "label": ("label", "labels", "category", "class", "tags", "target", "event_label"),
+    "split": ("split", "subset", "part"),
+    "fold": ("fold",),
+    "group": ("group",),
+    "start": ("start", "start_seconds", "start_time", "onset", "begin"),
+    "end": ("end", "end_seconds", "end_time", "offset"),
+}
+
+
+def columns(table: Path) -> tuple[str, ...]:
+    """The names of a table's columns in lower case (JSON Lines: of the first line); empty where it is no such table."""
+    try:
+        _, row = next(_rows(table))
+    except (StopIteration, DataError):
+        return ()
+    return tuple(row)
+
+
+def names_files(table: Path, *, labelled: bool = True) -> bool:
+    """Whether a table has a column for the file, and, if asked, one for its labels."""
+    have = columns(table)
+    return all(any(name in have for name in COLUMNS[field]) for field in ("path", *(["label"] if labelled else [])))
+
+
+def tables(root: Path) -> list[tuple[Path, str | None]]:
+    """The tables of clips in a folder (or the file itself), each with the part that its name stands for.
+
+    Where several lie there, those named as parts count; a table without labels counts only where no folders of audio
+    could be the classes.
+
+    Raises:
+        DataError: several, and none is named as a part.
+    """
+    if root.is_file():
+        return [(root, None)] if root.suffix.lower() in EXTENSIONS else []
+    if not root.is_dir():
+        return []
+    files = [p for p in sorted(root.iterdir()) if p.suffix.lower() in EXTENSIONS and p.name[0] != "." and p.is_file()]
+    found = [p for p in files if names_files(p)]
+    if not found and not class_folders(root):
+        found = [p for p in files if names_files(p, labelled=False)]
+    if len(found) < 2:
+        return [(p, None) for p in found]
+    parts: list[tuple[Path, str | None]] = [(p, name) for p in found if (name := _part(p)) is not None]
+    if not parts:
+        names = ", ".join(p.name for p in found)
+        raise DataError(f"{root}: expected one table, or train.csv, validation.csv, test.csv; found {names}: name one")
+    return parts
+
+
+def read_tables(root: Path) -> Manifest:
+    """Read what :func:`tables` finds.
+
+    Raises:
+        DataError: a column is missing, or a cell makes no sense; names file, line and column.
+    """
+    base = root.parent if root.is_file() else root
+    return gather(base, (row for table, name in tables(root) for row in _read(base, table, name)), "a table of clips")
+
+
+def metadata(root: Path) -> list[tuple[Path, str | None]]:
+    """The ``metadata`` tables of an audiofolder: in the root, or else in folders named as parts."""
+    found = _metadata(root)
+    if found is not None:
+        return [(found, None)]
+    parts = ((_metadata(folder), part(folder.name)) for folder in folders(root) if part(folder.name))
+    return [(table, name) for table, name in parts if table is not None]
+
+
+def read_metadata(root: Path) -> Manifest:
+    """Read what :func:`metadata` finds; a file in a folder named as a part belongs to it, if no column says more.
+
+    Raises:
+        DataError: as :func:`read_tables`.
+    """
+    rows = (row for table, name in metadata(root) for row in _read(root, table, name, by_folder=True))
+    return gather(root, rows, "audiofolder")
+
+
+def _metadata(folder: Path) -> Path | None:
+    files = (folder / f"metadata{extension}" for extension in EXTENSIONS)
+    return next((p for p in files if p.is_file() and names_files(p)), None)
+
+
+def _part(table: Path) -> str | None:
+    words = re.split(r"[^a-z]+", table.stem.lower())  # my_train_2.csv
+    return next((name for word in words if (name := part(word)) is not None), None)
+
+
+def _read(root: Path, table: Path, split: str | None, *, by_folder: bool = False) -> Iterator[Row]:
+    rows = list(_rows(table))
+    have = tuple(dict.fromkeys(name for _, row in rows for name in row))
+    column = {field: next((n for n in names if n in have), None) for field, names in COLUMNS.items()}
+    for field, what in (("path", "the file"), ("label", "its labels")):
+        if column[field] is None:
+            expected = ", ".join(COLUMNS[field])
+            found = ", ".join(have) or "nothing"
+            raise DataError(f"{table}: expected a column for {what} ({expected}); found: {found}")
+    for line, cells in rows:
+        if any(value not in ("", None) for value in cells.values()):
+            yield _row(root, table, f"{table}, line {line}", cells, column, split, by_folder)
+
+
+def _row(
+    root: Path,
+    table: Path,
+    where: str,
+    cells: Mapping[str, Any],
+    column: Mapping[str, str | None],
+    split: str | None,
+    by_folder: bool,
+) -> Row:
+    def cell(field: str) -> str:
+        value = cells.get(column[field] or "")
+        if isinstance(value, (list, dict)):
+            raise DataError(f"{where}, {column[field]}: expected text or a number, got {value!r}")
+        return "" if value is None else str(value).strip()
+
+    path = cell("path")
+    if not path or "\0" in path:
+        raise DataError(f"{where}, {column['path']}: expected the path of an audio file, got {path!r}")
+    start, end = (_seconds(f"{where}, {column[field]}", cell(field)) for field in ("start", "end"))
+    if end is not None and end <= (start or 0):
+        raise DataError(f"{where}: expected an end after the start, got {start or 0:g} to {end:g} s")
+    fold = cell("fold")
+    if fold and not re.fullmatch(r"[+-]?\d+(\.0+)?", fold):  # "1.0" is what a column with gaps becomes in pandas
+        raise DataError(f"{where}, {column['fold']}: expected a whole number, got {fold!r}")
+    name, file = locate(root, table.parent, path)
+    if by_folder and split is None:
+        split = part(name.split("/")[0])
+    own = cell("split")
+    split = part(own) or own or split
+    labels = _labels(f"{where}, {column['label']}", cells.get(column["label"] or ""))
+    return Row(where, name, file, labels, split, int(float(fold)) if fold else None, cell("group") or None, start, end)
+
+
+def _labels(where: str, value: object) -> str | tuple[str, ...]:
+    """A cell, still in one piece, or the names of a list."""
+    several = value if isinstance(value, list) else [value]
+    names = tuple("" if isinstance(v, (list, dict)) or v is None else str(v).strip() for v in several)
+    if not names or not all(names):
+        raise DataError(f"{where}: expected one or more labels, got {value!r}")
+    return names if isinstance(value, list) else names[0]
+
+
+def _seconds(where: str, value: str) -> float | None:
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise DataError(f"{where}: expected seconds, 0 or more, such as 2.5; got {value!r}")
+    return seconds
+
+
+def _rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Lines with their numbers, keys in lower case; of a table without rows, one of the names of its columns alone."""
+    return _json_rows(table) if table.suffix.lower() == ".jsonl" else _csv_rows(table)
+
+
+def _json_rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(lines(table), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{table}, line {number}: expected a JSON object; {error}") from error
+        if not isinstance(row, dict):
+            raise DataError(f"{table}, line {number}: expected a JSON object, got {line.strip()[:40]}")
+        yield number, {key.strip().lower(): value for key, value in row.items()}
+
+
+def _csv_rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    content = lines(table)
+    header = next(content, "")
+    delimiter = "\t" if table.suffix.lower() == ".tsv" else max(",;\t", key=header.count)  # ";" is Excel's in Europe
+    reader = csv.reader(chain([header], content), delimiter=delimiter)
+    names: list[str] = []
+    rows = 0
+    try:
+        for cells in reader:
+            if not any(cells):
+                continue
+            if not names:
+                names = [name.strip().lower() for name in cells]
+                continue
+            if len(cells) > len(names):
+                raise DataError(
+                    f"{table}, line {reader.line_num}: expected {len(names)} cells, got {len(cells)}: "
+                    "put a cell that holds the separator in double quotes"
+                )
+            rows += 1
+            yield reader.line_num, dict(zip(names, cells + [""] * (len(names) - len(cells)), strict=True))
+    except csv.Error as error:
+        raise DataError(f"{table}, line {reader.line_num}: {error}") from error
+    if not rows and names:
+        yield reader.line_num, dict.fromkeys(names, "")

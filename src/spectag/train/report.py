@@ -1,0 +1,353 @@
+"""The page of a run, and of a sweep: one HTML file that needs nothing else, not even JavaScript."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+from sklearn.metrics import precision_recall_curve
+
+from spectag.errors import InputError
+from spectag.train import plots
+from spectag.train.files import write_text
+
+LARGE = 60  # more classes than this do not fit into a matrix or one chart
+ENDS = 25  # so many of the worst and of the best are shown then
+PAIRS, WORST, UNREAD, POINTS = 15, 20, 200, 300
+FIGURES = {"accuracy": "accuracy", "mean_ap": "mAP", "mean_auc": "mAUC", "d_prime": "d′"}
+WEIGHTS = {"last": "last epoch", "averaged": "mean over epochs", "best": "best epoch"}
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """Scores of N held-out clips for C classes.
+
+    Args:
+        ids: what the clips are called, N.
+        targets: ``[N, C]``, 0 or 1.
+        scores: ``[N, C]``, 0..1.
+        labels: names of the classes, C.
+        activation: ``softmax`` (scores compete), else they do not (``sigmoid``); it decides what a clip's loss is.
+
+    Raises:
+        InputError: shapes that do not fit each other.
+    """
+
+    ids: Sequence[str]
+    targets: NDArray[Any]
+    scores: NDArray[Any]
+    labels: Sequence[str]
+    activation: str
+
+    def __post_init__(self) -> None:
+        shape = (len(self.ids), len(self.labels))
+        if self.targets.shape != shape or self.scores.shape != shape:
+            raise InputError(
+                f"report: expected targets and scores {list(shape)} for {shape[0]} clips and {shape[1]} classes, "
+                f"got {list(self.targets.shape)} and {list(self.scores.shape)}"
+            )
+
+
+def is_single(table: ScoreTable) -> bool:
+    """Every clip has exactly one class."""
+    return len(table.ids) > 0 and bool((table.targets.sum(1) == 1).all())
+
+
+def confusion(table: ScoreTable) -> NDArray[np.int64]:
+    """Clips per true and predicted class, ``[C, C]``, of a set whose clips have one class each."""
+    counts = np.zeros((len(table.labels),) * 2, np.int64)
+    np.add.at(counts, (table.targets.argmax(1), table.scores.argmax(1)), 1)
+    return counts
+
+
+def losses(table: ScoreTable) -> NDArray[np.float64]:
+    """Cross-entropy per clip, ``[N]``: of the true class where scores compete, else the mean over the classes."""
+    scores = np.clip(table.scores.astype(np.float64), 1e-7, 1 - 1e-7)
+    if table.activation == "softmax":
+        parts = table.targets * np.log(scores)
+        return np.asarray(-parts.sum(1), np.float64)
+    parts = np.where(table.targets > 0, np.log(scores), np.log1p(-scores))
+    return np.asarray(-parts.mean(1), np.float64)
+
+
+def write_report(path: Path, report: Mapping[str, Any], scores: ScoreTable | None) -> None:
+    """Write a run's page.
+
+    Args:
+        path: the HTML file.
+        report: what ``report.json`` holds; whatever is missing is left out of the page.
+        scores: of the held-out clips by the chosen weights; without them no confusions, curves per class and clips.
+
+    Raises:
+        SaveError: the file could not be written.
+    """
+    recipe, data = _section(report, "recipe"), _section(report, "data")
+    result = _section(report, "result")
+    if scores is not None and not len(scores.ids):
+        scores = None
+    single = is_single(scores) if scores is not None else recipe.get("loss") == "ce"
+    counts = confusion(scores) if scores is not None and single else None
+    labels = scores.labels if scores is not None else ()
+    few = counts is not None and len(counts) <= LARGE
+    _write(
+        path,
+        "report.html",
+        title=f"Training run {recipe.get('name', '')}".strip(),
+        chosen=_chosen(report, data, result),
+        cards=_cards(result, single),
+        comparisons=_comparisons(report, single),
+        flattered=bool(_section(report, "results").get("best")) and not report.get("validation"),
+        curves=_curves(report.get("epochs") or [], single, "validation" if report.get("validation") else "held-out"),
+        confusion=plots.confusion("confusion", counts, labels) if counts is not None and few else "",
+        pairs=_pairs(counts, labels, PAIRS if few else 2 * ENDS) if counts is not None else [],
+        precision=[] if single else _precision(_section(result, "ap"), scores),
+        worst=_worst(scores) if scores is not None else [],
+        worst_caption=f"Clips with the highest loss{', the lowest score of their true class' if single else ''}",
+        classes=_classes(result, scores, counts),
+        unread=_unread(report, result),
+        facts=_facts(report, recipe, data),
+        command=report.get("command"),
+        recipe=yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True) if recipe else "",
+    )
+
+
+def write_sweep(path: Path, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], svg: str) -> None:
+    """Write a sweep's page: a figure and a table.
+
+    Args:
+        path: the HTML file.
+        title: the page's heading.
+        columns: headings of the table.
+        rows: its cells; numbers are rounded to four digits, None is a dash.
+        svg: from :func:`spectag.train.plots.sweep_figure`; empty for none.
+
+    Raises:
+        SaveError: the file could not be written.
+    """
+    numbers = [
+        column
+        for place, column in enumerate(columns)
+        if place and all(row[place] is None or isinstance(row[place], int | float) for row in rows)
+    ]
+    cells = [[_value(cell) for cell in row] for row in rows]
+    _write(path, "sweep.html", title=title, columns=columns, rows=cells, numbers=numbers, svg=svg)
+
+
+def _write(path: Path, template: str, **content: Any) -> None:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("spectag.train", "pages"),
+        autoescape=True,
+        trim_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=lambda value: value if hasattr(value, "__html__") else _printable(value),
+    )
+    write_text(path, environment.get_template(template).render(content))
+
+
+def _printable(value: Any) -> str:
+    return "\n".join(plots.printable(line) for line in str(value).split("\n"))
+
+
+def _section(mapping: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    return mapping.get(key) or {}
+
+
+def _value(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _figure(name: str, value: float | None) -> str:
+    if value is None:
+        return "–"
+    return _percent(value) if name == "accuracy" else f"{value:.3f}"
+
+
+def _names(single: bool) -> list[str]:
+    """Figures in order of interest; accuracy means little where a clip has several classes."""
+    return list(FIGURES) if single else [name for name in FIGURES if name != "accuracy"]
+
+
+def _chosen(report: Mapping[str, Any], data: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    chosen = f"Chosen: {report.get('chosen', 'the last weights')}; "
+    if not result:
+        return chosen + "nothing was held out, so these weights have not been scored."
+    clips = f", {result['clips']} clips" if "clips" in result else ""
+    return f"{chosen}scored on {data.get('held_out', 'held-out clips')}{clips}."
+
+
+def _cards(result: Mapping[str, Any], single: bool) -> list[tuple[str, str, str]]:
+    cards = [(FIGURES[name], _figure(name, result.get(name)), "") for name in _names(single) if name in result]
+    clips, accuracy = result.get("clips"), result.get("accuracy")
+    if single and clips and accuracy is not None:
+        interval = binomtest(round(accuracy * clips), clips).proportion_ci(method="wilson")
+        note = f"95 % interval for {clips} clips: {100 * interval.low:.0f}–{100 * interval.high:.0f} %"
+        cards[0] = (*cards[0][:2], note)
+    return cards
+
+
+def _comparisons(report: Mapping[str, Any], single: bool) -> list[tuple[str, list[str], list[list[str]]]]:
+    """What the choice was between: caption, columns and rows, on the clips reported on and on those chosen by."""
+    names = _names(single)
+    columns = ["weights", *(FIGURES[name] for name in names)]
+    tables = []
+    for key, caption in (("results", "on the clips reported on"), ("validation", "on the validation clips")):
+        rows = [
+            [WEIGHTS.get(weights, weights), *(_figure(name, figures.get(name)) for name in names)]
+            for weights, figures in _section(report, key).items()
+            if figures
+        ]
+        if rows:
+            tables.append((f"The weights of this run, {caption}", columns, rows))
+    return tables
+
+
+def _curves(epochs: Sequence[Mapping[str, Any]], single: bool, clips: str) -> list[tuple[str, str]]:
+    shares = {name: FIGURES[name] for name in _names(single) if name != "d_prime"}
+    wanted: list[tuple[str, str, dict[str, str]]] = [
+        ("loss", "Training loss", {"loss": "loss"}),
+        ("rate", "Learning rate", {"lr": "learning rate"}),
+        ("shares", f"On the {clips} clips, 0 to 1", shares),
+        ("separation", f"On the {clips} clips, in standard deviations", {"d_prime": FIGURES["d_prime"]}),
+    ]
+    drawn = []
+    for name, caption, series in wanted:
+        present = {key: label for key, label in series.items() if any(row.get(key) is not None for row in epochs)}
+        if present:
+            unit = next(iter(present.values())) if len(present) == 1 else ""
+            drawn.append((caption, plots.curves(name, epochs, present, unit)))
+    return drawn
+
+
+def _pairs(counts: NDArray[np.int64], labels: Sequence[str], most: int) -> list[tuple[str, str, str, str]]:
+    wrong = counts - np.diag(np.diag(counts))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    places = [divmod(int(place), len(labels)) for place in order]
+    return [
+        (labels[true], labels[guess], str(wrong[true, guess]), _percent(wrong[true, guess] / counts[true].sum()))
+        for true, guess in places
+        if wrong[true, guess]
+    ]
+
+
+def _precision(ap: Mapping[str, float | None], scores: ScoreTable | None) -> list[tuple[str, str]]:
+    known = dict(sorted(((k, v) for k, v in ap.items() if v is not None), key=lambda item: item[1]))
+    if not known:
+        return []
+    items = list(known.items())
+    if len(items) > LARGE:
+        charts = [
+            (f"The {ENDS} classes with the lowest", "ap-low", items[:ENDS]),
+            (f"The {ENDS} classes with the highest", "ap-high", items[-ENDS:]),
+        ]
+    else:
+        charts = [("Per class, lowest first", "ap", items)]
+    drawn = [(caption, plots.bars(name, dict(part), "average precision")) for caption, name, part in charts]
+    if scores is not None:
+        columns = {label: column for column, label in enumerate(scores.labels)}
+        picked = sorted({round(q * (len(items) - 1)) for q in (0, 0.25, 0.5, 0.75, 1)})
+        lines = [(*items[p], *_line(scores, columns[items[p][0]])) for p in picked if items[p][0] in columns]
+        caption = "The worst class, the best, and those at the quarters between them"
+        drawn.append((caption, plots.precision_recall("precision-recall", lines)))
+    return drawn
+
+
+def _line(scores: ScoreTable, column: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Recall and precision, thinned out to what a figure can show."""
+    precision, recall, _ = precision_recall_curve(
+        scores.targets[:, column], scores.scores[:, column], drop_intermediate=True
+    )
+    kept = np.unique(np.linspace(0, len(recall) - 1, POINTS).round().astype(int))
+    return recall[kept], precision[kept]
+
+
+def _worst(scores: ScoreTable) -> list[tuple[str, str, str, str]]:
+    loss = losses(scores)
+    if is_single(scores):
+        order = np.argsort((scores.scores * scores.targets).sum(1), kind="stable")[:WORST]
+    else:
+        order = np.argsort(-loss, kind="stable")[:WORST]
+
+    def told(clip: int, columns: NDArray[np.int64]) -> str:
+        return ", ".join(f"{scores.labels[c]} {scores.scores[clip, c]:.2f}" for c in columns)
+
+    rows = []
+    for clip in order:
+        truth = np.flatnonzero(scores.targets[clip])
+        truth = truth[np.argsort(-scores.scores[clip, truth], kind="stable")]
+        more = f", and {len(truth) - 5} more" if len(truth) > 5 else ""
+        top = np.argsort(-scores.scores[clip], kind="stable")[:3]
+        rows.append((scores.ids[clip], told(clip, truth[:5]) + more or "–", told(clip, top), f"{loss[clip]:.2f}"))
+    return rows
+
+
+def _classes(
+    result: Mapping[str, Any], scores: ScoreTable | None, counts: NDArray[np.int64] | None
+) -> dict[str, list[Any]]:
+    ap, auc = _section(result, "ap"), _section(result, "auc")
+    labels = list(scores.labels) if scores is not None else list(ap)
+    columns: dict[str, list[str]] = {}
+    if scores is not None:
+        columns["clips"] = [str(int(n)) for n in scores.targets.sum(0)]
+    if ap or auc:
+        columns["AP"] = [_figure("ap", ap.get(label)) for label in labels]
+        columns["AUC"] = [_figure("auc", auc.get(label)) for label in labels]
+    if counts is not None:
+        right = np.diag(counts)
+        for name, whole in (("recall", counts.sum(1)), ("precision", counts.sum(0))):
+            columns[name] = [_percent(r / w) if w else "–" for r, w in zip(right, whole, strict=True)]
+    order = sorted(range(len(labels)), key=lambda c: math.inf if ap.get(labels[c]) is None else ap[labels[c]])
+    rows = [[labels[c], *(column[c] for column in columns.values())] for c in order]
+    return {"columns": ["class", *columns], "rows": rows if columns else []}
+
+
+def _unread(report: Mapping[str, Any], result: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]], int]]:
+    """Clips that could not be used: heading, columns, rows, and how many more there are."""
+    skipped = [[str(clip.get("id", "–")), str(clip.get("reason", "–"))] for clip in report.get("skipped") or []]
+    failed = [[str(message)] for message in result.get("failed") or []]
+    tables = [
+        ("Training clips that could not be read", ["clip", "reason"], skipped),
+        ("Held-out clips that could not be scored", ["message"], failed),
+    ]
+    return [(name, columns, rows[:UNREAD], max(0, len(rows) - UNREAD)) for name, columns, rows in tables if rows]
+
+
+def _facts(report: Mapping[str, Any], recipe: Mapping[str, Any], data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    seconds, parameters, labels = report.get("seconds"), report.get("parameters"), data.get("labels")
+    versions = ", ".join(f"{name} {version}" for name, version in _section(report, "versions").items())
+    facts = {
+        "data": data.get("layout"),
+        "clips to learn from": data.get("clips"),
+        "clips not on the disk": data.get("missing") or None,
+        "classes": len(labels) if labels else None,
+        "held out": data.get("held_out"),
+        "seed": recipe.get("seed"),
+        "parameters": f"{parameters:,}".replace(",", "\N{NARROW NO-BREAK SPACE}") if parameters is not None else None,
+        "epochs": len(report.get("epochs") or []) or None,
+        "time": _time(seconds) if seconds is not None else None,
+        "device": report.get("device"),
+        "processes": report.get("processes"),
+        "threads": report.get("threads"),
+        "precision": report.get("precision"),
+        "versions": versions or None,
+    }
+    return [(name, str(value)) for name, value in facts.items() if value is not None]
+
+
+def _time(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,298 @@
+"""A run's page and a sweep's: whole, safe to open, and true to the figures."""
+
+import re
+from html.parser import HTMLParser
+from importlib import resources
+from pathlib import Path
+from xml.etree import ElementTree
+
+import matplotlib
+import numpy as np
+import pytest
+
+from spectag.errors import InputError
+from spectag.train import plots
+from spectag.train.metrics import metrics
+from spectag.train.report import ScoreTable, confusion, is_single, losses, write_report, write_sweep
+
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</title></style></svg><img src=x onerror=alert(1)>",
+    '" onload="alert(1)',
+    "$\\frac{1}{2}$ {{ 7 * 7 }} &amp; <!-- -->",
+    "_犬\x00\x1b[31m\u202egnp\udcff\nnext",
+    "]]>" + "A" * 300,
+]
+
+
+class Page(HTMLParser):
+    """Parses a page strictly: every tag closed in order, ids unique, nothing fetched or run."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.source, self.open, self.tags, self.ids, self.words = text, [], [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+        assert len(self.ids) == len(set(self.ids))
+        referred = re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', text)
+        assert {a or b for a, b in referred} <= set(self.ids)
+
+    def handle_starttag(self, tag, attrs):
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        assert tag not in ("script", "iframe", "img", "link", "object", "embed", "base", "form", "image")
+        self.tags.append(tag)
+        for name, value in attrs:
+            assert not name.startswith("on"), name
+            if name in ("src", "href", "action", "data"):
+                assert value.startswith("#"), value
+            if name == "id":
+                self.ids.append(value)
+            if name == "style":
+                assert "url(" not in value
+            if name == "aria-label":
+                self.words.append(value)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    def __contains__(self, text: str) -> bool:
+        return text in " ".join(" ".join(self.words).split())
+
+
+def single(classes: int, clips: int, names: list[str] = ()) -> ScoreTable:
+    rng = np.random.default_rng(0)
+    targets = np.eye(classes)[np.arange(clips) % classes]
+    logits = np.exp(3 * targets + 1.3 * rng.standard_normal((clips, classes)))
+    labels = [*names, *(f"class {n}" for n in range(classes))][:classes]
+    ids = [*names, *(f"audio/{n:05}.wav" for n in range(clips))][:clips]
+    return ScoreTable(ids, targets, (logits / logits.sum(1, keepdims=True)).astype(np.float32), labels, "softmax")
+
+
+def multi(classes: int, clips: int, names: list[str] = ()) -> ScoreTable:
+    rng = np.random.default_rng(0)
+    table = single(classes, clips, names)
+    targets = (rng.random((clips, classes)) < 0.15).astype(int)
+    targets[0], targets[:, -1] = 0, 0  # a clip without a class, a class without a clip
+    scores = np.clip(0.4 * targets + 0.7 * rng.random((clips, classes)) - 0.05, 0, 1)
+    return ScoreTable(table.ids, targets, scores, table.labels, "sigmoid")
+
+
+def report_of(scores: ScoreTable, epochs: int = 8) -> dict:
+    result = metrics(scores.targets, scores.scores).to_dict()
+    for name in ("ap", "auc"):
+        result[name] = dict(zip(scores.labels, result[name], strict=True))
+    rows = [
+        {"epoch": n, "loss": 2 / n, "lr": 1e-3 / n, "seconds": 3.0 * n, "accuracy": 1 - 1 / n, "mean_ap": 1 - 0.9 / n}
+        for n in range(1, epochs + 1)
+    ]
+    return {
+        "recipe": {"name": "meadow", "seed": 42, "loss": "ce", "model": {"patch": [16, 16]}},
+        "data": {"layout": "folders", "clips": 900, "held_out": "fold 1", "labels": list(scores.labels)},
+        "chosen": "last epoch",
+        "parameters": 1327242,
+        "precision": "32-true",
+        "seconds": 7260.0,
+        "versions": {"spectag": "0.1.0", "torch": "2.13"},
+        "device": "cpu",
+        "threads": 2,
+        "epochs": rows,
+        "result": result | {"failed": ["a.wav: not audio"]},
+        "results": {"last": result, "averaged": result, "best": {**result, "accuracy": 0.987}},
+        "skipped": [{"id": "b.wav", "reason": "no such file"}],
+        "command": "spectag train meadow --fold 1",
+    }
+
+
+def page(path: Path, report: dict, scores: ScoreTable | None) -> Page:
+    write_report(path / "report.html", report, scores)
+    return Page((path / "report.html").read_text("utf-8"))
+
+
+def test_single_label(tmp_path):
+    scores = single(10, 80)
+    told = page(tmp_path, report_of(scores), scores)
+    accuracy = 100 * (scores.targets.argmax(1) == scores.scores.argmax(1)).mean()
+    for text in (
+        "Training run meadow",
+        "Chosen: last epoch; scored on fold 1, 80 clips.",
+        f"accuracy {accuracy:.1f} % 95 % interval for 80 clips",
+        "98.7 %",
+        "Confusion matrix of 10 classes",
+        "Most frequent confusions",
+        "recall precision",
+        "seed 42",
+        "time 2.0 h",
+        "device cpu threads 2",
+        "spectag 0.1.0, torch 2.13",
+        "spectag train meadow --fold 1",
+        "patch: - 16 - 16",
+        "a.wav: not audio",
+        "b.wav no such file",
+        "Line chart over epochs: loss 2 at epoch 1, 0.25 at epoch 8",
+    ):
+        assert text in told, text
+    assert "Average precision" not in told
+    assert told.source.isascii() is False  # a dash, a prime: written as UTF-8, said so
+    assert '<meta charset="utf-8">' in told.source
+
+
+def test_confusions_and_worst_clips_are_the_true_ones(tmp_path):
+    targets = np.eye(3)[[0, 0, 0, 1, 2]]
+    scores = np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.05, 0.9, 0.05], [0.1, 0.8, 0.1], [0.2, 0.1, 0.7]])
+    table = ScoreTable(["a", "b", "c", "d", "e"], targets, scores, ["cat", "dog", "owl"], "softmax")
+    assert is_single(table)
+    assert confusion(table).tolist() == [[1, 2, 0], [0, 1, 0], [0, 0, 1]]
+    np.testing.assert_allclose(losses(table), -np.log([0.8, 0.3, 0.05, 0.8, 0.7]))
+    told = page(tmp_path, report_of(table), table)
+    assert "cat dog 2 66.7 %" in told
+    assert "c cat 0.05 dog 0.90, cat 0.05, owl 0.05 3.00 b cat 0.30 dog 0.60, cat 0.30, owl 0.10 1.20 e" in told
+    cat = report_of(table)["result"]
+    assert f"cat 3 {cat['ap']['cat']:.3f} {cat['auc']['cat']:.3f} 33.3 % 100.0 %" in told
+
+
+def test_losses_of_independent_scores():
+    table = ScoreTable(["a"], np.array([[1, 0]]), np.array([[0.5, 0.25]]), ["x", "y"], "sigmoid")
+    np.testing.assert_allclose(losses(table), -(np.log(0.5) + np.log(0.75)) / 2)
+
+
+def test_multi_label(tmp_path):
+    scores = multi(12, 90)
+    assert not is_single(scores)
+    report = report_of(scores)
+    told = page(tmp_path, report, scores)
+    known = sorted(v for v in report["result"]["ap"].values() if v is not None)
+    for text in ("Average precision", "Precision over recall", f"average precision {known[0]:.2f}", "Worst clips", "–"):
+        assert text in told, text
+    for text in ("accuracy", "Confusion", "recall precision"):
+        assert text not in told, text
+    assert "class 11 0 – –" in told  # nothing is claimed of a class without clips
+
+
+@pytest.mark.parametrize(("make", "text"), [(single, "Most frequent confusions"), (multi, "The 25 classes with the")])
+def test_many_classes_are_not_squeezed_into_a_figure(tmp_path, make, text):
+    scores = make(70, 300)
+    told = page(tmp_path, report_of(scores), scores)
+    assert text in told
+    assert "Confusion matrix" not in told
+    assert "70 classes, lowest average precision first" in told
+
+
+def test_the_best_epoch_flatters_only_where_it_was_picked_by_the_clips_reported_on(tmp_path):
+    report = report_of(single(3, 9))
+    report["validation"] = report["results"]
+    told = page(tmp_path, report, None)
+    assert "The weights of this run, on the validation clips" in told
+    assert "On the validation clips, 0 to 1" in told
+    assert "flatters" not in told
+    del report["validation"]
+    assert "flatters" in page(tmp_path, report, None)
+    del report["results"]["best"]
+    assert "flatters" not in page(tmp_path, report, None)
+
+
+def test_nothing_held_out(tmp_path):
+    report = report_of(single(3, 9)) | {"result": None, "results": {}, "skipped": []}
+    report["epochs"] = [{"epoch": 1, "loss": float("nan"), "lr": 0.1, "seconds": 1.0}]
+    told = page(tmp_path, report, None)
+    assert "nothing was held out, so these weights have not been scored" in told
+    assert "Worst clips" not in told
+
+
+def test_every_key_may_be_missing(tmp_path, monkeypatch):
+    scores = single(4, 12)
+    whole = report_of(scores)
+    page(tmp_path, {}, None)
+    page(tmp_path, {}, scores)
+    page(tmp_path, whole | {"epochs": [{"loss": 1.0}], "skipped": [{}], "result": {"clips": 3, "accuracy": 1.0}}, None)
+    empty = ScoreTable([], np.zeros((0, 4)), np.zeros((0, 4)), scores.labels, "softmax")
+    page(tmp_path, whole, empty)
+    for figure in ("curves", "confusion"):  # drawn above; here they would take their time thirty times over
+        monkeypatch.setattr(plots, figure, lambda *_: "<svg></svg>")
+    for key in whole:
+        page(tmp_path, {k: v for k, v in whole.items() if k != key}, scores)
+        page(tmp_path, whole | {key: None}, None)
+
+
+@pytest.mark.parametrize("make", [single, multi])
+def test_hostile_names(tmp_path, make):
+    scores = make(8, 30, HOSTILE)
+    report = report_of(scores)
+    for key in ("chosen", "command", "device", "precision"):
+        report[key] = HOSTILE[1]
+    report["recipe"] |= {"name": HOSTILE[0], "exclude": HOSTILE}
+    report["data"] |= {"held_out": HOSTILE[1], "layout": HOSTILE[4]}
+    report["versions"] = {HOSTILE[0]: HOSTILE[1]}
+    report["skipped"] = [{"id": name, "reason": name} for name in HOSTILE]
+    report["result"]["failed"] = HOSTILE
+    told = page(tmp_path, report, scores)
+    for name in HOSTILE[:4]:
+        assert name in told, name
+    assert "49" not in re.findall(r"\$ (\d+) &", told.source)
+    assert not re.search("[\x00\x1b\u202e\udcff]", told.source)
+
+
+def test_figures_do_not_depend_on_the_users_settings_nor_change_them(tmp_path):
+    rows = report_of(single(3, 9))["epochs"]
+    before = plots.curves("a", rows, {"loss": "loss"})
+    with matplotlib.rc_context({"font.size": 30, "text.usetex": True, "axes.facecolor": "red"}):
+        mine = dict(matplotlib.rcParams)
+        assert plots.curves("a", rows, {"loss": "loss"}) == before
+        assert dict(matplotlib.rcParams) == mine
+
+
+def test_a_page_is_small_and_always_the_same(tmp_path):
+    scores = single(50, 400)
+    report = report_of(scores, epochs=200)
+    first, second = page(tmp_path, report, scores), page(tmp_path, report, scores)
+    assert first.source == second.source
+    assert len(first.source.encode()) < 500_000
+
+
+def test_colours_are_named_and_legible():
+    css = (resources.files("spectag.train") / "pages" / "style.css").read_text("utf-8")
+    light, dark = (dict(re.findall(r"--(\w+): (#\w{6});", block)) for block in css.split("@media screen")[:2])
+    assert {name: light[name] for name in plots.THEME.values()} == {v: k for k, v in plots.THEME.items()}
+    assert light.keys() == dark.keys()
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+    for theme in (light, dark):
+        for paper in ("paper", "card"):
+            for name in theme.keys() - {"line", "paper", "card"}:
+                low, high = sorted((luminance(theme[name]), luminance(theme[paper])))
+                assert (high + 0.05) / (low + 0.05) >= 4.5, (name, paper)
+
+
+def test_a_score_table_fits_together():
+    with pytest.raises(InputError, match=r"expected targets and scores \[2, 1\]"):
+        ScoreTable(["a", "b"], np.ones((2, 2)), np.ones((2, 1)), ["x"], "sigmoid")
+
+
+def test_sweep(tmp_path):
+    labels = ["stride=8", HOSTILE[0], "stride=16"]
+    svg = plots.sweep_figure(labels, [0.81, 0.83333333, None], [0.01, None, None], "accuracy")
+    rows = [["8", 0.81, 0.01, 3], [HOSTILE[0], 0.83333333, None, 1], ["16", None, None, 0]]
+    write_sweep(tmp_path / "sweep.html", "Sweep of model.stride", ["model.stride", "accuracy", "std", "n"], rows, svg)
+    told = Page((tmp_path / "sweep.html").read_text("utf-8"))
+    assert "Sweep of model.stride" in told
+    assert "accuracy for each setting: stride=8 0.81 ± 0.01; <script>alert(1)</script> 0.8333" in told
+    assert "8 0.81 0.01 3 <script>alert(1)</script> 0.8333 – 1 16 – – 0" in told
+
+
+def test_a_sweeps_figure_stands_alone():
+    svg = plots.sweep_figure(["a", "b"], np.array([0.5, 0.6]), np.array([0.1, 0.0]), "mAP", standalone=True)
+    root = ElementTree.fromstring(svg)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "var(" not in svg

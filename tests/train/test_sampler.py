@@ -1,0 +1,62 @@
+"""The draws of an epoch: every clip once, or by weight; alone or shared between processes."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spectag.train.sampler import EpochSampler, balancing_weights
+
+
+def test_an_epoch_is_every_clip_once_and_epochs_differ():
+    sampler = EpochSampler(20, seed=1)
+    first = list(sampler)
+    assert first == list(sampler)
+    assert sorted(draw.clip for draw in first) == list(range(20))
+    sampler.set_epoch(1)
+    assert list(sampler) != first
+    assert len({draw.seed for draw in first}) == 20
+
+
+@given(st.integers(1, 200), st.integers(1, 8), st.integers(1, 5), st.booleans())
+def test_processes_share_what_one_would_draw(clips, world, batch, balanced):
+    """Step k of all processes together is step k of one process with the whole batch."""
+    weights = np.arange(1.0, clips + 1) if balanced else None
+    whole = list(EpochSampler(clips, 3, weights))[: clips // world * world]
+    parts = [list(EpochSampler(clips, 3, weights, rank, world)) for rank in range(world)]
+    assert {len(part) for part in parts} == {clips // world}
+    for start in range(0, clips // world, batch):
+        together = sorted(draw for part in parts for draw in part[start : start + batch])
+        assert together == sorted(whole[start * world : (start + batch) * world])
+
+
+def test_what_an_earlier_sitting_drew_is_passed_over_once():
+    sampler = EpochSampler(10, 0, rank=1, world=2)
+    whole = list(sampler)
+    sampler.skip = 3
+    assert list(sampler) == whole[3:]
+    assert list(sampler) == whole
+
+
+def test_weights_of_the_released_code():
+    targets = np.array([[1, 0], [1, 0], [1, 1], [1, 0]], np.float32)
+    common, rare = 1000 / 4.01, 1000 / 1.01
+    np.testing.assert_allclose(balancing_weights(targets), [common, common, common + rare, common])
+
+
+@pytest.mark.parametrize("world", [1, 3])
+def test_balanced_draws_follow_the_weights_and_are_drawn_anew(world):
+    weights = np.array([1.0, 2.0, 7.0] * 100)
+    samplers = [EpochSampler(300, 0, weights, rank, world) for rank in range(world)]
+    counts = np.zeros(300)
+    epochs = []
+    for epoch in range(60):
+        drawn: list[int] = []
+        for sampler in samplers:
+            sampler.set_epoch(epoch)
+            drawn += [draw.clip for draw in sampler]
+        epochs.append(drawn)
+        counts += np.bincount(drawn, minlength=300)
+    assert epochs[0] != epochs[1]
+    shares = counts.reshape(100, 3).sum(0) / counts.sum()
+    np.testing.assert_allclose(shares, [0.1, 0.2, 0.7], atol=0.015)
