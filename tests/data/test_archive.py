@@ -145,7 +145,9 @@ def test_a_name_with_a_zero_byte(tmp_path, folder):
     refused(path, folder, "zero byte|damaged")
 
 
-@pytest.mark.parametrize("pair", [("a", "a"), ("a", "A"), ("é", "e\u0301"), ("a", "./a"), ("a", "a/b"), ("a/b", "a")], ids=str)
+@pytest.mark.parametrize(
+    "pair", [("a", "a"), ("a", "A"), ("é", "e\u0301"), ("a", "./a"), ("a", "a/b"), ("a/b", "a")], ids=str
+)
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_names_that_are_taken(make, folder, pair):
     refused(make([(name, b"x") for name in pair]), folder, "taken by an earlier entry")
@@ -173,7 +175,7 @@ def test_what_is_neither_file_nor_folder_in_a_tar(tmp_path, folder, kind, target
 def test_a_file_with_holes_by_its_extended_header(tmp_path, folder):
     info = tarfile.TarInfo("a")
     info.pax_headers = {"GNU.sparse.map": "0,1,900000000000,1", "GNU.sparse.size": "900000000001"}
-    refused(make_tar(tmp_path / "a.tar", [(info, b"xx")], format=tarfile.PAX_FORMAT), folder, "with holes|damaged")
+    refused(make_tar(tmp_path / "a.tar", [(info, b"xx")], format=tarfile.PAX_FORMAT), folder, "a file with holes")
 
 
 @pytest.mark.parametrize("mode", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK])

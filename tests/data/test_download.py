@@ -94,7 +94,7 @@ def source(kind, content, table=b"", clips=9, classes=3, **other):
 
 def esc50_source(**other):
     content, table = esc50()
-    return source("esc50", content, table, 10, 5, **other), content
+    return source("esc50", content, table, **{"clips": 10, "classes": 5} | other), content
 
 
 def get(served, source, directory, **options):

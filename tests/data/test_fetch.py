@@ -46,7 +46,9 @@ def test_at_once(tmp_path, chunked):
     assert served.asked == [None]
 
 
-@pytest.mark.parametrize("mark", [{}, {"etag": None, "modified": "Wed, 11 Apr 2018 19:41:55 GMT"}], ids=["ETag", "date"])
+@pytest.mark.parametrize(
+    "mark", [{}, {"etag": None, "modified": "Wed, 11 Apr 2018 19:41:55 GMT"}], ids=["ETag", "date"]
+)
 def test_goes_on_after_breaks(tmp_path, mark):
     sleep = Sleep()
     with serving(CONTENT, breaks=[300_000, 200_000], **mark) as served, pytest.warns(SpectagWarning, match="broke"):
@@ -114,7 +116,9 @@ def test_another_part_than_asked_for(tmp_path, how):
     assert served.asked == [None, "bytes=300000-", None]
 
 
-@pytest.mark.parametrize("note", [None, "", "[]", "{", '{"url": 1}', '{"url": "http://other", "validator": "x", "total": 5}'])
+@pytest.mark.parametrize(
+    "note", [None, "", "[]", "{", '{"url": 1}', '{"url": "http://other", "validator": "x", "total": 5}']
+)
 def test_a_beginning_of_something_else_is_not_used(tmp_path, note):
     (tmp_path / "file.zip.partial").write_bytes(b"other")
     if note is not None:
@@ -196,7 +200,9 @@ def test_no_such_host(tmp_path, monkeypatch):
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    with pytest.raises(DataError, match="cannot be reached .*Name or service not known.*check the connection") as caught:
+    with pytest.raises(
+        DataError, match="cannot be reached .*Name or service not known.*check the connection"
+    ) as caught:
         fetch(Partial(tmp_path / "x", "http://nowhere.invalid/x"), most=MOST, sleep=pytest.fail)
     assert "\n" not in str(caught.value)
 
@@ -218,7 +224,10 @@ def test_a_server_that_says_nothing(tmp_path, monkeypatch):
 
 
 def test_too_long_by_its_own_account(tmp_path):
-    with serving(CONTENT) as served, pytest.raises(DataError, match="at most 999999 bytes, the server announces 1000000"):
+    with (
+        serving(CONTENT) as served,
+        pytest.raises(DataError, match="at most 999999 bytes, the server announces 1000000"),
+    ):
         get(served, tmp_path, most=999_999)
     assert list(tmp_path.iterdir()) == []
 

@@ -6,10 +6,13 @@ import soundfile
 import torch
 
 from spectag.audio.fbank import FrontEnd
+from spectag.audio.read import read
 from spectag.data.layouts import read_manifest
+from spectag.data.manifest import Clip
+from spectag.errors import DataError
 from spectag.train.examples import TrainingClips, Waveforms, statistics, targets
 from spectag.train.recipe import AugmentRecipe
-from spectag.train.sampler import EpochSampler
+from spectag.train.sampler import Draw, EpochSampler
 
 
 @pytest.fixture
@@ -25,8 +28,9 @@ def manifest(tmp_path):
 
 def test_each_clip_is_decoded_once(manifest, monkeypatch):
     waveforms = Waveforms(manifest.clips, 1e9)
-    assert waveforms.preload() == []
+    waveforms.preload()
     assert waveforms.complete
+    assert not waveforms.failed
     monkeypatch.setattr("spectag.train.examples.read", None)  # nothing decodes any more
     assert [len(x) for x in waveforms] == [4000 + 1000 * i for i in range(5)] * 2
     assert all(isinstance(x, np.ndarray) for x in waveforms.sources())
@@ -41,20 +45,39 @@ def test_memory_is_bounded(manifest):
     assert len(waveforms[9]) == 8000, "what is not kept is decoded"
 
 
-def test_a_broken_clip_is_returned_by_preload(manifest):
+def test_a_broken_clip_is_stood_in_for_by_the_next(manifest):
     manifest.clips[3].path.write_text("broken")
-    [error] = Waveforms(manifest.clips, 1e9).preload()
-    assert str(manifest.clips[3].path) in str(error)
+    waveforms = Waveforms(manifest.clips, 1e9)
+    waveforms.preload()
+    assert waveforms.complete, "nothing is tried again"
+    assert str(manifest.clips[3].path) in str(waveforms.failed[3])
+    clips = TrainingClips(waveforms, targets(manifest), FrontEnd(frames=30), AugmentRecipe())
+    example, neighbour = clips[Draw(3, 1)], clips[Draw(4, 1)]
+    assert (int(example.clip), int(example.broken)) == (3, 3)
+    assert torch.equal(example.waveform, neighbour.waveform)
+    assert torch.equal(example.target, neighbour.target)
+    assert int(neighbour.broken) == -1
 
 
-def test_an_epoch_is_every_clip_once_and_epochs_differ():
-    sampler = EpochSampler(20, seed=1)
-    first = list(sampler)
-    assert first == list(sampler)
-    assert sorted(draw.clip for draw in first) == list(range(20))
-    sampler.set_epoch(1)
-    assert list(sampler) != first
-    assert len({draw.seed for draw in first}) == 20
+def test_nothing_but_broken_clips(manifest):
+    for clip in manifest.clips:
+        clip.path.write_text("broken")
+    clips = TrainingClips(Waveforms(manifest.clips, 0), targets(manifest), FrontEnd(frames=30), AugmentRecipe())
+    with pytest.raises(DataError, match=r"not one of 10 training clips can be read; the first error: .*fox/0\.wav"):
+        clips[Draw(2, 0)]
+
+
+def test_stretches_of_one_file_are_decoded_with_one_reading(tmp_path, monkeypatch):
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 32_000).astype(np.float32)
+    soundfile.write(tmp_path / "long.wav", noise, 16_000, subtype="FLOAT")
+    clips = [Clip(f"long.wav#{i}", tmp_path / "long.wav", (0,), start=i / 4, end=i / 4 + 0.5) for i in range(6)]
+    calls = []
+    monkeypatch.setattr("spectag.train.examples.read", lambda source: calls.append(source) or read(source))
+    waveforms = Waveforms(clips, 1e9)
+    waveforms.preload()
+    assert len(calls) == 1
+    for i, x in enumerate(waveforms):
+        np.testing.assert_array_equal(x, noise[i * 4000 : i * 4000 + 8000])
 
 
 def test_the_paper_example_is_the_beginning_of_the_clip(manifest):

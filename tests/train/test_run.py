@@ -18,7 +18,7 @@ import torch
 from spectag.data.layouts import read_manifest
 from spectag.errors import InputError, RecipeError, SaveError
 from spectag.model.bundle import load
-from spectag.train.files import AtomicCheckpoints
+from spectag.train.files import AtomicCheckpoints, position
 from spectag.train.plan import plan
 from spectag.train.recipe import Recipe, build
 from spectag.train.run import run
@@ -27,7 +27,7 @@ from spectag.train.task import loss_function
 TINY = {
     "name": "tiny",
     "epochs": 3,
-    "batch_size": 8,
+    "batch_size": 4,
     "lr": 1e-3,
     "loss": "ce",
     "ema": 0.9,
@@ -154,20 +154,26 @@ sys.path.insert(0, {tests!r})
 from test_run import TINY, build, plan, read_manifest, run, scorer
 from pathlib import Path
 from lightning.pytorch.callbacks import Callback
+from spectag.train import files
 class Kill(Callback):
     def on_train_batch_start(self, trainer, module, batch, index):
-        if trainer.global_step == 4:  # in the middle of the third epoch
+        if trainer.global_step == 8:  # before the third batch of the third epoch
             os.kill(os.getpid(), signal.SIGKILL)
 torch.set_num_threads(1)
 run(plan(build(TINY, "tiny"), read_manifest({data!r}), Path({out!r}), fold=1), scorer, [Kill()])
 """
 
 
-def test_a_killed_run_resumes_to_the_same_weights(tones, tmp_path):
+@pytest.mark.parametrize("within", [False, True], ids=["saved after the epoch", "saved within the epoch"])
+def test_a_killed_run_resumes_to_the_same_weights(tones, tmp_path, within):
     script = KILLED.format(tests=str(Path(__file__).parent), data=str(tones), out=str(tmp_path / "killed"))
+    if within:
+        script = script.replace("torch.set_num", "files.SAVE_EVERY, files.LOOK_EVERY = 0, 1\ntorch.set_num")
     done = subprocess.run([sys.executable, "-c", script], env=os.environ, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert not (tmp_path / "killed" / "bundle").exists()
+    expected = (2, 2) if within else (1, 3)
+    assert position(tmp_path / "killed" / "checkpoints" / "last.ckpt") == expected
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -223,3 +229,23 @@ def test_sigterm_stops_cleanly_and_never_passes_for_a_finished_run(tones, tmp_pa
     assert "RunInterrupted" in errors
     assert last.exists()
     assert not (tmp_path / "long" / "bundle").exists()
+
+
+def test_sigterm_keeps_what_was_done_of_the_epoch(tones, tmp_path):
+    """And the run goes on from there to the weights that it would have come to."""
+    script = KILLED.format(tests=str(Path(__file__).parent), data=str(tones), out=str(tmp_path / "stopped"))
+    script = script.replace("SIGKILL", "SIGTERM")
+    done = subprocess.run([sys.executable, "-c", script], env=os.environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "RunInterrupted" in done.stderr
+    assert "RuntimeWarning" not in done.stderr
+    assert position(tmp_path / "stopped" / "checkpoints" / "last.ckpt") == (2, 3)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        resumed = go(tones, tmp_path / "stopped", fold=1, resume=True)
+        whole = go(tones, tmp_path / "whole", fold=1)
+    finally:
+        torch.set_num_threads(threads)
+    assert [row["loss"] for row in resumed["epochs"]] == [row["loss"] for row in whole["epochs"]]
+    assert resumed["result"] == whole["result"]

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tests.model.small import make_bundle
 
 from spectag.errors import RecipeError, SpectagWarning
 from spectag.labels import LabelSet
@@ -10,7 +11,6 @@ from spectag.model.bundle import load
 from spectag.model.network import AST, ASTConfig
 from spectag.train.recipe import Recipe
 from spectag.train.start import start
-from tests.model.small import make_bundle
 
 LABELS = LabelSet(("owl", "fox"))
 BASE = {"name": "x", "epochs": 1, "batch_size": 1, "lr": 1e-3}
@@ -90,7 +90,7 @@ def test_sizes_that_a_checkpoint_does_not_have(checkpoint, section, field, value
 
 
 def test_a_geometry_that_cannot_be(checkpoint):
-    with pytest.raises(RecipeError, match="do not fit .*bundle: 5 frames are shorter than one patch"):
+    with pytest.raises(RecipeError, match=r"do not fit .*bundle: 5 frames are shorter than one patch"):
         start(recipe(init=checkpoint, front_end={"frames": 5}), LABELS)
 
 

@@ -180,6 +180,8 @@ def _unpack_tar(file: IO[bytes], writer: _Writer) -> None:
             for member in _members(archive):
                 if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE):
                     raise writer.refuse(member.name, _TYPES.get(member.type, "neither a file nor a folder"))
+                if member.issparse():  # by its extended header
+                    raise writer.refuse(member.name, "a file with holes")
                 target = writer.place(member.name, is_folder=member.isdir())
                 if target is None or member.isdir():
                     _make(target)

@@ -1,9 +1,8 @@
 """Dividing a data set that comes undivided: into training and validation, or into folds.
 
 Clips of one group are never separated. Groups are dealt out label by label, the rarest first (Sechidis et al. 2011,
-"On the Stratification of Multi-label Data"): each goes where its label is wanting most, and where that is a matter of
-less than the group itself, where all its labels and clips are. Unlike scikit-learn's StratifiedGroupKFold this knows
-several labels per clip, sides of any size, and classes of a few clips.
+"On the Stratification of Multi-label Data"), each to where its labels and its number of clips are wanting most. Unlike
+scikit-learn's StratifiedGroupKFold this knows several labels per clip, sides of any size, and classes of a few clips.
 """
 
 from __future__ import annotations
@@ -119,9 +118,13 @@ def _deal(groups: dict[Key, list[Clip]], shares: Sequence[float], seed: int, *, 
     sides: dict[Key, int] = {}
 
     def need(key: Key, side: int) -> float:
-        """How much a side wants of what it is to have: of the group's labels, on average, and of clips."""
-        labels = sum(count * want[label][side] / total[label] for label, count in heard[key].items())
-        return (labels / heard[key].total() + room[side] / size) / shares[side]
+        """How much a side wants of what it is to have, once half the group is there: of its labels, and of clips.
+
+        Clips count twice, so that rounding a hundred small classes alike does not add up.
+        """
+        labels = sum(count * (want[label][side] - count / 2) / total[label] for label, count in heard[key].items())
+        clips = (room[side] - len(groups[key]) / 2) / size
+        return (labels / heard[key].total() + 2 * clips) / shares[side]
 
     def put(key: Key, side: int) -> None:
         sides[key] = side
@@ -135,10 +138,7 @@ def _deal(groups: dict[Key, list[Clip]], shares: Sequence[float], seed: int, *, 
             if key in sides:
                 continue
             free = range(1) if keep and any(hope[other] < 2 for other in heard[key]) else range(len(shares))
-            count = heard[key][label]
-            cost = {side: abs(want[label][side] - count) - abs(want[label][side]) for side in free}
-            bound = min(cost.values()) + heard[key].total()
-            put(key, max((side for side in free if cost[side] < bound), key=lambda side: need(key, side)))
+            put(key, max(free, key=lambda side: need(key, side)))
     if keep and len(set(sides.values())) == 1:  # all in training, since every class is small: put the least aside
         spare = [key for key in order if all(hope[label] > 1 for label in heard[key])]
         if spare:

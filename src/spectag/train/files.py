@@ -5,13 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from spectag.errors import SaveError
+
+SAVE_EVERY = 900  # s
+LOOK_EVERY = 20  # batches between two looks at the clock
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -38,6 +44,47 @@ class AtomicCheckpoints(TorchCheckpointIO):
                 f"{target}: the checkpoint could not be written ({error}); the one before it is intact: "
                 "free some space and go on with --resume"
             ) from error
+
+
+class Checkpoints(Checkpoint):
+    """Saves the state of a run: after each epoch, within long ones every quarter of an hour, and on SIGTERM.
+
+    Args:
+        path: the file, replaced each time.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._saved = time.monotonic()
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if (batch_idx + 1) % LOOK_EVERY or not _between_steps(trainer):
+            return
+        if trainer.strategy.broadcast(time.monotonic() - self._saved > SAVE_EVERY):  # one clock for all processes
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        self._save(trainer)
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        if isinstance(exception, SIGTERMException) and _between_steps(trainer):
+            self._save(trainer)
+
+    def _save(self, trainer: Any) -> None:
+        trainer.save_checkpoint(self.path)
+        self._saved = time.monotonic()
+
+
+def _between_steps(trainer: Any) -> bool:
+    """Within an epoch, with no gradients waiting for more."""
+    within = trainer.fit_loop.epoch_loop.batch_progress.current.ready < trainer.num_training_batches
+    return bool(within and not trainer.fit_loop._should_accumulate())
+
+
+def position(checkpoint: Path) -> tuple[int, int]:
+    """The epoch (from 0) in which a checkpoint was saved, and how many of its batches were done by then."""
+    state = torch.load(checkpoint, weights_only=True, map_location="meta")
+    return int(state["epoch"]), int(state["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"])
 
 
 def write_text(path: Path, text: str) -> None:

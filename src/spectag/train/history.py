@@ -46,14 +46,15 @@ class History(Callback):
         self._recipe, self._table, self._score, self._keep_best = recipe, table, score, keep_best
 
     def state_dict(self) -> dict[str, Any]:
+        self._count_time()
         return {name: getattr(self, name) for name in ("rows", "seconds", "best", "best_epoch", "losses")}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         for name, value in state_dict.items():
             setattr(self, name, value)
 
-    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._started = time.monotonic()
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._counted = time.monotonic()
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Example, batch_idx: int) -> None:
         examples = len(batch.clip)
@@ -74,10 +75,14 @@ class History(Callback):
             row |= {name: figures[name] for name in FIGURES if figures[name] is not None}
             pl_module.log_dict({name: row[name] for name in FIGURES if name in row}, rank_zero_only=True)
             self._compare(epoch, row.get(self._recipe.metric))
-        self.seconds += time.monotonic() - self._started
+        self._count_time()
         self.rows.append(row | {"seconds": round(self.seconds, 2)})
         if trainer.is_global_zero:
             write_table(self._table, self.rows)
+
+    def _count_time(self) -> None:
+        now = time.monotonic()
+        self.seconds, self._counted = self.seconds + now - self._counted, now
 
     def _compare(self, epoch: int, figure: float | None) -> None:
         if self._keep_best is not None and figure is not None and (self.best is None or figure > self.best):

@@ -17,7 +17,8 @@ def optimizer(network: AST, recipe: Recipe) -> torch.optim.Optimizer:
 
     Adam decays all weights, as the released code; AdamW and Muon spare biases, norms, tokens and positions, as ViT
     recipes do. A layer's learning rate is ``lr * layer_decay ** n``, n layers being above it (the head has none, the
-    patches and positions have all); the head's is ``head_lr`` where that is given.
+    patches and positions have all); the head's is ``head_lr`` where that is given. Each group keeps it as
+    ``highest_lr``, which the schedule scales.
     """
     groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
@@ -26,7 +27,7 @@ def optimizer(network: AST, recipe: Recipe) -> torch.optim.Optimizer:
         decay = 0.0 if spared and recipe.optimizer != "adam" else recipe.weight_decay
         groups.setdefault((_rate(name, network, recipe), decay, matrix), []).append(parameter)
     rows: list[dict[str, Any]] = [
-        {"params": parameters, "lr": rate, "weight_decay": decay, "muon": matrix}
+        {"params": parameters, "lr": rate, "highest_lr": rate, "weight_decay": decay, "muon": matrix}
         for (rate, decay, matrix), parameters in groups.items()
     ]
     kinds: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "muon": Muon}

@@ -13,7 +13,7 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
@@ -28,7 +28,7 @@ from spectag.model.network import AST
 from spectag.train import scores
 from spectag.train.evaluate import Evaluation, Judge, Scorer
 from spectag.train.examples import TrainingClips, Waveforms, statistics, targets
-from spectag.train.files import AtomicCheckpoints, write_text
+from spectag.train.files import AtomicCheckpoints, Checkpoints, position, write_text
 from spectag.train.history import Averaging, History, Skipped
 from spectag.train.plan import Plan, prepare
 from spectag.train.recipe import Recipe
@@ -37,7 +37,6 @@ from spectag.train.sampler import EpochSampler, balancing_weights
 from spectag.train.start import fill, start
 from spectag.train.task import TrainingTask
 
-CHECKPOINTS, LAST, BEST = "checkpoints", "last", "best"
 BUNDLE, REPORT, PAGE, SCORES = "bundle", "report.json", "report.html", "scores.npz"
 CHOSEN = {
     "last": "weights of the last epoch",
@@ -90,7 +89,7 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
         recipe = fill(recipe, "front_end", {"mean": mean, "std": std})
     front_end = _front_end(recipe)
 
-    last, best = plan.out / CHECKPOINTS / f"{LAST}.ckpt", plan.out / CHECKPOINTS / BEST
+    last, best = (plan.out / "checkpoints" / name for name in ("last.ckpt", "best"))
     truth = targets(plan.train)
     sampler = EpochSampler(
         len(waveforms), recipe.seed, balancing_weights(truth.numpy()) if recipe.balanced else None, rank, plan.processes
@@ -133,9 +132,6 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
         recipe, plan.out / "metrics.csv", score if watched else None, keep_best if recipe.select == "best" else None
     )
     averaging = Averaging(*recipe.average) if recipe.average else None
-    checkpoints = ModelCheckpoint(
-        plan.out / CHECKPOINTS, LAST, save_on_train_epoch_end=True, enable_version_counter=False
-    )
     trainer = lightning.Trainer(
         max_epochs=recipe.epochs,
         accelerator={"cpu": "cpu", "cuda": "gpu", "mps": "mps"}[device.type],
@@ -145,15 +141,20 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
         gradient_clip_val=recipe.clip_norm or None,
         accumulate_grad_batches=recipe.accumulate,
         logger=_loggers(plan) if first else False,
-        callbacks=[history, skipped, *([averaging] if averaging else []), *callbacks, checkpoints],
+        callbacks=[history, skipped, *([averaging] if averaging else []), *callbacks, Checkpoints(last)],
         plugins=[AtomicCheckpoints()],
         use_distributed_sampler=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         log_every_n_steps=1,
     )
+    resuming = last.is_file()
+    if resuming:
+        epoch, batches = position(last)
+        if batches < len(loader):
+            sampler.begun = (epoch, batches * (loader.batch_size or 1))
     with _explained(plan, history):
-        trainer.fit(task, loader, ckpt_path=last if last.is_file() else None, weights_only=True)
+        trainer.fit(task, loader, ckpt_path=last if resuming else None, weights_only=True)
 
     candidates = {"last": bundle(task.scored_network)}
     if averaging is not None:

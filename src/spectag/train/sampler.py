@@ -47,7 +47,7 @@ class EpochSampler(Sampler[Draw]):
         self.rank, self.world = rank, world
         self.order = order or (lambda rng: rng.permutation(clips))
         self.epoch = 0
-        self.skip = 0  # draws of this process that an earlier sitting took, in the next epoch asked for only
+        self.begun = (-1, 0)  # an epoch, and how many of this process's draws an earlier sitting took of it
 
     def set_epoch(self, epoch: int) -> None:
         """Choose which epoch's order the next iteration gives."""
@@ -61,8 +61,8 @@ class EpochSampler(Sampler[Draw]):
         order = self.order(rng) if self.shares is None else rng.choice(self.clips, self.clips, p=self.shares)
         seeds = rng.integers(2**62, size=self.clips)
         mine = slice(self.rank, len(self) * self.world, self.world)
-        draws = zip(order[mine][self.skip :], seeds[mine][self.skip :], strict=True)
-        self.skip = 0
+        skip = self.begun[1] if self.begun[0] == self.epoch else 0
+        draws = zip(order[mine][skip:], seeds[mine][skip:], strict=True)
         return (Draw(int(clip), int(seed)) for clip, seed in draws)
 
 

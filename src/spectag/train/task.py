@@ -95,20 +95,19 @@ class TrainingTask(lightning.LightningModule):
         x = self.front_end.normalise(x)
         return augment.noise_and_roll(x, rng) if recipe.noise_and_roll else x
 
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """The moving average follows every step."""
-        super().optimizer_step(*args, **kwargs)
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, *args: Any, **kwargs: Any) -> None:
+        """The learning rate is a function of the step's number; the moving average follows every step."""
+        total = self.steps_per_epoch * self.recipe.epochs
+        factor = lr_factor(self.global_step, self.steps_per_epoch, total, self.recipe.schedule)
+        for group in optimizer.param_groups:
+            group["lr"] = group["highest_lr"] * factor
+        super().optimizer_step(epoch, batch_idx, optimizer, *args, **kwargs)
         if self.averaged is not None:
             self.averaged.update_parameters(self.network)
 
-    def configure_optimizers(self) -> Any:
-        """The recipe's optimiser, and its schedule by steps."""
-        made = optimizer(self.network, self.recipe)
-        total = self.steps_per_epoch * self.recipe.epochs
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            made, lambda step: lr_factor(step, self.steps_per_epoch, total, self.recipe.schedule)
-        )
-        return {"optimizer": made, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The recipe's optimiser."""
+        return optimizer(self.network, self.recipe)
 
 
 def loss_function(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:

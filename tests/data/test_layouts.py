@@ -1,0 +1,165 @@
+"""Layouts on disk -> one table of clips. Nothing is decoded: empty files will do."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from spectag.data.layouts import LAYOUTS, read_manifest
+from spectag.errors import DataError
+
+
+def put(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def ids(manifest) -> list[str]:
+    return [clip.id for clip in manifest.clips]
+
+
+def test_esc10(tmp_path):
+    put(tmp_path, "001 - Dog bark/1-100032-A.wav", "001 - Dog bark/2-100032-B.WAV", "002 - Rain/5-17367-A.wav")
+    manifest = read_manifest(tmp_path)
+    assert manifest.layout == "ESC-10"
+    assert manifest.labels.names == ("Dog bark", "Rain")
+    assert manifest.folds == (1, 2, 5)
+    assert [clip.labels for clip in manifest.clips] == [(0,), (0,), (1,)]
+    assert len(manifest.only(fold=2)) == 1
+    assert [c.path.name for c in manifest.excluding(["1-100032-A.wav"]).clips] == ["5-17367-A.wav"], "takes go together"
+    put(tmp_path, "002 - Rain/other.wav")
+    with pytest.raises(DataError, match=r"other\.wav: expected an ESC file name"):
+        read_manifest(tmp_path)
+
+
+def esc50(root: Path, rows: str) -> Path:
+    put(root, "meta/esc50.csv", "audio/1-1-A-0.wav", "audio/2-2-A-1.wav")
+    (root / "meta" / "esc50.csv").write_text(f"filename,fold,target,category,src_file\n{rows}")
+    return root
+
+
+def test_esc50(tmp_path):
+    esc50(tmp_path, "1-1-A-0.wav,1,0,dog,1\n2-2-A-1.wav,2,1,rooster,2\n3-3-A-1.wav,2,1,rooster,3\n")
+    manifest = read_manifest(tmp_path)
+    assert (manifest.layout, manifest.labels.names, manifest.folds) == ("ESC-50", ("dog", "rooster"), (1, 2))
+    assert (ids(manifest), manifest.missing) == (["audio/1-1-A-0.wav", "audio/2-2-A-1.wav"], ("audio/3-3-A-1.wav",))
+    assert manifest.clips[0].group == "1"
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("1-1-A-0.wav,one,0,dog,1\n", r"esc50\.csv, line 2: expected the columns"),
+        ("1-1-A-0.wav,1,0,dog,1\n2-2-A-1.wav,1,0,cat,2\n", r"line 3: target 0 is 'dog' above, here 'cat'"),
+        ("1-1-A-0.wav,1,1,dog,1\n", r"expected targets 0 to 0 without gaps, got \[1\]"),
+        ("9-9-A-0.wav,1,0,dog,1\n", r"none of the 1 that it names is there, audio/9-9-A-0\.wav for one"),
+    ],
+)
+def test_esc50_that_makes_no_sense(tmp_path, rows, message):
+    with pytest.raises(DataError, match=message):
+        read_manifest(esc50(tmp_path, rows))
+
+
+def test_esc50_cannot_point_outside(tmp_path):
+    esc50(tmp_path / "data", "../../1-1-A-0.wav,1,0,dog,1\n")
+    put(tmp_path, "1-1-A-0.wav")
+    assert read_manifest(tmp_path / "data").clips[0].path == tmp_path / "data" / "audio" / "1-1-A-0.wav"
+
+
+def test_speech_commands(tmp_path):
+    put(tmp_path, "go/a_nohash_0.wav", "go/b_nohash_0.wav", "up/a_nohash_1.wav", "_background_noise_/hum.wav")
+    (tmp_path / "validation_list.txt").write_text("go/b_nohash_0.wav\n")
+    manifest = read_manifest(tmp_path)
+    assert (manifest.layout, manifest.labels.names) == ("Speech Commands", ("go", "up"))
+    assert manifest.splits == ("train", "validation")
+    assert ids(manifest.only(split="validation")) == ["go/b_nohash_0.wav"]
+    assert {c.group for c in manifest.clips} == {"a", "b"}
+    (tmp_path / "testing_list.txt").write_text("up/a_nohash_1.wav\n")
+    assert ids(read_manifest(tmp_path).only(split="test")) == ["up/a_nohash_1.wav"]
+
+
+def test_speech_commands_12_way(tmp_path):
+    put(tmp_path, "_silence_/0.wav", "_unknown_/a_nohash_0.wav", "yes/a_nohash_1.wav", "_background_noise_/hum.wav")
+    manifest = read_manifest(tmp_path)
+    assert manifest.layout == "Speech Commands, 12-way test"
+    assert manifest.labels.names == ("_silence_", "_unknown_", "yes")
+    assert manifest.splits == ("test",)
+    put(tmp_path, "marvin/a_nohash_1.wav")
+    assert read_manifest(tmp_path).layout == "a folder per class"
+
+
+def test_folder_per_class(tmp_path):
+    put(tmp_path, "owl/x.wav", "fox/y.FLAC", "fox/._y.flac", "fox/notes.txt", ".cache/z.wav", "docs/readme.md")
+    manifest = read_manifest(tmp_path)
+    assert (manifest.labels.names, manifest.folds, manifest.splits) == (("fox", "owl"), (), ())
+    assert ids(manifest) == ["fox/y.FLAC", "owl/x.wav"]
+    (tmp_path / "durations.csv").write_text("filename,seconds\nowl/x.wav,1\n")
+    (tmp_path / "info.json").write_text('{"name": "mine"}')
+    assert read_manifest(tmp_path).layout == "a folder per class", "neither file has labels"
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    put(tmp_path, "train/x.wav", "aeroplane/y.wav")
+    assert read_manifest(tmp_path).labels.names == ("aeroplane", "train")
+
+
+def test_folders_of_parts(tmp_path):
+    put(tmp_path, "Training/dog/a.wav", "val/dog/b.wav", "test/cat/c.wav", "test/unlabelled.txt", "docs/readme.md")
+    manifest = read_manifest(tmp_path)
+    assert (manifest.layout, manifest.labels.names) == ("folders of classes in folders of parts", ("cat", "dog"))
+    assert [(c.id, c.labels, c.split) for c in manifest.clips] == [
+        ("Training/dog/a.wav", (1,), "train"),
+        ("test/cat/c.wav", (0,), "test"),
+        ("val/dog/b.wav", (1,), "validation"),
+    ]
+
+
+def test_unlabelled_parts_are_no_classes(tmp_path):
+    put(tmp_path, "train/a.wav", "test/b.wav")
+    with pytest.raises(DataError, match="in no known layout"):
+        read_manifest(tmp_path)
+    put(tmp_path, "validation/dog/c.wav")
+    assert ids(read_manifest(tmp_path)) == ["validation/dog/c.wav"]
+
+
+@pytest.mark.parametrize("names", [(), ("only.wav",), ("one/a.wav",)])
+def test_unknown_layout_lists_the_known(tmp_path, names):
+    put(tmp_path, *names)
+    with pytest.raises(DataError, match="no known layout; known are: ESC-50 ") as caught:
+        read_manifest(tmp_path)
+    assert all(f"{layout.name} ({layout.looks})" in str(caught.value) for layout in LAYOUTS)
+    assert "\n" not in str(caught.value)
+
+
+def test_neither_directory_nor_table(tmp_path):
+    with pytest.raises(DataError, match="found nothing"):
+        read_manifest(tmp_path / "nowhere")
+    put(tmp_path, "a.wav")
+    with pytest.raises(DataError, match="found a file in no known layout"):
+        read_manifest(tmp_path / "a.wav")
+
+
+def test_relative_paths_and_the_working_directory(tmp_path, monkeypatch):
+    put(tmp_path, "data/owl/x.wav", "data/fox/y.wav")
+    monkeypatch.chdir(tmp_path / "data")
+    assert ids(read_manifest(".")) == ids(read_manifest("../data")) == ["fox/y.wav", "owl/x.wav"]
+
+
+@pytest.mark.parametrize(("name", "layout"), [("esc50", "ESC-50"), ("esc10", "ESC-10"), ("speech_commands", None)])
+def test_real_ones(shared, name, layout):
+    manifest = read_manifest(shared / "data" / name)
+    assert manifest.layout == (layout or "Speech Commands")
+    assert len(manifest) > 100
+    assert not manifest.missing
+    assert all(clip.group for clip in manifest.clips)
+
+
+def test_reading_needs_neither_torch_nor_sklearn(tmp_path):
+    put(tmp_path, "owl/x.wav", "owl/y.wav", "fox/y.wav", "fox/z.wav")
+    code = (
+        "import sys; from spectag.data.layouts import read_manifest; from spectag.data.splits import divide\n"
+        f"divide(read_manifest({str(tmp_path)!r})); assert not {{'torch', 'sklearn'}} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
