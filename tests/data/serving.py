@@ -36,11 +36,13 @@ class Served:
         if self.location is not None and request.path != "/here.zip":
             request.send_response(302)
             request.send_header("Location", self.location)
-            return request.end_headers()
+            request.end_headers()
+            return
         if status != 200:
             request.send_response(status)
             request.send_header("Content-Length", "0")
-            return request.end_headers()
+            request.end_headers()
+            return
         start, mark = 0, self.etag or self.modified
         if wanted and self.ranges and (request.headers.get("If-Range") == mark or not self.obeys_if_range):
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))

@@ -201,7 +201,7 @@ def test_no_such_host(tmp_path, monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     with pytest.raises(
-        DataError, match="cannot be reached .*Name or service not known.*check the connection"
+        DataError, match=r"cannot be reached .*Name or service not known.*check the connection"
     ) as caught:
         fetch(Partial(tmp_path / "x", "http://nowhere.invalid/x"), most=MOST, sleep=pytest.fail)
     assert "\n" not in str(caught.value)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import resources
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Literal
@@ -45,12 +44,7 @@ def download(
     print(f"{directory}: {source.name}, {len(manifest)} clips of {source.classes} classes{already}")
     print(f"licence: {source.licence}")
     fold = f" --fold {manifest.folds[0]}" if manifest.folds else ""
-    print(f"train on it: spectag train {_recipe(name)} --data {quote(str(directory))} --out runs/{name}{fold}")
-
-
-def _recipe(name: str) -> str:
-    own = resources.files("spectag.train") / "recipes" / f"{name}.yaml"
-    return name if own.is_file() else "esc10"
+    print(f"train on it: spectag train {name} --data {quote(str(directory))} --out runs/{name}{fold}")
 
 
 @contextmanager

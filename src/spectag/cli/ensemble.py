@@ -98,9 +98,8 @@ def ensemble(
         _average([Path(name) for name in inputs], output, as_json)
         return
     if any(files):
-        raise typer.BadParameter(
-            f"expected score files (.npz) or models, not both: {inputs[files.index(True)]!r} is a file"
-        )
+        name = inputs[files.index(True)]
+        raise typer.BadParameter(f"expected score files (.npz) or models, not both; {name!r} is a score file")
     if as_json:
         raise typer.BadParameter("is for score files, not for models", param_hint="--json")
     if output is None or is_scores(output):

@@ -53,12 +53,12 @@ SUFFIX = ".npz"
 FORMAT = 1
 LARGEST = 2**33  # bytes of all arrays, unpacked; those of AudioSet's two million clips are 6e9
 UNREADABLE = (OSError, ValueError, EOFError, MemoryError, NotImplementedError, RuntimeError, zlib.error)
-# Field: the kind of its type as NumPy names it, as people do, and its axes.
+# Field: its type as NumPy names it (or only its kind), as people do, and its axes.
 FIELDS = {
     "format": ("i", "a whole number", 0),
     "ids": ("U", "text", 1),
-    "targets": ("u", "uint8", 2),
-    "scores": ("f", "float32", 2),
+    "targets": ("uint8", "uint8", 2),
+    "scores": ("float32", "float32", 2),
     "labels": ("U", "text", 1),
     "activation": ("U", "text", 0),
     "model": ("U", "text", 0),
@@ -264,9 +264,11 @@ def _fields(path: Path) -> dict[str, Any]:
         for name, (kind, words, axes) in FIELDS.items():
             if name not in arrays.files:
                 raise DataError(f"{path}: {name} is missing: no score file; spectag score writes such files")
-            array = arrays[name]  # bytes, where it is no array
-            if not isinstance(array, np.ndarray) or (array.dtype.kind, array.ndim) != (kind, axes):
-                got = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else "no array"
+            array = arrays[name]
+            if not isinstance(array, np.ndarray):  # bytes: what is stored there is none
+                raise DataError(f"{path}: {name}: expected {words} with {axes} axes, got no array")
+            if kind not in (array.dtype.kind, array.dtype.name) or array.ndim != axes:
+                got = f"{array.dtype} {list(array.shape)}"
                 raise DataError(f"{path}: {name}: expected {words} with {axes} axes, got {got}")
             data[name] = array if axes == 2 else array.tolist()
             if name == "format" and data[name] > FORMAT:

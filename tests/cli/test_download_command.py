@@ -53,7 +53,7 @@ def test_what_it_prints(words, tmp_path, capsys):
     assert out.splitlines() == [
         f"{directory}: Speech Commands v0.02, 2 clips of 2 classes",
         "licence: CC BY 4.0",
-        f"train on it: spectag train esc10 --data '{directory}' --out runs/speech-commands",
+        f"train on it: spectag train speech-commands --data '{directory}' --out runs/speech-commands",
     ]
     assert [line.split()[1] for line in err.splitlines()] == ["fetching", "verifying", "unpacking"]
 

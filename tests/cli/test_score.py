@@ -1,0 +1,209 @@
+"""spectag score and ensemble, as typed."""
+
+import json
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from spectag.cli.main import main
+from spectag.train.scores import read
+
+CLASSES = ("dog", "rain", "sea")
+FIGURES = ("mean_ap", "accuracy", "mean_auc", "d_prime")
+
+
+def call(*args: str | Path) -> int:
+    return main([str(arg) for arg in args])
+
+
+def make(path: Path, seed: int, labels: tuple[str, ...] = CLASSES, mean: float = -6.0, **config) -> Path:
+    import torch
+
+    from spectag.audio.fbank import FrontEnd
+    from spectag.labels import LabelSet
+    from spectag.model.bundle import Bundle
+    from spectag.model.network import AST, ASTConfig
+
+    torch.manual_seed(seed)
+    network = AST(ASTConfig(width=32, depth=1, heads=2, frames=50, labels=len(labels), **config))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return Bundle(network, FrontEnd(mean=mean, frames=50), LabelSet(labels), "softmax").save(path)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two that go together, and one with its labels in another order and another front end."""
+    root = tmp_path_factory.mktemp("models")
+    return [
+        make(root / "a", 0),
+        make(root / "b", 1, stride=(12, 12)),
+        make(root / "c", 2, ("sea", "dog", "wind", "rain"), -5.0),
+    ]
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    """A folder per class, of noises shaped differently."""
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(CLASSES):
+        (tmp_path / "clips" / name).mkdir(parents=True)
+        for n in range(4):
+            noise = np.convolve(rng.standard_normal(9_000), np.ones(1 + 4 * label))
+            soundfile.write(tmp_path / "clips" / name / f"{n}.wav", 0.02 * noise, 16_000)
+    return tmp_path / "clips"
+
+
+@pytest.fixture
+def files(models: list[Path], clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> list[Path]:
+    paths = [tmp_path / f"{model.name}.npz" for model in models]
+    for model, path in zip(models, paths, strict=True):
+        assert call("score", model, "--data", clips, "-o", path) == 0
+        assert capsys.readouterr().out == f"{path}: 12 clips, 3 classes\n"
+    return paths
+
+
+def test_scores_are_those_of_the_tagger(models, files, clips) -> None:
+    from spectag.tag.tagger import Tagger
+
+    for model, path in zip(models, files, strict=True):
+        table = read(path)
+        assert (table.labels, table.model, table.activation, table.members) == (CLASSES, str(model), "softmax", 1)
+        tagger = Tagger(model)
+        columns = [tagger.labels.index(name) for name in CLASSES]
+        for name, scores, targets in zip(table.ids, table.scores, table.targets, strict=True):
+            assert CLASSES[targets.argmax()] == Path(name).parent.name
+            np.testing.assert_allclose(scores, tagger.scores(clips / name)[columns], atol=1e-6)
+
+
+def test_figures_are_those_of_evaluate(models, files, clips, capsys) -> None:
+    assert call("ensemble", *files, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["source"] for row in found["files"]] == list(map(str, files))
+    for model, row in zip(models, found["files"], strict=True):
+        assert call("evaluate", model, "--data", clips, "--json") == 0
+        figures = json.loads(capsys.readouterr().out)
+        for name in ("accuracy", "mean_ap", "mean_auc", "d_prime", "ap", "auc", "clips"):
+            assert row[name] == pytest.approx(figures[name], abs=1e-9), name
+    assert found["ensemble"]["members"] == 3
+
+
+def test_a_table_and_the_average(files, tmp_path, capsys) -> None:
+    out = tmp_path / "mean.npz"
+    assert call("ensemble", *files, "-o", out) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["mAP", "accuracy", "mAUC", "d-prime"]
+    assert [line.split("  ")[0] for line in lines[1:]] == [*map(str, files), "ensemble of 3"]
+    mean = np.mean([read(path).scores for path in files], axis=0)
+    np.testing.assert_allclose(read(out).scores, mean, atol=1e-7)
+    assert read(out).members == 3
+    assert call("ensemble", out) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[1:] == lines[-1].split()[3:], "the same figures"
+
+
+def test_an_ensemble_of_models_scores_as_its_files_do(models, files, clips, tmp_path, capsys) -> None:
+    whole, scores, mean = tmp_path / "whole", tmp_path / "whole.npz", tmp_path / "mean.npz"
+    assert call("ensemble", *models[:2], "-o", whole) == 0
+    assert re.fullmatch(rf"{re.escape(str(whole))}: ensemble of 2, \d+ parameters, 3 labels\n", capsys.readouterr().out)
+    assert call("score", whole, "--data", clips, "-o", scores) == 0
+    assert call("ensemble", *files[:2], "-o", mean) == 0
+    np.testing.assert_allclose(read(scores).scores, read(mean).scores, atol=1e-6)
+    assert read(scores).members == read(mean).members == 2
+
+    capsys.readouterr()
+    assert call("info", whole, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["members"]["member-1"]["network"]["stride"] == [12, 12]
+    assert call("info", whole) == 0
+    assert "members.member-1.network.stride" in capsys.readouterr().out
+    assert call("tag", clips / "dog", "--model", whole, "-f", "jsonl") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 4
+    assert call("evaluate", whole, "--data", clips) == 0
+    assert "on 12 clips" in capsys.readouterr().out
+
+    more = tmp_path / "more"
+    assert call("ensemble", whole, models[0], "-o", more, "--half") == 0
+    assert "ensemble of 3" in capsys.readouterr().out
+    assert call("convert", whole, tmp_path / "one") == 1
+    assert "is an ensemble, and one network is needed" in capsys.readouterr().err
+
+
+def test_a_clip_that_cannot_be_read(models, clips, tmp_path, capsys) -> None:
+    (clips / "rain" / "9.wav").write_text("not audio")
+    out = tmp_path / "s.npz"
+    assert call("score", models[0], "--data", clips, "-o", out) == 1
+    captured = capsys.readouterr()
+    assert "12 clips" in captured.out
+    [line] = captured.err.splitlines()
+    assert line.startswith("spectag: error: ")
+    assert "9.wav" in line
+    assert len(read(out).ids) == 12
+
+
+def test_other_clips_are_an_error(models, files, clips, capsys) -> None:
+    (clips / "rain" / "0.wav").unlink()
+    assert call("score", models[0], "--data", clips, "-o", files[0]) == 0
+    capsys.readouterr()
+    assert call("ensemble", *files) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert re.search(r"b\.npz: differs from .*a\.npz: 1 clips are in one only, such as rain/0\.wav in .*b\.npz", line)
+
+
+def test_a_file_twice(files, capsys) -> None:
+    with warnings.catch_warnings():
+        assert call("ensemble", files[0], files[1], files[0]) == 0
+    captured = capsys.readouterr()
+    assert re.fullmatch(r"spectag: warning: .*a\.npz: holds the same scores as .*a\.npz, .*\n", captured.err)
+    assert "ensemble of 3" in captured.out
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["score", "esc10", "--data", ".", "-o", "s.parquet"], "as .npz only: .* got 's.parquet'"),
+        (["score", "esc10", "--data", "."], "Missing option '--output'"),
+        (["ensemble"], "Missing argument"),
+        (["ensemble", "a.npz", "-o", "mean.csv"], "as .npz only"),
+        (["ensemble", "a.npz", "esc10"], "score files .* or models, not both; 'a.npz' is a score file"),
+        (["ensemble", "a.npz", "--half"], "--half: is for models"),
+        (["ensemble", "esc10", "--json", "-o", "dir"], "--json: is for score files"),
+        (["ensemble", "esc10", "esc10"], "--output: expected the new directory"),
+        (["ensemble", "esc10", "-o", "dir.npz"], "--output: expected the new directory"),
+    ],
+)
+def test_usage_errors(args, message, capsys) -> None:
+    assert main(args) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.search(message, err), err
+    assert err.count("\n") == 1
+
+
+def test_errors_are_one_line(models, files, clips, tmp_path, capsys) -> None:
+    (tmp_path / "junk.npz").write_text("junk")
+    before = files[0].read_bytes()
+    for args, message in (
+        (["ensemble", "none.npz"], "none.npz: no such file"),
+        (["ensemble", tmp_path / "junk.npz"], "junk.npz: no score file, or damaged"),
+        (["ensemble", *files, "-o", files[0]], "is one of the inputs"),
+        (["ensemble", *files, "-o", tmp_path / "none" / "mean.npz"], "does not exist"),
+        (["ensemble", *models, "-o", tmp_path / "whole"], "member 2 .*labels: expected 3 .* got 4"),
+        (["ensemble", *models[:2], "-o", tmp_path], "there is something already"),
+        (["ensemble", "no.such", "-o", tmp_path / "whole"], "no such file or directory"),
+        (["score", "no.such", "--data", clips, "-o", tmp_path / "s.npz"], "no such file or directory"),
+        (["score", models[0], "--data", clips, "-o", tmp_path / "none" / "s.npz"], "does not exist"),
+        (["score", models[0], "--data", clips, "--fold", 3, "-o", tmp_path / "s.npz"], "no such fold"),
+        (["score", models[0], "--data", tmp_path / "none", "-o", tmp_path / "s.npz"], "found nothing"),
+    ):
+        assert call(*args) == 1, args
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert re.search(message, err), err
+        assert err.count("\n") == 1
+    assert files[0].read_bytes() == before
+    assert not (tmp_path / "whole").exists()

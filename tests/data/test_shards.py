@@ -1,0 +1,369 @@
+"""A data set -> tars and an index -> the same data set."""
+
+import errno
+import io
+import json
+import os
+import tarfile
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spectag.audio.read import read
+from spectag.data import packing
+from spectag.data.manifest import Clip, Manifest
+from spectag.data.packing import pack
+from spectag.data.shards import INDEX, is_packed, read_packed, reading_order
+from spectag.errors import DataError, InputError, SaveError, SpectagWarning
+from spectag.labels import LabelSet
+
+STEP = 2**-15  # of 16 bits
+LABELS = LabelSet(("dog", "rain", "sea"), ("/m/1", "/m/2", "/m/3"))
+
+
+def noise(seconds: float, peak: float = 0.5, rate: int = 16_000, seed: int = 0) -> np.ndarray:
+    x = np.random.default_rng(seed).uniform(-1, 1, round(seconds * rate))
+    return x / np.abs(x).max() * peak
+
+
+@pytest.fixture
+def loose(tmp_path: Path) -> Manifest:
+    """Clips of all kinds: two parts, folds, several labels and none, odd names, stretches, other rates, one sample."""
+    folder = tmp_path / "loose"
+    folder.mkdir()
+    clips = []
+    for n in range(12):
+        path = folder / f"c.l ip ü{n}.wav"
+        rate = (16_000, 44_100)[n % 2]
+        soundfile.write(path, noise(0.1 + n / 100, rate=rate, seed=n), rate, subtype="FLOAT")
+        labels, split = ((0,), (0, 2), ())[n % 3], ("train", "test")[n % 4 == 0]
+        clips.append(Clip(path.name, path, labels, fold=n % 5, split=split, group=f"g{n % 3}"))
+    soundfile.write(folder / "one.wav", [0.25], 16_000)
+    clips.append(Clip("one", folder / "one.wav", (1,), split="train"))
+    long = folder / "long.flac"
+    soundfile.write(long, noise(70, rate=8_000), 8_000)
+    for start, end in ((0.0, 1.0), (0.5, 1.5), (29.9, 30.1), (61.00003, 62.0), (69.5, 99.0), (5.0, None)):
+        clips.append(Clip(f"long.flac {start} {end}", long, (1,), split="train", start=start, end=end))
+    return Manifest(tuple(sorted(clips, key=lambda c: c.id)), LABELS, "a table", ("gone",))
+
+
+def known(clip: Clip) -> Clip:
+    """All but where it lies."""
+    return replace(clip, path=Path(), start=None, end=None, place=None)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_comes_out_is_what_went_in(loose, tmp_path, workers):
+    done = pack(loose, tmp_path / "out", shard_bytes=60_000, workers=workers)
+    assert (done.clips, done.failed, done.over) == (len(loose), (), 0)
+    assert is_packed(tmp_path / "out")
+    assert not (tmp_path / "out.partial").exists()
+    packed = read_packed(tmp_path / "out")
+    assert (packed.labels, packed.missing, packed.layout) == (LABELS, ("gone",), "packed (was a table)")
+    assert (packed.folds, packed.splits) == (loose.folds, loose.splits)
+    assert [known(clip) for clip in packed.clips] == [known(clip) for clip in loose.clips]
+    samples = 0
+    for one, other in zip(loose.clips, packed.clips, strict=True):
+        x, y = read(one.source), read(other.source)
+        assert x.shape == y.shape
+        assert np.abs(x - y).max() <= STEP / 2 + 1e-7, one.id
+        samples += len(y)
+    assert done.seconds == samples / 16_000
+
+
+def test_shards_are_tars_of_one_part_as_webdataset_wants_them(loose, tmp_path):
+    out = tmp_path / "out"
+    done = pack(loose, out, shard_bytes=60_000)
+    packed = {clip.id: clip for clip in read_packed(out).clips}
+    paths = sorted(out.glob("shard-*.tar"))
+    assert [path.name for path in paths] == [f"shard-{n:06d}.tar" for n in range(done.shards)]
+    assert done.shards > 3
+    assert done.bytes == sum(path.stat().st_size for path in paths)
+    seen, splits = [], []
+    for path in paths:
+        with tarfile.open(path, "r:") as tar:
+            members = tar.getmembers()
+            keys = []
+            for sound, told in zip(members[::2], members[1::2], strict=True):
+                [(key, suffix), (same, json_)] = [m.name.split(".") for m in (sound, told)]
+                assert (key, suffix, json_) == (same, "flac", "json")
+                meta = json.load(tar.extractfile(told))
+                clip = packed[meta["id"]]
+                assert clip.path == path
+                assert clip.place == (sound.offset_data, sound.size)
+                names = [LABELS.names[label] for label in clip.labels]
+                assert meta == {
+                    "id": clip.id, "labels": names, "split": clip.split, "fold": clip.fold, "group": clip.group
+                }  # fmt: skip
+                assert soundfile.info(io.BytesIO(tar.extractfile(sound).read())).samplerate == 16_000
+                seen.append(clip.id)
+                keys.append(key)
+            assert path.stat().st_size <= 60_000 or len(keys) == 1
+            splits.append({packed[id].split for id in seen[-len(keys) :]})
+    assert sorted(seen) == sorted(packed)
+    assert seen != sorted(seen), "shuffled"
+    assert all(len(each) == 1 for each in splits)
+
+
+def test_same_seed_same_bytes(loose, tmp_path):
+    def packed(name: str, seed: int, workers: int = 1) -> list[bytes]:
+        pack(loose, tmp_path / name, shard_bytes=60_000, seed=seed, workers=workers)
+        return [path.read_bytes() for path in sorted((tmp_path / name).iterdir())]
+
+    assert packed("a", 1) == packed("b", 1)
+    assert packed("c", 2) != packed("d", 1)
+
+
+def test_packing_a_packed_set_again_changes_no_sample(loose, tmp_path):
+    pack(loose, tmp_path / "one")
+    once = read_packed(tmp_path / "one")
+    pack(once, tmp_path / "two", seed=7)
+    twice = read_packed(tmp_path / "two")
+    assert twice.layout == once.layout
+    for one, other in zip(once.clips, twice.clips, strict=True):
+        np.testing.assert_array_equal(read(one.source), read(other.source))
+
+
+def one_clip(path: Path, x: np.ndarray) -> Manifest:
+    soundfile.write(path, x, 16_000, subtype="FLOAT")
+    return Manifest((Clip(path.name, path, (0,)),), LABELS, "a table")
+
+
+def test_full_scale_is_off_by_a_step_at_most(tmp_path):
+    loose = one_clip(tmp_path / "full.wav", noise(0.1, peak=1.0))
+    assert pack(loose, tmp_path / "out").over == 0
+    assert np.abs(read(loose.clips[0].source) - read(read_packed(tmp_path / "out").clips[0].source)).max() <= STEP
+
+
+def test_peaks_above_full_scale_stay(tmp_path):
+    loose = one_clip(tmp_path / "hot.wav", noise(0.1, peak=1.7))
+    assert pack(loose, tmp_path / "out").over == 1
+    [clip] = read_packed(tmp_path / "out").clips
+    np.testing.assert_array_equal(read(clip.source), read(loose.clips[0].source))
+    with tarfile.open(clip.path) as tar:
+        assert tar.getnames() == ["000000000.wav", "000000000.json"]
+    offset, size = clip.place
+    content = clip.path.read_bytes()[offset : offset + size]
+    assert soundfile.info(io.BytesIO(content)).subtype == "FLOAT"
+
+
+def test_clips_that_cannot_be_read_are_named_and_left_out(loose, tmp_path):
+    folder = tmp_path / "loose"
+    (folder / "text.wav").write_text("no sound\n" * 100)
+    hurt = folder / "hurt.wav"
+    x = noise(3).astype(np.float32)
+    x[40_000] = np.nan
+    soundfile.write(hurt, x, 16_000, subtype="FLOAT")
+    bad = [Clip("text", folder / "text.wav", (0,)), Clip("no file", folder / "none.wav", (0,))]
+    bad += [Clip(f"hurt {n}", hurt, (0,), start=n, end=n + 0.5) for n in range(4)]
+    bad += [Clip("late", folder / "long.flac", (0,), split="train", start=80.0, end=81.0)]
+    both = replace(loose, clips=loose.clips + tuple(bad))
+    done = pack(both, tmp_path / "out")
+    assert done.clips == len(loose) + 2
+    packed = read_packed(tmp_path / "out")
+    assert {clip.id for clip in packed.clips} == {clip.id for clip in loose.clips} | {"hurt 0", "hurt 1"}
+    assert packed.missing == ("gone", "hurt 2", "hurt 3", "late", "no file", "text")
+    assert [line.split(":")[0] for line in done.failed] == [
+        f"{hurt} (2 s to 2.5 s)",
+        f"{hurt} (3 s to 3.5 s)",
+        f"{folder / 'long.flac'} (80 s to 81 s)",
+        str(folder / "none.wav"),
+        str(folder / "text.wav"),
+    ]
+    with pytest.raises(DataError, match=r"not one of 2 clips can be read; the first: .*(text|none)\.wav"):
+        pack(replace(loose, clips=tuple(bad[:2])), tmp_path / "none")
+    assert not list(tmp_path.glob("none*"))
+
+
+def test_a_recording_that_breaks_off_is_packed_with_a_warning(loose, tmp_path):
+    path = tmp_path / "cut.wav"
+    soundfile.write(path, noise(2), 16_000)
+    path.write_bytes(path.read_bytes()[:40_000])
+    cut = [Clip(f"cut {n}", path, (0,), start=n, end=n + 1.0) for n in range(2)]
+    with pytest.warns(SpectagWarning, match=r"cut\.wav.* cut off") as caught:
+        pack(replace(loose, clips=tuple(cut)), tmp_path / "out")
+    assert len(caught) == 1
+    assert [len(read(clip.source)) for clip in read_packed(tmp_path / "out").clips] == [16_000, 3_978]
+
+
+def test_ids_are_unique(loose, tmp_path):
+    with pytest.raises(DataError, match="'one' twice"):
+        pack(replace(loose, clips=(*loose.clips, replace(loose.clips[0], id="one"))), tmp_path / "out")
+
+
+def test_stretches_of_a_recording_cost_one_decoding(loose, monkeypatch, tmp_path):
+    opened = []
+    monkeypatch.setattr(packing, "blocks", lambda part: opened.append(part) or blocks(part))
+    monkeypatch.setattr(packing, "read", lambda part: opened.append(part) or read(part))
+    from spectag.audio.read import blocks
+
+    pack(loose, tmp_path / "out")
+    assert len(opened) == 13 + 2, "13 files, the stretches, and the one without an end"
+
+
+def test_a_recording_of_days_is_taken_in_hours():
+    clips = [Clip(f"{n:04d}", Path("long.wav"), (), start=10.0 * n, end=10.0 * n + 10) for n in range(800)]
+    tasks = packing._tasks([*clips, Clip("other", Path("short.wav"), ())])
+    assert [len(task) for task in tasks] == [360, 360, 80, 1]
+    assert [place for task in tasks for place in task] == list(range(801))
+
+
+# what goes wrong on the disk
+
+
+def test_what_is_there_is_not_touched(loose, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    pack(loose, out)  # empty: fine
+    before = sorted(out.iterdir())
+    with pytest.raises(SaveError, match="expected a new or an empty folder"):
+        pack(loose, out)
+    assert sorted(out.iterdir()) == before
+    (tmp_path / "new.partial").mkdir()
+    with pytest.raises(SaveError, match=r"new\.partial: is there already: delete it"):
+        pack(loose, tmp_path / "new")
+    assert (tmp_path / "new.partial").is_dir()
+    with pytest.raises(SaveError, match="expected a new or an empty folder"):
+        pack(loose, loose.clips[0].path)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), KeyboardInterrupt()])
+def test_a_full_disk_leaves_nothing(loose, tmp_path, monkeypatch, error):
+    calls = iter(range(100))
+
+    def fsync(_: int) -> None:
+        if next(calls) == 2:
+            raise error
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises((SaveError, KeyboardInterrupt)) as caught:
+        pack(loose, tmp_path / "out", shard_bytes=60_000)
+    if isinstance(error, OSError):
+        assert str(caught.value).startswith(f"{tmp_path / 'out'}: could not be written (No space left on device)")
+    assert not list(tmp_path.glob("out*"))
+
+
+# an index that nobody vouches for
+
+
+@pytest.fixture
+def packed(loose, tmp_path) -> Path:
+    pack(loose, tmp_path / "packed", shard_bytes=60_000)
+    return tmp_path / "packed"
+
+
+def changed(packed: Path, line: int, change) -> str:
+    """Change a line of the index; what reading it says."""
+    index = packed / INDEX
+    lines = index.read_text().splitlines()
+    new = change(json.loads(lines[line - 1]))
+    lines[line - 1] = new if isinstance(new, str) else json.dumps(new)
+    index.write_text("\n".join(lines) + "\n", errors="surrogateescape")
+    with pytest.raises(DataError) as caught, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_packed(packed)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def put(column: int, value):
+    return lambda row: [*row[:column], value, *row[column + 1 :]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(put(0, value) for value in ("", 5, None, "~")),
+        *(put(1, value) for value in (-1, 10**6, 10**400, True, "../x", None)),
+        *(put(2, value) for value in (-1, 10**9, 10**400, 5.0, "1", None)),
+        *(put(3, value) for value in (0, -5, 10**9, 1e3, [1])),
+        *(put(4, value) for value in (0, -1, None)),
+        *(put(5, value) for value in (None, 3, "abc", [3], [-1], [1, 0], [1, 1], ["dog"], [[0]], {"a": 1})),
+        put(6, 1),
+        put(7, "1"),
+        put(8, []),
+        lambda row: row[:-1],
+        lambda row: [*row, 1],
+        lambda row: {"id": "x"},
+        lambda row: "null",
+        lambda row: "",
+        lambda row: json.dumps(row)[:-5],
+        lambda row: json.dumps(row) + "," + json.dumps(row),
+        lambda row: "[" * 100_000,
+        lambda row: json.dumps(row).replace("[", '["\udcff', 1),
+        lambda row: "[" + "9" * 5000 + "]",
+    ],
+)
+def test_a_bad_line_is_named(packed, change):
+    assert changed(packed, 5, change).startswith(f"{packed / INDEX}, line 5: expected ")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda header: "", "line 1: expected the header"),
+        (lambda header: [], "line 1: expected the header"),
+        (lambda header: {**header, "labels": "abc"[:0]}, "at least one name"),
+        (lambda header: {**header, "labels": ["a", "a", "b"]}, "line 1: .* twice"),
+        (lambda header: {**header, "labels": [1]}, "line 1: expected the header"),
+        (lambda header: {**header, "labels": "abc"}, "line 1: expected the header"),
+        (lambda header: {**header, "shards": [-1]}, "line 1: expected the header"),
+        (lambda header: {**header, "packed": 2}, "expected version 1, got 2: update spectag"),
+        (lambda header: {**header, "clips": header["clips"] + 1}, "expected 20 clips, found 19: copy it again"),
+    ],
+)
+def test_a_bad_header_is_named(packed, change, words):
+    import re
+
+    assert re.search(words, changed(packed, 1, change))
+
+
+def test_shards_must_be_whole(packed):
+    shard = packed / "shard-000001.tar"
+    content = shard.read_bytes()
+    shard.write_bytes(content[:-512])
+    with pytest.raises(
+        DataError, match=rf"shard-000001\.tar: expected {len(content)} bytes, found {len(content) - 512}"
+    ):
+        read_packed(packed)
+    shard.unlink()
+    with pytest.raises(DataError, match=r"shard-000001\.tar: expected \d+ bytes, found no file: copy it again"):
+        read_packed(packed)
+
+
+# the order of an epoch
+
+
+@given(st.lists(st.integers(0, 9), max_size=200), st.integers(1, 12), st.integers(0, 2**32))
+def test_an_epoch_reads_every_clip_once_and_a_few_shards_at_a_time(shards, buffer, seed):
+    clips = [Clip(str(i), Path(f"shard-{shard:06d}.tar"), ()) for i, shard in enumerate(shards)]
+    order = reading_order(clips, np.random.default_rng(seed), buffer)
+    assert sorted(order) == list(range(len(clips)))
+    assert all(type(i) is int for i in order)
+    assert order == reading_order(clips, np.random.default_rng(seed), buffer)
+    # Walking along, whoever counts the shards that were begun and are not finished never counts more than the buffer.
+    left = {shard: shards.count(shard) for shard in shards}
+    begun: set[int] = set()
+    for i in order:
+        begun.add(shards[i])
+        assert len(begun) <= buffer
+        left[shards[i]] -= 1
+        if all(not left[shard] for shard in begun):
+            begun.clear()
+    assert not begun
+
+
+def test_an_epoch_differs_from_the_next_and_mixes_its_shards():
+    clips = [Clip(str(i), Path(f"{i // 100}"), ()) for i in range(1000)]
+    rng = np.random.default_rng(0)
+    one, other = reading_order(clips, rng), reading_order(clips, rng)
+    assert one != other
+    assert len({i // 100 for i in one[:40]}) == 4
+    with pytest.raises(InputError, match="buffer_shards: expected 1 or more, got 0"):
+        reading_order(clips, rng, 0)

@@ -1,0 +1,126 @@
+"""Several processes: together they do what one would do; and when one dies, the others do not wait for it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+SCRIPT = """
+import os, sys
+from pathlib import Path
+import torch
+from lightning.pytorch.callbacks import Callback
+torch.set_num_threads(1)
+sys.path.insert(0, {tests!r})
+from test_run import TINY, build, plan, read_manifest, run, scorer
+
+class Gradients(Callback):
+    def on_before_optimizer_step(self, trainer, module, optimizer):
+        gradients = {{name: p.grad.clone() for name, p in module.network.named_parameters()}}
+        if trainer.is_global_zero and trainer.global_step in (0, 3):
+            torch.save(gradients, Path({out!r}) / f"gradients-{{trainer.global_step}}.pt")
+
+class Death(Callback):
+    def on_train_batch_start(self, trainer, module, batch, index):
+        if {dies} and trainer.global_rank == 1 and trainer.global_step == 2:
+            os._exit(3)
+
+if __name__ == "__main__":
+    options = dict({options})
+    recipe = build({recipe!r}, "tiny")
+    todo = plan(recipe, read_manifest({data!r}), Path({out!r}) / "run", fold=1, processes=int(sys.argv[1]))
+    run(todo, scorer, [Gradients(), Death()])
+"""
+
+# Drop path is drawn by each process for itself; the moving average does not touch gradients.
+RECIPE = {
+    "name": "tiny",
+    "epochs": 3,
+    "batch_size": 8,
+    "lr": 1e-3,
+    "loss": "ce",
+    "ema": 0.9,
+    "average": [1, 3],
+    "model": {"width": 16, "depth": 2, "heads": 2, "patch": [128, 4], "stride": [128, 4]},
+    "front_end": {"frames": 48},
+    "augment": {
+        "excerpt": True,
+        "mix_rate": 0.5,
+        "equalise_db": 3,
+        "time_mask": 8,
+        "freq_mask": 8,
+        "noise_and_roll": True,
+        "patch_drop": 0.3,
+        "column_drop": 0.2,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def tones(tmp_path_factory) -> Path:
+    """Two classes in ESC-10's layout: 16 clips to learn from and 5 to score, which two do not divide."""
+    root = tmp_path_factory.mktemp("tones")
+    rng = np.random.default_rng(0)
+    for label, (name, hertz) in enumerate((("001 - Low", 300), ("002 - High", 3000))):
+        (root / name).mkdir()
+        for i in range(11 if label else 10):
+            tone = np.sin(2 * np.pi * hertz * np.arange(8000) / 16000) * 0.3 + rng.standard_normal(8000) * 0.1
+            soundfile.write(root / name / f"{1 if i >= 8 else 2}-{label}{i:03}-A.wav", tone, 16000)
+    return root
+
+
+def start(tones: Path, out: Path, processes: int, dies: bool = False, **recipe) -> subprocess.CompletedProcess:
+    out.mkdir()
+    script = out / "script.py"
+    fields = {"tests": str(Path(__file__).parent), "data": str(tones), "out": str(out), "options": "", "dies": dies}
+    script.write_text(SCRIPT.format(**fields, recipe=RECIPE | recipe))
+    environment = {key: value for key, value in os.environ.items() if key != "LOCAL_RANK"} | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, str(script), str(processes)], env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.mark.parametrize("balanced", [pytest.param(False, marks=pytest.mark.slow), True])
+def test_two_processes_have_the_gradient_and_the_figures_of_one(tones, tmp_path, balanced):
+    gradients, reports = [], []
+    for processes in (1, 2):
+        out = tmp_path / str(processes)
+        done = start(tones, out, processes, balanced=balanced)
+        assert done.returncode == 0, done.stderr
+        gradients.append([torch.load(out / f"gradients-{step}.pt", weights_only=True) for step in (0, 3)])
+        reports.append(json.loads((out / "run" / "report.json").read_text()))
+    for one, two in zip(*gradients, strict=True):
+        for name in one:
+            torch.testing.assert_close(two[name], one[name], rtol=0, atol=1e-5, msg=name)
+    first, second = reports
+    assert second["processes"] == 2
+    assert second["result"]["clips"] == first["result"]["clips"] == 5, "every clip once"
+    np.testing.assert_allclose(
+        [row["loss"] for row in second["epochs"]], [row["loss"] for row in first["epochs"]], rtol=1e-4
+    )
+    for weights in ("last", "averaged"):
+        assert second["results"][weights]["mean_ap"] == pytest.approx(first["results"][weights]["mean_ap"], abs=1e-3)
+
+
+def test_four_processes_accumulate(tones, tmp_path):
+    done = start(tones, tmp_path / "one", 1)
+    assert done.returncode == 0, done.stderr
+    done = start(tones, tmp_path / "four", 4, accumulate=2)
+    assert done.returncode == 0, done.stderr
+    one, four = (
+        torch.load(tmp_path / name / "gradients-0.pt", weights_only=True)["head.linear.weight"]
+        for name in ("one", "four")
+    )
+    assert one.shape == four.shape
+
+
+def test_the_death_of_one_process_ends_the_others(tones, tmp_path):
+    done = start(tones, tmp_path / "run", 2, dies=True)
+    assert done.returncode != 0
+    assert not (tmp_path / "run" / "run" / "bundle").exists()
