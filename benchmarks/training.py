@@ -1,21 +1,22 @@
 """Training steps of one AST with random weights: `spectag train` beside a plain PyTorch loop over transformers' AST.
 
     python benchmarks/training.py [--size base|small|tiny] [--batch 2] [--frames 1024] [--stride 10] [--steps 5]
-        [--precision fp32|bf16] [--device cpu|cuda] [--also patch_drop checkpoint_layers ...] [--threads N] [--json FILE]
-    python benchmarks/training.py --pipeline --data DIR --recipe NAME [--set key=value ...] [--device cuda]
+        [--precision fp32|bf16] [--device cpu|cuda] [--also patch_drop checkpoint_layers] [--threads N] [--json FILE]
+    python benchmarks/training.py --pipeline --data DIR --recipe NAME [--set key=value] [--device cuda]
 
-Both train on noise in memory, AdamW, binary cross-entropy of 527 classes. The peer's step is what its users write:
-ASTFeatureExtractor clip by clip in a DataLoader (with as many workers as ours), forward, backward, step. Ours is a
-whole run as the command line starts it, checkpoints and scoring left out. Each row of ours takes turns with the peer,
-step by step, so that a machine that slows down slows both; figures are medians, the ratio is the peer's over ours (above
-1: spectag is faster). Peak memory comes from a process of its own for each, all of it: libraries, weights, optimiser.
-``--also`` adds rows with a key of the recipe changed. ``patch_drop`` learns from half the patches, which is less work
-and not the same training; the others change nothing but speed and memory.
+Both train on noise in memory, by AdamW, with the binary cross-entropy of 527 classes. The peer's step is what its users
+write: ASTFeatureExtractor clip by clip in a DataLoader (of as many workers as ours), forward, backward, step. Ours is a
+whole run as the command line starts it; only what follows its last step is left out. Each row of ours takes turns with
+the peer, step by step, so that a machine that slows down slows both; figures are medians, the ratio is the peer's over
+ours (above 1: spectag is faster). Peak memory is that of two steps in a process of its own: on the CPU all of it,
+libraries included, on a GPU what torch holds. ``--also`` adds rows with a key of the recipe changed: ``patch_drop``
+learns from half the patches, less work and not the same training; the others change nothing but speed and memory.
 
 On a GPU of known peak the share of it (bf16, dense) that the model's arithmetic takes is shown: three times a forward
 pass over all layers and the patches seen, 2 per multiplication with addition, nothing for what is computed again.
 
-``--pipeline`` compares what training consumes, in memory, with what the loader delivers: from files, and from memory.
+``--pipeline`` compares what training consumes, in memory, with what the loader delivers, from files (which the system
+may hold in memory) and from decoded waveforms. The loader is alone then; on the CPU it shares the cores with training.
 """
 
 from __future__ import annotations
@@ -234,20 +235,18 @@ def compare(args: argparse.Namespace, arguments: Sequence[str]) -> list[dict[str
     """A row for the peer beside each row of ours."""
     kind = torch.cuda.get_device_name(args.device) if args.device.startswith("cuda") else ""
     most = next((most for name, most in PEAKS.items() if name in kind), None)
+    names = [OURS, *(f"{OURS} {key}" for key in args.also)]
+    peaks = {name: peak_of(name, arguments) for name in (PEER, *names)}  # first: a child's begins at its parent's size
     peer, rows = their_step(args), []
-    their_peak = peak_of(PEER, arguments)
-    for name in (OURS, *(f"{OURS} {key}" for key in args.also)):
+    for name in names:
         recipe = recipe_of(args, name)
         turns = our_steps(recipe, args, args.steps + 1, peer)
         network = recipe.network_config(len(LabelSet.audioset()))
         theirs = statistics.median(turns.theirs[1:])  # the first warms up
-        for who, times, drop, gib in (
-            (PEER, turns.theirs, 0.0, their_peak),
-            (name, turns.ours, recipe.augment.patch_drop, peak_of(name, arguments)),
-        ):
+        for who, times, drop in ((PEER, turns.theirs, 0.0), (name, turns.ours, recipe.augment.patch_drop)):
             median = statistics.median(times[1:])
             row = {"name": who, "seconds": median, "steps/s": 1 / median, "clips/s": args.batch / median}
-            row |= {"peak_gib": gib, "ratio": theirs / median}
+            row |= {"peak_gib": peaks[who], "ratio": theirs / median}
             rows.append(row | ({"of_peak": operations(network, drop, args.batch) / median / most} if most else {}))
     return rows
 
@@ -283,9 +282,9 @@ def pipeline(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Clips per second that training consumes, and that the loader delivers from files and from memory."""
     planned = plan(read_recipe(args.recipe, args.set), read_manifest(args.data), Path("nowhere"))
     recipe = planned.recipe
-    statistics_ = recipe.front_end.model_dump() | {"mean": -4.2677393, "std": 4.5689974}
+    measured = recipe.front_end.model_dump() | {"mean": -4.2677393, "std": 4.5689974}
     # A step's cost depends on the sizes only, not on where the weights come from or what becomes of them.
-    changes = {"init": None, "epochs": 1, "steps": None, "average": None, "select": "last", "front_end": statistics_}
+    changes = {"init": None, "epochs": 1, "steps": None, "average": None, "select": "last", "front_end": measured}
     changes |= {"loss": "bce", "label_smoothing": 0.0}  # the noise has AudioSet's labels
     steps = our_steps(build(recipe.model_dump() | changes, recipe.name), args, args.steps + 1).ours
     consumed = recipe.batch_size / statistics.median(steps[1:])

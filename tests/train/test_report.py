@@ -13,7 +13,8 @@ import pytest
 from spectag.errors import InputError
 from spectag.train import plots
 from spectag.train.metrics import metrics
-from spectag.train.report import ScoreTable, confusion, is_single, losses, write_report, write_sweep
+from spectag.train.report import write_report, write_sweep
+from spectag.train.scores import ScoreTable
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 HOSTILE = [
@@ -149,9 +150,9 @@ def test_confusions_and_worst_clips_are_the_true_ones(tmp_path):
     targets = np.eye(3)[[0, 0, 0, 1, 2]]
     scores = np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.05, 0.9, 0.05], [0.1, 0.8, 0.1], [0.2, 0.1, 0.7]])
     table = ScoreTable(["a", "b", "c", "d", "e"], targets, scores, ["cat", "dog", "owl"], "softmax")
-    assert is_single(table)
-    assert confusion(table).tolist() == [[1, 2, 0], [0, 1, 0], [0, 0, 1]]
-    np.testing.assert_allclose(losses(table), -np.log([0.8, 0.3, 0.05, 0.8, 0.7]))
+    assert table.single
+    assert table.confusion().tolist() == [[1, 2, 0], [0, 1, 0], [0, 0, 1]]
+    np.testing.assert_allclose(table.losses(), -np.log([0.8, 0.3, 0.05, 0.8, 0.7]))
     told = page(tmp_path, report_of(table), table)
     assert "cat dog 2 66.7 %" in told
     assert "c cat 0.05 dog 0.90, cat 0.05, owl 0.05 3.00 b cat 0.30 dog 0.60, cat 0.30, owl 0.10 1.20 e" in told
@@ -161,12 +162,12 @@ def test_confusions_and_worst_clips_are_the_true_ones(tmp_path):
 
 def test_losses_of_independent_scores():
     table = ScoreTable(["a"], np.array([[1, 0]]), np.array([[0.5, 0.25]]), ["x", "y"], "sigmoid")
-    np.testing.assert_allclose(losses(table), -(np.log(0.5) + np.log(0.75)) / 2)
+    np.testing.assert_allclose(table.losses(), -(np.log(0.5) + np.log(0.75)) / 2)
 
 
 def test_multi_label(tmp_path):
     scores = multi(12, 90)
-    assert not is_single(scores)
+    assert not scores.single
     report = report_of(scores)
     told = page(tmp_path, report, scores)
     known = sorted(v for v in report["result"]["ap"].values() if v is not None)

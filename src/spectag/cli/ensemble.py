@@ -12,7 +12,7 @@ import typer
 
 from spectag.cli.options import MODEL, BatchSize, Device, find_model
 from spectag.cli.output import refuse_overwriting, say, watched
-from spectag.cli.train import Data, _require_train_extra
+from spectag.cli.train import Data, require_train_extra
 
 if TYPE_CHECKING:
     from spectag.train.scores import ScoreTable
@@ -45,7 +45,7 @@ def score(
 
     spectag ensemble averages such files. A clip that cannot be read is reported and left out, and the exit code is 1.
     """
-    _require_train_extra()
+    require_train_extra()
     refuse_overwriting(output, [])
     find_model(model)
     from spectag.data.layouts import read_manifest
@@ -94,7 +94,7 @@ def ensemble(
         if output is not None:
             score_file(output)
             refuse_overwriting(output, inputs)
-        _require_train_extra()
+        require_train_extra()
         _average([Path(name) for name in inputs], output, as_json)
         return
     if any(files):

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from spectag import __version__
-from spectag.cli import data, download, ensemble, tag, train
+from spectag.cli import data, download, ensemble, pack, sweep, tag, train
 from spectag.cli.output import say
 from spectag.errors import SpectagError, SpectagWarning
 
@@ -45,11 +45,14 @@ for command in (
     tag.convert,
     train.train,
     train.evaluate,
+    train.recipes,
+    sweep.sweep,
     ensemble.score,
     ensemble.ensemble,
     download.download,
 ):
     app.command()(command)
+data.app.command()(pack.pack)
 app.add_typer(data.app, name="data")
 
 

@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     from spectag.train.plan import Plan
     from spectag.train.recipe import Recipe
 
-Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="The data set, in any known layout.")]
+Data = Annotated[
+    Path,
+    typer.Option(
+        "--data",
+        metavar="PATH",
+        help="The data set: a directory in any known layout (AudioSet, ESC-50, Speech Commands, Hugging Face "
+        "audiofolder, packed, a folder per class), or a table (.csv, .tsv, .jsonl, AST .json).",
+    ),
+]
 
 
 def folds(value: str | None) -> str | None:
@@ -66,7 +74,7 @@ def train(
     RUN/bundle is the model, RUN/report.html and report.json the figures, RUN/tensorboard the curves. With --folds or
     --seeds each run has a directory below RUN, and RUN/summary.json their mean and standard deviation.
     """
-    _require_train_extra()
+    require_train_extra()
     if wandb is not None and find_spec("wandb") is None:
         raise MissingExtra("wandb", "--wandb")
     from spectag.data.layouts import read_manifest
@@ -140,7 +148,7 @@ def is_first() -> bool:
 
 def recipes() -> None:
     """List the recipes that come along: name, score, command, cost."""
-    _require_train_extra()
+    require_train_extra()
     from spectag.train.recipe import headers
 
     for name, header in headers().items():
@@ -163,7 +171,7 @@ def evaluate(
     Accuracy, mAP, mAUC, d-prime and AP per class. A clip that cannot be read is reported and left out, and the exit
     code is 1.
     """
-    _require_train_extra()
+    require_train_extra()
     from spectag.data.layouts import read_manifest
 
     find_model(model)
@@ -199,7 +207,8 @@ def _scorer(device: str):  # type: ignore[no-untyped-def]  # evaluate.Scorer, wh
     return score
 
 
-def _require_train_extra() -> None:
+def require_train_extra() -> None:
+    """Raises MissingExtra where a library of the extra is not there."""
     if any(find_spec(name) is None for name in ("lightning", "pydantic", "yaml", "sklearn", "scipy")):
         raise MissingExtra("train", f"spectag {sys.argv[1] if len(sys.argv) > 1 else 'train'}")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from spectag.data.audioset import json_tables, read_json, read_segments, segment_tables
 from spectag.data.files import SPEECH_EXTRAS, audio, class_folders, folders, part, text
 from spectag.data.manifest import Clip, Manifest
+from spectag.data.shards import is_packed, read_packed
 from spectag.data.tables import metadata, read_metadata, read_tables, tables
 from spectag.errors import DataError
 from spectag.labels import LabelSet
@@ -179,6 +180,7 @@ class Layout:
 
 # The first that matches wins: the most particular stand first.
 LAYOUTS = (
+    Layout("packed", "index.jsonl and shard-000000.tar, of spectag data pack", is_packed, read_packed),
     Layout("ESC-50", "meta/esc50.csv and audio/", _is_esc50, _read_esc50),
     Layout("ESC-10", "folders such as '001 - Dog bark' of files such as 1-100032-A.ogg", _is_esc10, _read_esc10),
     Layout(

@@ -145,7 +145,8 @@ def _tasks(clips: Sequence[Clip]) -> list[list[int]]:
         return clips[place].start or 0.0
 
     tasks: list[list[int]] = []
-    for _, group in groupby(sorted(range(len(clips)), key=lambda place: (file(place), begin(place))), key=file):
+    in_order = sorted(range(len(clips)), key=lambda n: (file(n), clips[n].end is None, begin(n)))
+    for _, group in groupby(in_order, key=file):
         left = -math.inf
         for place in group:
             clip = clips[place]
@@ -173,6 +174,7 @@ def _mapped(
     if workers == 1:
         yield from ((task, _encoded(sources(task))) for task in tasks)
         return
+    # Processes, since three quarters of decoding AAC is Python, packet by packet: threads would wait for one another.
     # Spawned, since a fork inherits locks that torch's threads hold. Ctrl-C is for the parent, which stops them.
     ignore = (signal.SIGINT, signal.SIG_IGN)
     with ProcessPoolExecutor(workers, get_context("spawn"), signal.signal, ignore) as pool:

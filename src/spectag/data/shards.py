@@ -140,7 +140,12 @@ def _header(table: Path, line: str) -> tuple[LabelSet, str, int, tuple[str, ...]
         names, ids, missing = header["labels"], header["label_ids"], header["missing"]
         texts = [layout, *names, *(ids or ()), *missing]
         numbers = [version, count, *sizes]
-        if not all(type(text) is str for text in texts) or not all(type(n) is int and n >= 0 for n in numbers):
+        lists = all(type(value) is list for value in (names, ids or [], missing, sizes))
+        if (
+            not lists
+            or not all(type(text) is str for text in texts)
+            or not all(type(n) is int and n >= 0 for n in numbers)
+        ):
             raise ValueError
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise DataError(

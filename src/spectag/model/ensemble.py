@@ -7,9 +7,9 @@ On disk it is a folder of bundles (:mod:`spectag.model.directory`) and ``ensembl
 The paper's Ensemble-S is a recipe trained with three seeds, Ensemble-M those and three more trained with patch strides
 of 12, 14 and 16::
 
-    spectag train audioset-full --data AUDIOSET --out runs/s0 --set seed=0      # likewise s1, s2
-    spectag train audioset-full --data AUDIOSET --out runs/p12 --set 'model.stride=[12,12]'      # likewise 14, 16
-    spectag ensemble runs/s0/bundle runs/s1/bundle runs/s2/bundle -o ensemble-s
+    spectag train audioset-full --data AUDIOSET --out runs/s --seeds 3
+    for s in 12 14 16; do spectag train audioset-full --data AUDIOSET --out runs/p$s --set "model.stride=[$s,$s]"; done
+    spectag ensemble runs/s/seed*/bundle -o ensemble-s
     spectag ensemble ensemble-s runs/p12/bundle runs/p14/bundle runs/p16/bundle -o ensemble-m
     spectag evaluate ensemble-m --data AUDIOSET --split eval
 
@@ -24,7 +24,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 
@@ -139,9 +139,6 @@ class Ensemble:
             "thresholds": self.thresholds,
             "members": {f"member-{n}": {name: fact[name] for name in own} for n, fact in enumerate(facts)},
         }
-
-
-Model: TypeAlias = "Bundle | Ensemble"  # whatever tags
 
 
 def load(source: str | os.PathLike[str], **options: Any) -> Bundle | Ensemble:

@@ -230,9 +230,7 @@ class AST(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
         self.head = Head(config)
-        self.recompute = (
-            False  # while training: activations within layers (gradient checkpointing)
-        )
+        self.recompute = False  # while training: activations within layers (gradient checkpointing)
         self._positions: dict[tuple[object, ...], Tensor] = {}
         self.reset_parameters()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,67 +14,15 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_curve
 
-from spectag.errors import InputError
 from spectag.train import plots
 from spectag.train.files import write_text
+from spectag.train.scores import ScoreTable
 
 LARGE = 60  # more classes than this do not fit into a matrix or one chart
 ENDS = 25  # so many of the worst and of the best are shown then
 PAIRS, WORST, UNREAD, POINTS = 15, 20, 200, 300
 FIGURES = {"accuracy": "accuracy", "mean_ap": "mAP", "mean_auc": "mAUC", "d_prime": "d′"}
 WEIGHTS = {"last": "last epoch", "averaged": "mean over epochs", "best": "best epoch"}
-
-
-@dataclass(frozen=True)
-class ScoreTable:
-    """Scores of N held-out clips for C classes.
-
-    Args:
-        ids: what the clips are called, N.
-        targets: ``[N, C]``, 0 or 1.
-        scores: ``[N, C]``, 0..1.
-        labels: names of the classes, C.
-        activation: ``softmax`` (scores compete), else they do not (``sigmoid``); it decides what a clip's loss is.
-
-    Raises:
-        InputError: shapes that do not fit each other.
-    """
-
-    ids: Sequence[str]
-    targets: NDArray[Any]
-    scores: NDArray[Any]
-    labels: Sequence[str]
-    activation: str
-
-    def __post_init__(self) -> None:
-        shape = (len(self.ids), len(self.labels))
-        if self.targets.shape != shape or self.scores.shape != shape:
-            raise InputError(
-                f"report: expected targets and scores {list(shape)} for {shape[0]} clips and {shape[1]} classes, "
-                f"got {list(self.targets.shape)} and {list(self.scores.shape)}"
-            )
-
-
-def is_single(table: ScoreTable) -> bool:
-    """Every clip has exactly one class."""
-    return len(table.ids) > 0 and bool((table.targets.sum(1) == 1).all())
-
-
-def confusion(table: ScoreTable) -> NDArray[np.int64]:
-    """Clips per true and predicted class, ``[C, C]``, of a set whose clips have one class each."""
-    counts = np.zeros((len(table.labels),) * 2, np.int64)
-    np.add.at(counts, (table.targets.argmax(1), table.scores.argmax(1)), 1)
-    return counts
-
-
-def losses(table: ScoreTable) -> NDArray[np.float64]:
-    """Cross-entropy per clip, ``[N]``: of the true class where scores compete, else the mean over the classes."""
-    scores = np.clip(table.scores.astype(np.float64), 1e-7, 1 - 1e-7)
-    if table.activation == "softmax":
-        parts = table.targets * np.log(scores)
-        return np.asarray(-parts.sum(1), np.float64)
-    parts = np.where(table.targets > 0, np.log(scores), np.log1p(-scores))
-    return np.asarray(-parts.mean(1), np.float64)
 
 
 def write_report(path: Path, report: Mapping[str, Any], scores: ScoreTable | None) -> None:
@@ -93,8 +40,8 @@ def write_report(path: Path, report: Mapping[str, Any], scores: ScoreTable | Non
     result = _section(report, "result")
     if scores is not None and not len(scores.ids):
         scores = None
-    single = is_single(scores) if scores is not None else recipe.get("loss") == "ce"
-    counts = confusion(scores) if scores is not None and single else None
+    single = scores.single if scores is not None else recipe.get("loss") == "ce"
+    counts = scores.confusion() if scores is not None and single else None
     labels = scores.labels if scores is not None else ()
     few = counts is not None and len(counts) <= LARGE
     _write(
@@ -275,8 +222,8 @@ def _line(scores: ScoreTable, column: int) -> tuple[NDArray[np.float64], NDArray
 
 
 def _worst(scores: ScoreTable) -> list[tuple[str, str, str, str]]:
-    loss = losses(scores)
-    if is_single(scores):
+    loss = scores.losses()
+    if scores.single:
         order = np.argsort((scores.scores * scores.targets).sum(1), kind="stable")[:WORST]
     else:
         order = np.argsort(-loss, kind="stable")[:WORST]

@@ -7,7 +7,7 @@ import logging
 import os
 import platform
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 import spectag
 from spectag.audio.fbank import FrontEnd
+from spectag.data.shards import reading_order
 from spectag.errors import RecipeError, RunFailed, RunInterrupted
 from spectag.model.bundle import Bundle, load
 from spectag.model.bundle import build as build_network
@@ -26,6 +27,7 @@ from spectag.model.device import find_device
 from spectag.model.directory import Activation
 from spectag.model.network import AST
 from spectag.train import scores
+from spectag.train.augment import Rng
 from spectag.train.evaluate import Evaluation, Judge, Scorer
 from spectag.train.examples import TrainingClips, Waveforms, statistics, targets
 from spectag.train.files import AtomicCheckpoints, Checkpoints, position, write_text
@@ -92,7 +94,12 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
     last, best = (plan.out / "checkpoints" / name for name in ("last.ckpt", "best"))
     truth = targets(plan.train)
     sampler = EpochSampler(
-        len(waveforms), recipe.seed, balancing_weights(truth.numpy()) if recipe.balanced else None, rank, plan.processes
+        len(waveforms),
+        recipe.seed,
+        balancing_weights(truth.numpy()) if recipe.balanced else None,
+        rank,
+        plan.processes,
+        _order(plan),
     )
     workers = 0 if waveforms.complete and device.type == "cpu" else max(1, (os.cpu_count() or 2) - 1)
     loader = DataLoader(
@@ -194,8 +201,14 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
         write_text(plan.out / REPORT, json.dumps(report, indent=1, ensure_ascii=False))
         if chosen is not None:
             scores.write(chosen.table, plan.out / SCORES)
-        write_report(plan.out / PAGE, report, chosen and chosen.table)
+        write_report(plan.out / PAGE, report, chosen.table if chosen else None)
     return report
+
+
+def _order(plan: Plan) -> Callable[[Rng], Sequence[int]] | None:
+    """Packed clips are read shard by shard."""
+    clips = plan.train.clips
+    return (lambda rng: reading_order(clips, rng)) if clips[0].place is not None else None
 
 
 def _front_end(recipe: Recipe) -> FrontEnd:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,12 +40,12 @@ class EpochSampler(Sampler[Draw]):
         weights: NDArray[np.float64] | None = None,
         rank: int = 0,
         world: int = 1,
-        order: Callable[[augment.Rng], NDArray[np.int64]] | None = None,
+        order: Callable[[augment.Rng], Sequence[int]] | None = None,
     ) -> None:
         self.clips, self.seed = clips, seed
         self.shares = None if weights is None else weights / weights.sum()
         self.rank, self.world = rank, world
-        self.order = order or (lambda rng: rng.permutation(clips))
+        self.order = order
         self.epoch = 0
         self.begun = (-1, 0)  # an epoch, and how many of this process's draws an earlier sitting took of it
 
@@ -58,7 +58,10 @@ class EpochSampler(Sampler[Draw]):
 
     def __iter__(self) -> Iterator[Draw]:
         rng = augment.rng(self.seed, self.epoch)
-        order = self.order(rng) if self.shares is None else rng.choice(self.clips, self.clips, p=self.shares)
+        if self.shares is not None:
+            order = rng.choice(self.clips, self.clips, p=self.shares)
+        else:
+            order = rng.permutation(self.clips) if self.order is None else np.array(self.order(rng))
         seeds = rng.integers(2**62, size=self.clips)
         mine = slice(self.rank, len(self) * self.world, self.world)
         skip = self.begun[1] if self.begun[0] == self.epoch else 0

@@ -1,0 +1,142 @@
+"""What goes wrong in the middle of training: broken clips, a loss that is not finite, processes that die."""
+
+import os
+import shutil
+import signal
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from lightning.pytorch.callbacks import Callback
+from test_run import TINY, go, scorer, tones  # noqa: F401  # tones is a fixture
+
+from spectag.data.layouts import read_manifest
+from spectag.errors import AudioError, RecipeError, RunFailed
+from spectag.train.plan import plan
+from spectag.train.recipe import build
+from spectag.train.run import run
+
+
+@pytest.fixture
+def broken(tones, tmp_path):  # noqa: F811
+    shutil.copytree(tones, tmp_path / "data")
+    victims = sorted((tmp_path / "data" / "001 - Low").glob("2-*"))[1:3]
+    victims[0].write_text("not audio")
+    victims[1].write_bytes(b"")
+    return tmp_path / "data", [f"001 - Low/{path.name}" for path in victims]
+
+
+@pytest.mark.parametrize("cache_gb", [2.0, 0.0], ids=["in memory", "read by workers"])
+def test_a_broken_training_clip_is_skipped_counted_and_named(broken, tmp_path, cache_gb):
+    data, names = broken
+    report = go(data, tmp_path / "run", build(TINY | {"epochs": 1, "cache_gb": cache_gb}, "tiny"), fold=1)
+    assert sorted(row["id"] for row in report["skipped"]) == names
+    assert "got 0 bytes" in next(row["reason"] for row in report["skipped"] if row["id"] == names[1])
+    assert report["result"]["clips"] == 12
+
+
+@pytest.mark.parametrize("cache_gb", [2.0, 0.0], ids=["in memory", "read by workers"])
+def test_strict_ends_the_run_with_its_name(broken, tmp_path, cache_gb):
+    data, names = broken
+    recipe = build(TINY | {"epochs": 1, "cache_gb": cache_gb, "augment": {}}, "tiny")
+    with pytest.raises(AudioError) as caught:
+        go(data, tmp_path / "run", recipe, fold=1, strict=True)
+    assert any(name in str(caught.value) for name in names)
+
+
+def test_a_loss_that_is_not_finite_names_step_and_clips(tones, tmp_path):  # noqa: F811
+    class Poison(Callback):
+        def on_train_batch_start(self, trainer, module, batch, index):
+            if trainer.global_step == 2:
+                module.network.head.linear.bias.data.fill_(float("nan"))
+
+    todo = plan(build(TINY, "tiny"), read_manifest(tones), tmp_path / "run", fold=1)
+    with pytest.raises(RunFailed, match=r"step 3: the loss is nan with the clips 00\d - \w+/2-.*lower lr") as caught:
+        run(todo, scorer, [Poison()])
+    assert str(caught.value).count("-A.wav") == TINY["batch_size"]
+
+
+def test_a_reading_process_that_dies_is_an_error_not_a_hang(tones, tmp_path, monkeypatch):  # noqa: F811
+    main = os.getpid()
+
+    def murderous(source):
+        if os.getpid() != main:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return np.zeros(8000, np.float32)
+
+    monkeypatch.setattr("spectag.train.examples.read", murderous)
+    todo = plan(build(TINY | {"cache_gb": 0.0}, "tiny"), read_manifest(tones), tmp_path / "run", fold=1)
+    with pytest.raises(RunFailed, match="a process that reads clips died"):
+        run(todo, scorer)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"precision": "fp16"}, "precision fp16 needs a CUDA device, got cpu"),
+        ({"select": "best"}, "select best needs clips to choose by"),
+        ({"accumulate": 4, "batch_size": 8, "steps": [1, 1]}, None),
+    ],
+)
+def test_what_does_not_go_together_is_said_before_anything_is_done(tones, tmp_path, keys, message):  # noqa: F811
+    recipe = build(TINY | keys, "tiny")
+    if message is None:
+        assert go(tones, tmp_path / "run", recipe, fold=1)["recipe"]["epochs"] == 1
+        return
+    with pytest.raises(RecipeError, match=message):
+        go(tones, tmp_path / "run", recipe, fold=1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_many_labels_are_not_for_softmax(tmp_path):
+    for name in ("a", "b"):
+        soundfile.write(tmp_path / f"{name}.wav", np.ones(4000) * 0.1, 16000)
+    (tmp_path / "clips.csv").write_text("path,labels\na.wav,owl|fox\nb.wav,fox\n")
+    manifest = read_manifest(tmp_path)
+    with pytest.raises(RecipeError, match=r"loss ce is for clips of one label each, and 1 have .* \(a\.wav, say\)"):
+        plan(build(TINY, "tiny"), manifest, tmp_path / "run")
+    chosen = plan(build(TINY | {"loss": "auto", "label_smoothing": 0.1}, "tiny"), manifest, tmp_path / "run").recipe
+    assert (chosen.loss, chosen.label_smoothing) == ("bce", 0)
+
+
+def test_validation_chooses_and_test_reports(tones, tmp_path):  # noqa: F811
+    """Both parts scored, the best epoch by validation alone, its weights those of the bundle."""
+    shutil.copytree(tones, tmp_path / "data")
+    rows = ["path,label,split"]
+    for clip in read_manifest(tones).clips:
+        number = int(clip.path.stem[3:6])
+        split = ("train", "train", "validation", "test")[number % 4]
+        rows.append(f"{clip.id},{'low' if clip.labels == (0,) else 'high'},{split}")
+    (tmp_path / "data" / "clips.csv").write_text("\n".join(rows))
+    recipe = build(TINY | {"epochs": 4, "select": "best", "metric": "accuracy", "average": [2, 4]}, "tiny")
+    report = go(tmp_path / "data", tmp_path / "run", recipe)
+    assert set(report["results"]) == set(report["validation"]) == {"last", "averaged", "best"}
+    assert report["result"] == report["results"]["best"]
+    best = max(row["accuracy"] for row in report["epochs"])
+    assert report["validation"]["best"]["accuracy"] == best
+    assert "on the validation clips (epoch" in report["chosen"]
+    assert sorted(path.name for path in (tmp_path / "run").glob("bundle*")) == [
+        "bundle",
+        "bundle-averaged",
+        "bundle-last",
+    ]
+    assert (tmp_path / "run" / "report.html").stat().st_size > 5000
+
+
+def test_the_averaged_bundle_is_the_mean_of_the_epochs(tones, tmp_path):  # noqa: F811
+    from spectag.model.bundle import load
+
+    states = []
+
+    class Keep(Callback):
+        def on_train_epoch_end(self, trainer, module):
+            states.append({key: value.double().clone() for key, value in module.network.state_dict().items()})
+
+    recipe = build(TINY | {"epochs": 3, "ema": 0.0, "average": [2, 3], "select": "averaged"}, "tiny")
+    run(plan(recipe, read_manifest(tones), tmp_path / "run", fold=1), scorer, [Keep()])
+    mean = load(tmp_path / "run" / "bundle").network.state_dict()
+    last = load(tmp_path / "run" / "bundle-last").network.state_dict()
+    for key, value in mean.items():
+        assert torch.equal(value, ((states[1][key] + states[2][key]) / 2).float()), key
+        assert torch.equal(last[key], states[2][key].float()), key
