@@ -14,6 +14,8 @@ learns from half the patches, less work and not the same training; the others ch
 
 On a GPU of known peak the share of it (bf16, dense) that the model's arithmetic takes is shown: three times a forward
 pass over all layers and the patches seen, 2 per multiplication with addition, nothing for what is computed again.
+There, take enough steps (100, say) to use up what the loaders prepared before the first; and each loader works on while
+the other side's step is timed, which flatters the slower one.
 
 ``--pipeline`` compares what training consumes, in memory, with what the loader delivers, from files (which the system
 may hold in memory) and from decoded waveforms. The loader is alone then; on the CPU it shares the cores with training.
@@ -101,12 +103,37 @@ def noise(frames: int) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 def workers(device: str) -> int:
     """As many as a run starts where all waveforms are in memory."""
-    return 0 if device == "cpu" else max(1, (os.cpu_count() or 2) - 1)
+    return 0 if device == "cpu" else readers()
+
+
+def readers() -> int:
+    """As many as a run starts where clips are read from files."""
+    return max(1, (os.cpu_count() or 2) - 1)
+
+
+def warm_up(device: str) -> int:
+    """Steps before those that are timed."""
+    return 1 if device == "cpu" else 5
 
 
 def synchronise(device: str) -> None:
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
+
+
+class TheirClips(torch.utils.data.Dataset[Any]):
+    """Inputs and targets of the clips, again and again."""
+
+    def __init__(self, extractor: Any, waveforms: Any, labels: torch.Tensor) -> None:
+        self.extractor, self.waveforms, self.labels = extractor, waveforms, labels
+
+    def __len__(self) -> int:
+        return 10**6
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        waveform = self.waveforms[index % DIFFERENT]
+        inputs = self.extractor(waveform, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_values
+        return inputs[0], self.labels[index % DIFFERENT]
 
 
 def their_step(args: argparse.Namespace) -> Callable[[], object]:
@@ -127,17 +154,8 @@ def their_step(args: argparse.Namespace) -> Callable[[], object]:
     model = transformers.ASTForAudioClassification(config).to(args.device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, betas=(0.95, 0.999), weight_decay=5e-7)
     extractor = transformers.ASTFeatureExtractor(max_length=args.frames)
-    clips, labels = noise(args.frames), torch.eye(config.num_labels)
-
-    class Clips(torch.utils.data.Dataset[Any]):
-        def __len__(self) -> int:
-            return 10**6
-
-        def __getitem__(self, index: int) -> Any:
-            inputs = extractor(clips[index % DIFFERENT], sampling_rate=SAMPLE_RATE, return_tensors="pt")
-            return inputs.input_values[0], labels[index % DIFFERENT]
-
-    loader = DataLoader(Clips(), args.batch, num_workers=workers(args.device), pin_memory=args.device != "cpu")
+    clips = TheirClips(extractor, noise(args.frames), torch.eye(config.num_labels))
+    loader = DataLoader(clips, args.batch, num_workers=workers(args.device), pin_memory=args.device != "cpu")
     batches = iter(loader)
 
     def step() -> None:
@@ -240,11 +258,11 @@ def compare(args: argparse.Namespace, arguments: Sequence[str]) -> list[dict[str
     peer, rows = their_step(args), []
     for name in names:
         recipe = recipe_of(args, name)
-        turns = our_steps(recipe, args, args.steps + 1, peer)
+        turns = our_steps(recipe, args, warm_up(args.device) + args.steps, peer)
         network = recipe.network_config(len(LabelSet.audioset()))
-        theirs = statistics.median(turns.theirs[1:])  # the first warms up
+        theirs = statistics.median(turns.theirs[-args.steps :])
         for who, times, drop in ((PEER, turns.theirs, 0.0), (name, turns.ours, recipe.augment.patch_drop)):
-            median = statistics.median(times[1:])
+            median = statistics.median(times[-args.steps :])
             row = {"name": who, "seconds": median, "steps/s": 1 / median, "clips/s": args.batch / median}
             row |= {"peak_gib": peaks[who], "ratio": theirs / median}
             rows.append(row | ({"of_peak": operations(network, drop, args.batch) / median / most} if most else {}))
@@ -257,11 +275,11 @@ def deliveries(manifest: Manifest, recipe: Recipe, cache_gb: float, device: str,
     if cache_gb:
         waveforms.preload()
         if not waveforms.complete:
-            print(f"(not all of {len(manifest)} clips fit into cache_gb {cache_gb:g})")
+            print(f"(not all of {len(manifest)} clips fit into --memory {cache_gb:g})")
     truth = targets(manifest)
     examples = TrainingClips(waveforms, truth, FrontEnd(frames=recipe.front_end.frames or 1024), recipe.augment)
     weights = balancing_weights(truth.numpy()) if recipe.balanced else None
-    number = workers(device) if waveforms.complete else max(1, (os.cpu_count() or 2) - 1)
+    number = workers(device) if waveforms.complete else readers()
     loader = DataLoader(
         examples,
         recipe.batch_size // recipe.accumulate,
@@ -286,8 +304,8 @@ def pipeline(args: argparse.Namespace) -> list[dict[str, Any]]:
     # A step's cost depends on the sizes only, not on where the weights come from or what becomes of them.
     changes = {"init": None, "epochs": 1, "steps": None, "average": None, "select": "last", "front_end": measured}
     changes |= {"loss": "bce", "label_smoothing": 0.0}  # the noise has AudioSet's labels
-    steps = our_steps(build(recipe.model_dump() | changes, recipe.name), args, args.steps + 1).ours
-    consumed = recipe.batch_size / statistics.median(steps[1:])
+    steps = our_steps(build(recipe.model_dump() | changes, recipe.name), args, warm_up(args.device) + args.steps).ours
+    consumed = recipe.batch_size / statistics.median(steps[-args.steps :])
     rows = [{"name": "training consumes", "clips/s": consumed, "ratio": 1.0}]
     for name, cache_gb in (("loader, from files", 0.0), ("loader, from memory", args.memory)):
         delivered = deliveries(planned.train, recipe, cache_gb, args.device, args.seconds)
@@ -318,7 +336,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--frames", type=int, default=1024)
     parser.add_argument("--stride", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=5, help="timed ones; one more warms up")
+    parser.add_argument("--steps", type=int, default=5, help="timed ones; others warm up")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--also", nargs="*", choices=list(ALSO), default=["patch_drop"])

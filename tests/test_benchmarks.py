@@ -2,7 +2,6 @@
 
 import csv
 import importlib.util
-import sys
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +22,6 @@ def script(name: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses and pickle look for it
     spec.loader.exec_module(module)
     return module
 
@@ -56,7 +54,7 @@ def esc(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make(esc: Path, out: Path, **changes: object) -> Path:
-    options = {"parts": PARTS, "classes": 6, "ratio": 6.0, "fold": 5, "seed": 1} | changes
+    options = {"parts": PARTS, "classes": 6, "ratio": 4.0, "fold": 5, "seed": 1} | changes
     list(soundscapes.make(esc, out, **options))
     return out
 
@@ -145,8 +143,7 @@ def test_the_tail_is_as_long_as_asked_and_the_other_parts_have_none(made: Path) 
         part: sorted(Counter(mid for mids in segments(made, part).values() for mid in mids).values()) for part in PARTS
     }
     assert sum(counts["unbalanced_train"]) == 150
-    # Zipf: 150 / (1 + 1/2 + ... + 1/6) = 61.2 for the first class, but there are 60 soundscapes; see below
-    assert counts["unbalanced_train"][-1] / counts["unbalanced_train"][0] == pytest.approx(6, rel=0.1)
+    assert counts["unbalanced_train"][-1] / counts["unbalanced_train"][0] == pytest.approx(4, rel=0.1)
     for part in ("balanced_train", "eval"):
         assert len(counts[part]) == 6
         assert counts[part][-1] - counts[part][0] <= 1
@@ -208,12 +205,6 @@ def test_the_command_says_what_it_made(esc: Path, tmp_path: Path, capsys: pytest
 class TestTraining:
     training = script("training")
 
-    def test_arithmetic_of_base_ast_is_that_of_the_literature(self) -> None:
-        """About 103 billion multiplications with additions for 10 s forward (AST, stride 10); thrice that, times 2."""
-        config = self.training.ASTConfig(labels=527)
-        assert self.training.operations(config, 0.0, 1) / 6 == pytest.approx(103.4e9, rel=0.05)
-        assert self.training.operations(config, 0.5, 2) < self.training.operations(config, 0.0, 1)
-
     def test_arithmetic_is_what_torch_counts(self) -> None:
         import torch
         from torch.utils.flop_counter import FlopCounterMode
@@ -229,7 +220,7 @@ class TestTraining:
     def test_both_take_turns(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(self.training.SIZES, "tiny", (24, 2))
         monkeypatch.setattr(self.training, "peak_of", lambda name, arguments: 1.0)  # a process of its own: seconds
-        self.training.main(["--size", "tiny", "--frames", "32", "--batch", "2", "--steps", "2", "--threads", "1"])
+        self.training.main(["--size", "tiny", "--frames", "32", "--batch", "2", "--steps", "2"])
         rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
         assert [row[0] for row in rows] == ["transformers", "spectag", "transformers", "spectag"]
         assert all(float(value) > 0 for row in rows for value in row[-5:])
@@ -237,6 +228,6 @@ class TestTraining:
     def test_pipeline_compares_loader_and_training(self, made: Path, capsys: pytest.CaptureFixture[str]) -> None:
         recipe = ["batch_size=2", "model.width=24", "model.depth=1", "model.heads=2", "front_end.frames=64"]
         options = ["--pipeline", "--data", str(made), "--recipe", "audioset-full", "--steps", "1", "--seconds", "0.1"]
-        self.training.main([*options, "--threads", "1", *(word for key in recipe for word in ("--set", key))])
+        self.training.main([*options, *(word for key in recipe for word in ("--set", key))])
         names = [line[:26].strip() for line in capsys.readouterr().out.splitlines()[2:]]
         assert names == ["training consumes", "loader, from files", "loader, from memory"]

@@ -109,7 +109,7 @@ def test_unknown_recipe_and_layout(tmp_path, capsys):
     assert main(["train", "esc11", "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 1
     assert "did you mean esc10" in one_line(capsys)
     assert main(["train", "esc10", "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 1
-    assert "known are: ESC-50" in one_line(capsys)
+    assert "known are: packed" in one_line(capsys)
     assert main(["evaluate", "esc10", "--data", str(tmp_path / "none")]) == 1
     assert "found nothing" in one_line(capsys)
 
@@ -120,7 +120,11 @@ def test_a_broken_training_clip_is_named(clips, tmp_path, capsys):
         for path in folder.iterdir():
             (tmp_path / "data" / folder.name / path.name).write_bytes(path.read_bytes())
     (tmp_path / "data" / "002 - Falling" / "1-9-A.wav").write_bytes(b"")
-    assert main(["train", "esc10", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"), *SETS]) == 1
+    words = ["train", "esc10", "--data", str(tmp_path / "data"), *SETS]
+    assert main([*words, "--out", str(tmp_path / "run")]) == 0
+    assert "warning: skipped in training: " in (err := capsys.readouterr().err)
+    assert "1-9-A.wav: expected a recording, got 0 bytes" in err
+    assert main([*words, "--out", str(tmp_path / "strict"), "--strict"]) == 1
     assert "1-9-A.wav" in one_line(capsys)
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -32,11 +33,10 @@ def noise(seconds: float, peak: float = 0.5, rate: int = 16_000, seed: int = 0) 
     return x / np.abs(x).max() * peak
 
 
-@pytest.fixture
-def loose(tmp_path: Path) -> Manifest:
+@pytest.fixture(scope="module")
+def loose(tmp_path_factory) -> Manifest:
     """Clips of all kinds: two parts, folds, several labels and none, odd names, stretches, other rates, one sample."""
-    folder = tmp_path / "loose"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("loose")
     clips = []
     for n in range(12):
         path = folder / f"c.l ip ü{n}.wav"
@@ -154,7 +154,7 @@ def test_peaks_above_full_scale_stay(tmp_path):
 
 
 def test_clips_that_cannot_be_read_are_named_and_left_out(loose, tmp_path):
-    folder = tmp_path / "loose"
+    folder = loose.clips[0].path.parent
     (folder / "text.wav").write_text("no sound\n" * 100)
     hurt = folder / "hurt.wav"
     x = noise(3).astype(np.float32)
@@ -250,10 +250,16 @@ def test_a_full_disk_leaves_nothing(loose, tmp_path, monkeypatch, error):
 # an index that nobody vouches for
 
 
+@pytest.fixture(scope="module")
+def intact(loose, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("packed")
+    pack(loose, folder, shard_bytes=60_000)
+    return folder
+
+
 @pytest.fixture
-def packed(loose, tmp_path) -> Path:
-    pack(loose, tmp_path / "packed", shard_bytes=60_000)
-    return tmp_path / "packed"
+def packed(intact, tmp_path) -> Path:
+    return Path(shutil.copytree(intact, tmp_path / "packed"))
 
 
 def changed(packed: Path, line: int, change) -> str:
@@ -306,7 +312,7 @@ def test_a_bad_line_is_named(packed, change):
     [
         (lambda header: "", "line 1: expected the header"),
         (lambda header: [], "line 1: expected the header"),
-        (lambda header: {**header, "labels": "abc"[:0]}, "at least one name"),
+        (lambda header: {**header, "labels": []}, "at least one name"),
         (lambda header: {**header, "labels": ["a", "a", "b"]}, "line 1: .* twice"),
         (lambda header: {**header, "labels": [1]}, "line 1: expected the header"),
         (lambda header: {**header, "labels": "abc"}, "line 1: expected the header"),

@@ -126,7 +126,6 @@ def test_every_recipe_opens_with_what_it_is_its_command_cost_and_score(name):
         (["average=[3,201]"], "must lie within epochs"),
         (["select=averaged"], "needs average"),
         (["accumulate=3"], "accumulate 3 must divide batch_size 32"),
-        (["init=x"], "model.initial structured is for training from scratch"),
         (["loss=bce"], "label_smoothing is of use with loss ce only"),
     ],
 )

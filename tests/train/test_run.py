@@ -15,6 +15,7 @@ import pytest
 import soundfile
 import torch
 
+from spectag.audio.read import read
 from spectag.data.layouts import read_manifest
 from spectag.errors import InputError, RecipeError, SaveError
 from spectag.model.bundle import load
@@ -72,7 +73,8 @@ def tones(tmp_path_factory) -> Path:
 def scorer(bundle, clips):
     for clip in clips:
         with torch.inference_mode():
-            yield bundle.scores(bundle.network(bundle.front_end.inputs(clip)[None]))[0].numpy()
+            waveform = clip if isinstance(clip, np.ndarray) else read(clip)
+            yield bundle.scores(bundle.network(bundle.front_end.inputs(waveform)[None]))[0].numpy()
 
 
 def go(data: Path, out: Path, recipe: Recipe | None = None, **options):

@@ -63,7 +63,7 @@ def test_a_reading_process_that_dies_is_an_error_not_a_hang(tones, tmp_path, mon
     def murderous(source):
         if os.getpid() != main:
             os.kill(os.getpid(), signal.SIGKILL)
-        return np.zeros(8000, np.float32)
+        return np.random.default_rng(0).uniform(-0.1, 0.1, 8000).astype(np.float32)
 
     monkeypatch.setattr("spectag.train.examples.read", murderous)
     todo = plan(build(TINY | {"cache_gb": 0.0}, "tiny"), read_manifest(tones), tmp_path / "run", fold=1)
@@ -102,15 +102,14 @@ def test_many_labels_are_not_for_softmax(tmp_path):
 
 def test_validation_chooses_and_test_reports(tones, tmp_path):  # noqa: F811
     """Both parts scored, the best epoch by validation alone, its weights those of the bundle."""
-    shutil.copytree(tones, tmp_path / "data")
     rows = ["path,label,split"]
     for clip in read_manifest(tones).clips:
         number = int(clip.path.stem[3:6])
         split = ("train", "train", "validation", "test")[number % 4]
-        rows.append(f"{clip.id},{'low' if clip.labels == (0,) else 'high'},{split}")
-    (tmp_path / "data" / "clips.csv").write_text("\n".join(rows))
+        rows.append(f"{clip.path},{'low' if clip.labels == (0,) else 'high'},{split}")
+    (tmp_path / "clips.csv").write_text("\n".join(rows))
     recipe = build(TINY | {"epochs": 4, "select": "best", "metric": "accuracy", "average": [2, 4]}, "tiny")
-    report = go(tmp_path / "data", tmp_path / "run", recipe)
+    report = go(tmp_path / "clips.csv", tmp_path / "run", recipe)
     assert set(report["results"]) == set(report["validation"]) == {"last", "averaged", "best"}
     assert report["result"] == report["results"]["best"]
     best = max(row["accuracy"] for row in report["epochs"])

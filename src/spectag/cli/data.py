@@ -72,7 +72,7 @@ def stats(
     The mean and standard deviation of the spectrogram, over all frames and bands of the training clips. A clip that
     cannot be read is warned of and left out. With --recipe, front_end.mean and front_end.std are set in that file, and
     the rest of it stays as it is: its window, bands, parts and excluded clips are what is measured, and of each clip
-    the beginning that it trains on, or all where it takes excerpts.
+    as many frames from its beginning as the network sees: what `spectag train` measures by itself.
     """
     bins = 128
     chosen = None if recipe is None else _read(recipe)
@@ -189,14 +189,13 @@ def _front_end(
     fields = recipe.front_end
     if None not in (window, fields.window) and window != fields.window:
         raise typer.BadParameter(f"--window {window}: the recipe says {fields.window}; change front_end.window there")
-    whole = recipe.augment.excerpt and frames is None
     window, frames = window or fields.window, frames or fields.frames
-    if recipe.init is not None and (window is None or (frames is None and not whole)):
+    if recipe.init is not None and None in (window, frames):
         raise RecipeError(
             f"recipe {recipe.name}: leaves front_end.window or frames to {recipe.init}: add them, or give --window "
             "and --frames"
         )
-    return window, fields.mel_bins or 128, None if whole else frames or 1024
+    return window, fields.mel_bins or 128, frames or 1024
 
 
 def _training(manifest: Manifest, split: str | None, recipe: Recipe | None) -> tuple[Manifest, str]:

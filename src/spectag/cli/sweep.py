@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from spectag.cli.options import Device
+from spectag.cli.options import Device, find_model
 from spectag.cli.train import (
     Data,
     Fold,
@@ -66,6 +66,8 @@ def sweep(
     settings = over(axes) if axes is not None else preset(ablation or "", weights)
     common = [*([f"init={init}"] if init is not None else []), *(override or ())]
     recipes = [read_recipe(recipe, [*common, *setting.overrides]) for setting in settings]
+    for source in {chosen.init for chosen in recipes} - {None}:
+        find_model(str(source))
     manifest = read_manifest(data)
     held_out = [fold] if every_fold is None else chosen_folds(every_fold, manifest)
     options = {"resume": resume, "device": device, "processes": processes}

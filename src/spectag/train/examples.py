@@ -200,4 +200,7 @@ def statistics(waveforms: Waveforms, front_end: FrontEnd) -> tuple[float, float]
     if not count:
         raise DataError(f"not one of {len(waveforms)} training clips can be read; the first: {waveforms.failed[0]}")
     mean = total / count
-    return mean, (squares / count - mean**2) ** 0.5
+    std = max(0.0, squares / count - mean**2) ** 0.5
+    if not std:
+        raise DataError(f"all {len(waveforms)} training clips are one and the same constant, digital silence perhaps")
+    return mean, std

@@ -44,7 +44,7 @@ class ModelRecipe(Section):
     Args:
         drop_path: rate of skipping residual branches in the last layer, growing linearly from 0 in the first.
         initial: ``random`` (ViT's), or ``structured``: sinusoidal positions and mimetic attention, see ``initial.py``;
-            without an initial checkpoint only.
+            of no effect with an initial checkpoint.
         positions: how a checkpoint's positional embedding is fitted: ``bilinear`` (paper), ``nearest`` or ``fresh``.
         channels: how a colour kernel becomes one-channel: ``mean`` (paper) or ``sum`` (released code).
     """
@@ -232,8 +232,6 @@ class Recipe(Section):
             raise ValueError(f"average {list(self.average)} must lie within epochs 1 to {self.epochs}, first then last")
         if self.select == "averaged" and not self.average:
             raise ValueError("select averaged needs average: [first epoch, last epoch]")
-        if self.init is not None and self.model.initial != "random":
-            raise ValueError("model.initial structured is for training from scratch; with init, leave it random")
         return self
 
     @model_validator(mode="after")

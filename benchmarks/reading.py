@@ -1,0 +1,167 @@
+"""How fast an epoch is read: loose files, the same as MP4 (as AudioSet comes), and packed shards.
+
+    python benchmarks/reading.py --data DIR [--clips 400] [--readers 1 2] [--json FILE]
+
+Each way reads every clip once, into the waveform that training takes. Cold: the system was asked to forget the files
+before (what it may refuse, and what a disk keeps in a cache of its own stays). The ways take turns, the best of
+--repeats passes counts. A reader is a process that reads every so-manieth clip, as workers of a data loader do.
+"in order" is spectag.data.shards.reading_order, "at random" any order; "read only" decodes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import av
+import numpy as np
+
+import spectag
+from spectag.audio.read import SAMPLE_RATE, Member, Source, read
+from spectag.data.layouts import read_manifest
+from spectag.data.manifest import Clip, Manifest
+from spectag.data.packing import pack
+from spectag.data.shards import read_packed, reading_order
+
+
+def as_mp4(waveform: np.ndarray, path: Path) -> None:
+    """AAC at 44.1 kHz and 128 kbit/s, as videos have it."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=44_100, layout="mono")
+        stream.bit_rate = 128_000
+        frame = av.AudioFrame.from_ndarray(waveform[None], format="fltp", layout="mono")
+        frame.sample_rate = SAMPLE_RATE
+        for piece in av.AudioResampler("fltp", "mono", 44_100, frame_size=1024).resample(frame):
+            container.mux(stream.encode(piece))
+        container.mux(stream.encode(None))
+
+
+def transcoded(manifest: Manifest, folder: Path) -> list[Clip]:
+    clips = []
+    for number, clip in enumerate(manifest.clips):
+        path = folder / f"{number:06d}.mp4"
+        as_mp4(read(clip.source), path)
+        clips.append(Clip(clip.id, path, clip.labels))
+    return clips
+
+
+def forget(clips: Sequence[Clip]) -> None:
+    """Ask the system to drop the files from its cache."""
+    for path in {clip.path for clip in clips}:
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)  # only what is on the disk can be dropped
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(descriptor)
+
+
+def content(source: Source) -> int:
+    """Read the bytes of a clip; the number of its samples is not known then."""
+    assert isinstance(source, (Member, Path))
+    place = (source.path, source.offset, source.size) if isinstance(source, Member) else (source, 0, -1)
+    with open(place[0], "rb") as file:
+        file.seek(place[1])
+        return len(file.read(place[2])) * 0
+
+
+def consume(sources: Sequence[Source], decode: bool) -> int:
+    """Read some clips; the number of their samples."""
+    return sum(len(read(source)) if decode else content(source) for source in sources)
+
+
+def once(pool: ProcessPoolExecutor, readers: int, clips: Sequence[Clip], order: Sequence[int], decode: bool) -> float:
+    """Seconds of one epoch."""
+    sources = [clips[index].source for index in order]
+    start = time.perf_counter()
+    list(pool.map(consume, [sources[reader::readers] for reader in range(readers)], [decode] * readers))
+    return time.perf_counter() - start
+
+
+def measured(
+    ways: dict[str, tuple[Sequence[Clip], Sequence[int], bool]], seconds: float, readers: int, repeats: int
+) -> Iterator[dict[str, object]]:
+    """A row per way and state of the cache."""
+    best: dict[tuple[str, str], float] = {}
+    with ProcessPoolExecutor(readers, get_context("spawn")) as pool:
+        clips = next(iter(ways.values()))[0]
+        list(pool.map(consume, [[clips[0].source]] * 4 * readers, [True] * 4 * readers))  # they have imported all
+        for _ in range(repeats):
+            for name, (clips, order, decode) in ways.items():
+                for cache in ("cold", "warm"):
+                    if cache == "cold":
+                        forget(clips)
+                    taken = once(pool, readers, clips, order, decode)
+                    best[name, cache] = min(taken, best.get((name, cache), taken))
+    for (name, cache), taken in best.items():
+        clips = ways[name][0]
+        size = sum(clip.place[1] if clip.place else clip.path.stat().st_size for clip in clips)
+        yield {
+            "way": name,
+            "cache": cache,
+            "readers": readers,
+            "clips_per_s": round(len(clips) / taken, 1),
+            "MB_per_s": round(size / taken / 1e6, 2),
+            "times_real_time": round(seconds / taken),
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="a data set of files, in any known layout")
+    parser.add_argument("--clips", type=int, default=400, help="take the first so many")
+    parser.add_argument("--shard-mb", type=float, default=4, help="small, so that a small set has several shards")
+    parser.add_argument("--readers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--folder", type=Path, help="where to put the copies; on the disk that is to be measured")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    args = parser.parse_args()
+
+    manifest = read_manifest(args.data)
+    manifest = Manifest(manifest.clips[: args.clips], manifest.labels, manifest.layout)
+    with tempfile.TemporaryDirectory(dir=args.folder) as directory:
+        folder = Path(directory)
+        compressed = transcoded(manifest, folder)
+        done = pack(manifest, folder / "packed", shard_bytes=round(args.shard_mb * 1e6))
+        packed = read_packed(folder / "packed").clips
+        rng = np.random.default_rng(0)
+        shuffled = rng.permutation(len(packed)).tolist()
+        in_order = reading_order(packed, rng)
+        ways: dict[str, tuple[Sequence[Clip], Sequence[int], bool]] = {
+            "loose files": (manifest.clips, shuffled, True),
+            "loose MP4": (compressed, shuffled, True),
+            "packed in order": (packed, in_order, True),
+            "packed at random": (packed, shuffled, True),
+            "packed in order, read only": (packed, in_order, False),
+            "packed at random, read only": (packed, shuffled, False),
+        }
+        rows = [row for n in args.readers for row in measured(ways, done.seconds, n, args.repeats)]
+
+    environment = {
+        "data": manifest.layout,
+        "clips": done.clips,
+        "seconds": round(done.seconds),
+        "shards": done.shards,
+        "packed_MB": round(done.bytes / 1e6, 1),
+        "processors": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
+        "spectag": spectag.__version__,
+    }
+    print(", ".join(f"{key} {value}" for key, value in environment.items()))
+    print(f"{'':28} {'cache':5} {'readers':>7} {'clips/s':>9} {'MB/s':>8} {'x real time':>11}")
+    for row in rows:
+        print(
+            f"{row['way']:28} {row['cache']:5} {row['readers']:7} {row['clips_per_s']:9.1f} {row['MB_per_s']:8.2f} "
+            f"{row['times_real_time']:11}"
+        )
+    if args.json:
+        args.json.write_text(json.dumps({"environment": environment, "results": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
