@@ -52,7 +52,7 @@ def test_a_loss_that_is_not_finite_names_step_and_clips(tones, tmp_path):  # noq
                 module.network.head.linear.bias.data.fill_(float("nan"))
 
     todo = plan(build(TINY, "tiny"), read_manifest(tones), tmp_path / "run", fold=1)
-    with pytest.raises(RunFailed, match=r"step 3: the loss is nan with the clips 00\d - \w+/2-.*lower lr") as caught:
+    with pytest.raises(RunFailed, match=r"step 3: loss is nan with the clips 00\d - \w+/2-.*lower lr") as caught:
         run(todo, scorer, [Poison()])
     assert str(caught.value).count("-A.wav") == TINY["batch_size"]
 

@@ -77,8 +77,8 @@ class TrainingTask(lightning.LightningModule):
         if not torch.isfinite(loss):
             clips = ", ".join(self.names[i] for i in batch.clip.tolist())
             raise RunFailed(
-                f"step {self.global_step + 1}: the loss is {float(loss.detach())} with the clips {clips}: lower lr, "
-                "set clip_norm or precision=fp32; if it is always the same clips, look at them with `spectag data check`"
+                f"step {self.global_step + 1}: loss is {float(loss.detach())} with the clips {clips}: lower lr, set "
+                "clip_norm or precision=fp32; if it is always the same clips, look at them with `spectag data check`"
             )
         self.latest_loss = loss.detach()
         return loss
