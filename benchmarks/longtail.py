@@ -3,9 +3,9 @@
     python benchmarks/soundscapes.py ESC-50 SOUNDSCAPES
     python benchmarks/longtail.py SOUNDSCAPES OUT [--seeds 3] [--set epochs=10]
 
-Trains ``longtail.yaml`` (audioset-full's method at a tiny size, from scratch) with all pieces, without balanced sampling,
-without mixing, and with the patch strides of Ensemble-M, each with several seeds (the strides with one); then prints mAP
-for each, with and without weight averaging, and for the ensembles S and M. A run that is finished is not run again.
+Trains ``longtail.yaml`` (audioset-full's method at a tiny size, from scratch) with all pieces, without balanced
+sampling, without mixing, and with the patch strides of Ensemble-M, each with several seeds (the strides with one); then
+prints mAP for each, with and without weight averaging, and for the ensembles S and M. A finished run is not run again.
 """
 
 import argparse

@@ -115,7 +115,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a data set of files, in any known layout")
     parser.add_argument("--clips", type=int, default=400, help="take the first so many")
-    parser.add_argument("--shard-mb", type=float, default=4, help="small, so that a small set has several shards")
+    parser.add_argument("--shard-mb", type=float, default=0.5, help="small, so that a small set has many shards")
     parser.add_argument("--readers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where to put the copies; on the disk that is to be measured")

@@ -1,4 +1,4 @@
-"""Every command of the README runs as it stands there, and says what it says there."""
+"""Every command of the README and of docs/training.md runs as it stands there, and says what it says there."""
 
 import contextlib
 import io
@@ -15,20 +15,36 @@ import torch
 from spectag.audio.fbank import FrontEnd
 from spectag.cli.main import main
 from spectag.labels import LabelSet
+from spectag.model import convert
 from spectag.model.bundle import Bundle
 from spectag.model.network import AST, ASTConfig
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.M | re.S)
-COMMANDS = [
-    line.split("#")[0].strip() for _, block in BLOCKS for line in block.splitlines() if line.startswith("spectag ")
-]
-QUICK = ["--set", "epochs=1", "--set", "batch_size=4"]  # added to training commands, so that they end
+TRAINING = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    return re.findall(r"^```(\w*)\n(.*?)^```", page, flags=re.M | re.S)
+
+
+BLOCKS = blocks(README)
+COMMANDS = list(
+    dict.fromkeys(  # in order: later ones use what earlier ones made
+        line.split(" #")[0].strip()
+        for _, block in (*BLOCKS, *blocks(TRAINING))
+        for line in block.splitlines()
+        if line.startswith("spectag ")
+    )
+)
+# Added to training commands, so that they end.
+QUICK = ["epochs=1", "batch_size=4", "steps=null", "average=null", "select=last", "cache_gb=1"]
+TINY = ["model.width=16", "model.depth=1", "model.heads=2"]  # where there is no checkpoint
 
 
 def test_there_are_commands():
-    assert {command.split()[1] for command in COMMANDS} == {"tag", "info", "convert", "evaluate", "train"}
+    named = {command.split()[1] for command in COMMANDS}
+    assert named == {"tag", "info", "convert", "evaluate", "train", "recipes", "sweep", "score", "ensemble", "data"}
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +78,42 @@ def place(tmp_path_factory) -> Path:
     tokens = published.pop("v.tokens")
     published |= {"v.cls_token": tokens[:, :1].clone(), "v.dist_token": tokens[:, 1:].clone()}
     torch.save({f"module.{key}": value for key, value in published.items()}, place / "ast_audioset.pth")
+    deit = convert.from_ours(AST(ASTConfig(width=64, depth=1, heads=1)).state_dict(), "timm", 1, 2)
+    deit = {key: value for key, value in deit.items() if not key.startswith("head.")}
+    deit["patch_embed.proj.weight"] = deit["patch_embed.proj.weight"].repeat(1, 3, 1, 1)
+    deit["pos_embed"] = torch.randn(1, 2 + 24 * 24, 64)
+    torch.save({"model": deit}, place / "deit_base_distilled_384.pth")
+    write_data_sets(place, examples)
     return place
+
+
+def write_data_sets(place: Path, examples: list[Path]) -> None:
+    """A few real clips in the layouts that the pages speak of."""
+    mids = ("/m/0bt9lr", "/m/06mb1")  # dog, rain
+    (place / "AUDIOSET" / "audio").mkdir(parents=True)
+    for part, clips in (("balanced_train", examples[:2]), ("unbalanced_train", examples[2:4]), ("eval", examples[4:6])):
+        rows = ["# YTID, start_seconds, end_seconds, positive_labels"]
+        for number, clip in enumerate(clips):
+            name = f"{part[:7]:_<7}{number:04}"
+            shutil.copy(clip, place / "AUDIOSET" / "audio" / f"{name}.ogg")
+            rows.append(f'{name}, 30.000, 40.000, "{",".join(mids[: number + 1])}"')
+        (place / "AUDIOSET" / f"{part}_segments.csv").write_text("\n".join(rows))
+    (place / "ESC-50" / "meta").mkdir(parents=True)
+    (place / "ESC-50" / "audio").mkdir()
+    rows = ["filename,fold,target,category"]
+    for number, clip in enumerate(examples[:4]):
+        name = f"{1 + number // 2}-{number}-A-{number % 2}.ogg"
+        shutil.copy(clip, place / "ESC-50" / "audio" / name)
+        rows.append(f"{name},{1 + number // 2},{number % 2},{'dog' if number % 2 else 'rooster'}")
+    (place / "ESC-50" / "meta" / "esc50.csv").write_text("\n".join(rows))
+    seconds = np.random.default_rng(0).standard_normal((12, 16000)) * 0.1
+    words, own = place / "SPEECH-COMMANDS", place / "MY-SOUNDS"
+    for number, second in enumerate(seconds):
+        for folder in (words / ("go", "up")[number % 2], own / ("owl", "fox")[number % 2]):
+            folder.mkdir(parents=True, exist_ok=True)
+            soundfile.write(folder / f"{number:08x}_nohash_0.wav", second, 16000)
+    (words / "validation_list.txt").write_text("go/00000000_nohash_0.wav\nup/00000001_nohash_0.wav\n")
+    (words / "testing_list.txt").write_text("go/00000002_nohash_0.wav\nup/00000003_nohash_0.wav\n")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -72,7 +123,11 @@ def test_commands(command, place, monkeypatch, capsys):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(place / "hub"))
     _, *arguments = shlex.split(command)
-    assert main(arguments + (QUICK if arguments[0] == "train" else [])) == 0, capsys.readouterr().err
+    sets: list[str] = []
+    if arguments[0] in ("train", "sweep"):
+        tiny = [] if "--init" in arguments or "esc10" in arguments else TINY
+        sets = [word for pair in (*QUICK, *tiny) for word in ("--set", pair)]
+    assert main(arguments + sets) == 0, capsys.readouterr().err
 
 
 def test_python(monkeypatch):
@@ -96,6 +151,7 @@ def test_demo_shows_what_make_demo_prints(monkeypatch, capsys):
     assert cells(capsys.readouterr().out) == cells(shown)
 
 
-def test_links_lead_somewhere():
-    for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", ["README.md", "docs/training.md"])
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8")):
+        assert ((ROOT / page).parent / target).exists(), target
