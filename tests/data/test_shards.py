@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from spectag.audio.read import blocks, read
 from spectag.data import packing
+from spectag.data.layouts import read_manifest
 from spectag.data.manifest import Clip, Manifest
 from spectag.data.packing import pack
 from spectag.data.shards import INDEX, is_packed, read_packed, reading_order
@@ -374,3 +375,17 @@ def test_an_epoch_differs_from_the_next_and_mixes_its_shards():
     assert len({i // 100 for i in one[:40]}) == 4
     with pytest.raises(InputError, match="buffer_shards: expected 1 or more, got 0"):
         reading_order(clips, rng, 0)
+
+
+def test_clips_are_excluded_by_name_from_packed_sets_too(tmp_path):
+    """And with them other takes of the same recording."""
+    for name in ("1-10-A", "1-10-B", "2-20-A"):
+        for folder in ("001 - Dog bark", "002 - Rain"):
+            (tmp_path / "loose" / folder).mkdir(parents=True, exist_ok=True)
+            soundfile.write(tmp_path / "loose" / folder / f"{name}.wav", np.zeros(1600), 16_000)
+    loose = read_manifest(tmp_path / "loose")
+    pack(loose, tmp_path / "packed")
+    packed = read_manifest(tmp_path / "packed")
+    kept = [clip.id for clip in loose.excluding(["1-10-A.ogg"]).clips]
+    assert len(kept) == 2
+    assert [clip.id for clip in packed.excluding(["1-10-A.ogg"]).clips] == kept

@@ -15,7 +15,7 @@ from small import TINY, make_bundle
 from spectag import errors
 from spectag.labels import LabelSet
 from spectag.model import convert, directory, fields
-from spectag.model.bundle import Bundle, average, load
+from spectag.model.bundle import Bundle, load
 
 INPUTS = torch.randn(2, 100, 128, generator=torch.Generator().manual_seed(1))
 
@@ -475,28 +475,6 @@ def test_nothing_is_executed_nor_followed(saved, tmp_path):
     edit(saved / "config.json", auto_map={"AutoModel": "evil.Model"}, _name_or_path="/etc/passwd")
     load(saved)
     assert not any(name == "evil" for name in sys.modules)
-
-
-# --- average ------------------------------------------------------------------------------------------------------
-
-
-def test_average_is_exact():
-    states = [{"a": torch.full((2,), value), "b": torch.tensor([1.0])} for value in (1e8, 1.0, -1e8, 2.0)]
-    mean = average(iter(states))
-    assert mean["a"].tolist() == [0.75, 0.75]  # 0.5 in float32
-    assert mean["a"].dtype == torch.float32
-    assert mean["b"].tolist() == [1.0]
-    assert states[0]["a"][0] == 1e8  # left as it was
-
-
-def test_averages_of_different_networks():
-    one = {"a": torch.zeros(2)}
-    with pytest.raises(errors.InputError, match="at least one"):
-        average([])
-    with pytest.raises(errors.KeyMismatch, match=r"state 2 .* b"):
-        average([one, one | {"b": torch.zeros(1)}])
-    with pytest.raises(errors.ShapeMismatch, match=r"a of state 2: expected \[2\], got \[1\]"):
-        average([one, {"a": torch.zeros(1)}])
 
 
 def test_documents_are_read_back(tmp_path):

@@ -29,6 +29,6 @@ def find_model(name: str) -> None:
     resolve(name)
 
 
-MODEL = "A bundle or AST directory, a .pth file, a known name (esc10, audioset, speech-commands) or a Hub id."
+MODEL = "A bundle, ensemble or AST directory, a .pth file, a known name (esc10, audioset, speech-commands) or a Hub id."
 Device = Annotated[str, typer.Option(callback=device, help="cpu, cuda, cuda:N or mps.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Windows that the network sees at once.")]

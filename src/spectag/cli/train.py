@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -85,7 +86,8 @@ def train(
     if chosen.init is not None:
         find_model(chosen.init)
     manifest = read_manifest(data)
-    options = {"resume": resume, "strict": strict, "device": device, "processes": processes, "wandb": wandb}
+    options: dict[str, Any] = {"resume": resume, "strict": strict, "device": device, "processes": processes}
+    options |= {"wandb": wandb, "command": shlex.join(["spectag", *sys.argv[1:]])}
     if every_fold is not None or seeds > 1:
         if every_fold is not None and fold is not None:
             raise typer.BadParameter("--fold and --folds exclude each other")

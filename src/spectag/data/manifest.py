@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from spectag.audio.read import Member, Segment
 from spectag.errors import DataError, SpectagWarning
 from spectag.labels import LabelSet
+
+_TIMES = re.compile(r"#[\d.]*-[\d.]*$")  # what ids of stretches end with
 
 
 @dataclass(frozen=True, slots=True)  # there may be millions
@@ -36,6 +39,11 @@ class Clip:
     start: float | None = None
     end: float | None = None
     place: tuple[int, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of its file, where it is packed the one before."""
+        return self.path.name if self.place is None else PurePosixPath(_TIMES.sub("", self.id)).name
 
     @property
     def source(self) -> Path | Member | Segment:
@@ -102,7 +110,7 @@ class Manifest:
         ``1-40730-A.ogg`` is ``1-40730-A-1.wav``, too. Where some names mean clips and others none, warns of the latter.
         """
         stems = {Path(name).stem: name for name in names}
-        named = {clip.id: stem for clip in self.clips if (stem := _named(clip.path.stem, stems)) is not None}
+        named = {clip.id: stem for clip in self.clips if (stem := _named(Path(clip.name).stem, stems)) is not None}
         missing = sorted(name for stem, name in stems.items() if stem not in named.values())
         if named and missing:
             message = f"to be excluded, but not in the data set: {', '.join(missing)}"

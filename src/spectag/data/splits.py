@@ -82,9 +82,9 @@ def _groups(manifest: Manifest, pattern: str | None) -> dict[Key, list[Clip]]:
         if expression is None:
             key = (True, clip.id) if clip.group is None else (False, clip.group)
         else:
-            match = expression.search(clip.path.name)
+            match = expression.search(clip.name)
             if match is None or match[1] is None:
-                raise DataError(f"groups {pattern!r}: not in the file name {clip.path.name}; expected it in every name")
+                raise DataError(f"groups {pattern!r}: not in the file name {clip.name}; expected it in every name")
             key = False, match[1]
         groups[key].append(clip)
     return dict(groups)

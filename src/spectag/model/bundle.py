@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -15,7 +14,6 @@ from torch import Tensor
 from spectag.audio.fbank import FrontEnd, Window
 from spectag.errors import (
     InputError,
-    KeyMismatch,
     LabelMismatch,
     NotAModel,
     SaveError,
@@ -210,35 +208,6 @@ def build(config: ASTConfig, state: State) -> AST:
         network = AST(config)
     network.load_state_dict(state, strict=True, assign=True)
     return network.eval()
-
-
-def average(states: Iterable[State]) -> State:
-    """The arithmetic mean of checkpoints, summed in float64, in the dtype of the first (paper: weight averaging).
-
-    Raises:
-        InputError: no states.
-        KeyMismatch, ShapeMismatch: states of different networks.
-    """
-    total: State = {}
-    dtypes: dict[str, torch.dtype] = {}
-    count = 0
-    for state in states:
-        count += 1
-        if count == 1:
-            dtypes = {key: value.dtype for key, value in state.items()}
-            total = {key: torch.zeros(value.shape, dtype=torch.float64) for key, value in state.items()}
-        if state.keys() != total.keys():
-            odd = sorted(state.keys() ^ total.keys())
-            raise KeyMismatch(f"average: state {count} has other tensors than the first: {', '.join(odd[:3])}")
-        for key, value in state.items():
-            if value.shape != total[key].shape:
-                raise ShapeMismatch(
-                    f"average: {key} of state {count}: expected {list(total[key].shape)}, got {list(value.shape)}"
-                )
-            total[key] += value.detach().to("cpu", torch.float64)
-    if not count:
-        raise InputError("average: expected at least one state, got none")
-    return {key: (value / count).to(dtypes[key]) for key, value in total.items()}
 
 
 def _relabel(card: Card, labels: LabelSet, source: str) -> Card:

@@ -28,12 +28,13 @@ class Plan:
         validation: the clips to score while training and to choose by, if any.
         test: the clips to report on, if any; they choose nothing.
         out: the run's directory, see :func:`spectag.train.run.run`.
-        description: what was held out, in words, for the report.
+        description: what is reported on, in words.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         processes: how many share each batch; on GPUs, one each.
         resume: go on from the last checkpoint in ``out``, if there is one.
         strict: a training clip that cannot be read ends the run; else it is skipped and named in the report.
         wandb: name of a Weights & Biases project to log to, besides TensorBoard.
+        command: what was typed, for the report.
     """
 
     recipe: Recipe
@@ -47,6 +48,7 @@ class Plan:
     resume: bool = False
     strict: bool = False
     wandb: str | None = None
+    command: str | None = None
 
     @property
     def scored(self) -> Manifest | None:
@@ -82,7 +84,8 @@ def plan(recipe: Recipe, manifest: Manifest, out: Path, *, fold: int | None = No
             raise DataError(f"parts.train: the data set has none of {', '.join(parts.train)}; it has: {have}")
         train = learned
         validation, test = _part(clips, parts.validation), _part(clips, parts.test)
-        names = [name for name in (*parts.validation, *parts.test) if name in clips.splits]
+        reported = parts.validation if test is None else parts.test
+        names = [name for name in reported if name in clips.splits]
         description = f"part {' and '.join(names)}" if names else "nothing"
     elif recipe.holdout and not clips.folds:
         divided = divide(clips, share=recipe.holdout, seed=recipe.seed, pattern=recipe.groups)

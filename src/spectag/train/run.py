@@ -9,6 +9,7 @@ import platform
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import lightning
@@ -180,6 +181,7 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
             chosen_by[name] = judge(candidate, plan.validation)
     chosen = evaluations.get(recipe.select)
     report = {
+        "command": plan.command,
         "recipe": recipe.model_dump(mode="json"),
         "data": {**data, "labels": list(plan.train.labels.names), "missing": len(plan.train.missing)},
         "chosen": CHOSEN[recipe.select].format(*(recipe.average or (0, 0)), recipe.metric, history.best_epoch)
@@ -200,7 +202,7 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
     if first:
         write_text(plan.out / REPORT, json.dumps(report, indent=1, ensure_ascii=False))
         if chosen is not None:
-            scores.write(chosen.table, plan.out / SCORES)
+            scores.write(replace(chosen.table, model=str(plan.out / BUNDLE)), plan.out / SCORES)
         write_report(plan.out / PAGE, report, chosen.table if chosen else None)
     return report
 
