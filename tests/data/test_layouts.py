@@ -127,7 +127,7 @@ def test_unlabelled_parts_are_no_classes(tmp_path):
 @pytest.mark.parametrize("names", [(), ("only.wav",), ("one/a.wav",)])
 def test_unknown_layout_lists_the_known(tmp_path, names):
     put(tmp_path, *names)
-    with pytest.raises(DataError, match="no known layout; known are: ESC-50 ") as caught:
+    with pytest.raises(DataError, match="no known layout; known are: packed ") as caught:
         read_manifest(tmp_path)
     assert all(f"{layout.name} ({layout.looks})" in str(caught.value) for layout in LAYOUTS)
     assert "\n" not in str(caught.value)

@@ -45,7 +45,7 @@ def test_everything_off_changes_nothing():
     x = torch.randn(500)
     assert torch.equal(augment.waveform(x, 500, AugmentRecipe(), augment.rng(0)), x)
     assert torch.equal(augment.mask(x.view(1, 50, 10), 0, 0, augment.rng(0)), x.view(1, 50, 10))
-    assert augment.patches_to_keep(2, (3, 4), 0.0, augment.rng(0)) is None
+    assert augment.patches_to_keep(2, (3, 4), AugmentRecipe(), augment.rng(0)) is None
 
 
 def test_speed_moves_pitch_within_its_limits():
@@ -109,13 +109,36 @@ def test_noise_and_roll():
     assert 0 <= noise.min() < noise.max() < 0.1 + 1e-4
 
 
-@given(f=st.integers(1, 8), t=st.integers(1, 8), drop=st.floats(0.01, 0.99), seed=st.integers(0, 9))
-def test_kept_patches_are_distinct_and_as_many_as_asked(f, t, drop, seed):
-    keep = augment.patches_to_keep(5, (f, t), drop, augment.rng(seed))
-    assert keep.shape == (5, max(1, round((1 - drop) * f * t)))
-    assert all(len(set(row)) == len(row) for row in keep.tolist())
+@given(f=st.integers(1, 8), t=st.integers(1, 8), drops=st.tuples(*[st.floats(0.01, 0.99)] * 3), seed=st.integers(0, 9))
+def test_kept_patches_are_distinct_and_as_many_as_asked(f, t, drops, seed):
+    patch, row, column = drops
+    recipe = AugmentRecipe(patch_drop=patch, row_drop=row, column_drop=column)
+    keep = augment.patches_to_keep(5, (f, t), recipe, augment.rng(seed))
+    rows, columns = max(1, round((1 - row) * f)), max(1, round((1 - column) * t))
+    assert keep.shape == (5, max(1, round((1 - patch) * rows * columns)))
+    for kept in keep.tolist():
+        assert kept == sorted(set(kept))
+        assert len({place // t for place in kept}) <= rows
+        assert len({place % t for place in kept}) <= columns
     assert keep.min() >= 0
     assert keep.max() < f * t
+
+
+def test_structured_dropout_leaves_whole_rows_and_columns():
+    recipe = AugmentRecipe(row_drop=0.5, column_drop=0.25)
+    [kept] = augment.patches_to_keep(1, (4, 8), recipe, augment.rng(0)).tolist()
+    rows, columns = {place // 8 for place in kept}, {place % 8 for place in kept}
+    assert (len(rows), len(columns)) == (2, 6)
+    assert kept == [8 * row + column for row in sorted(rows) for column in sorted(columns)]
+
+
+def test_processes_take_their_rows_of_what_one_would_draw():
+    x = torch.randn(6, 40, 16)
+    whole = augment.noise_and_roll(augment.mask(augment.equalise(x, 6, r := augment.rng(3)), 20, 8, r), r)
+    for rank in range(3):
+        rows = augment.Rows(augment.rng(3), rank, 3)
+        mine = augment.noise_and_roll(augment.mask(augment.equalise(x[rank::3], 6, rows), 20, 8, rows), rows)
+        assert torch.equal(mine, whole[rank::3])
 
 
 def test_a_seed_decides_and_another_differs():
