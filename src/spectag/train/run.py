@@ -251,12 +251,15 @@ def _explained(plan: Plan, history: History) -> Iterator[None]:
         done = f"{len(history.rows)} of {plan.recipe.epochs} epochs"
         raise RunInterrupted(f"{plan.out}: stopped after {done}; the same command with --resume goes on") from stop
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        reason = " ".join(str(error).split())[:200]
+        if "DataLoader worker" in reason:
+            who = "a process that reads clips"
+        elif plan.processes > 1 and any(word in reason for word in ("Connection", "gloo", "NCCL")):
+            who = f"one of {plan.processes} processes"
+        else:
             raise
-        reason = " ".join(str(error).split())
         raise RunFailed(
-            f"a process that reads clips died ({reason[:200]}): often for want of memory; lower cache_gb or batch_size "
-            "and go on with --resume"
+            f"{who} died ({reason}): often for want of memory; lower cache_gb or batch_size and go on with --resume"
         ) from error
 
 
