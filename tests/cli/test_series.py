@@ -96,8 +96,12 @@ def test_a_table_with_several_labels_from_scratch(tmp_path, capsys):
     (tmp_path / "clips.csv").write_text("\n".join(rows))
     sets = ["steps=[1,2]", "batch_size=4", "model.width=16", "model.depth=1", "model.heads=2", "balanced=true"]
     words = [word for pair in sets for word in ("--set", pair)]
+    (tmp_path / "3.wav").unlink()
     assert train("scratch", "--data", tmp_path / "clips.csv", "--out", tmp_path / "run", *words) == 0
-    assert "held out (part test)" in capsys.readouterr().out
+    captured = capsys.readouterr()
+    assert "held out (part test)" in captured.out
+    assert "1 of 16 clips are not on the disk, 3.wav say" in captured.err
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["data"]["missing"] == 1
     assert load(tmp_path / "run" / "bundle").activation == "sigmoid"
 
 

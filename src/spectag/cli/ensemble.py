@@ -12,7 +12,7 @@ import typer
 
 from spectag.cli.options import MODEL, BatchSize, Device, find_model
 from spectag.cli.output import refuse_overwriting, say, watched
-from spectag.cli.train import Data, require_train_extra
+from spectag.cli.train import Data, read_data, require_train_extra
 
 if TYPE_CHECKING:
     from spectag.train.scores import ScoreTable
@@ -48,9 +48,8 @@ def score(
     require_train_extra()
     refuse_overwriting(output, [])
     find_model(model)
-    from spectag.data.layouts import read_manifest
 
-    manifest = read_manifest(data).only(fold=fold, split=split)
+    manifest = read_data(data).only(fold=fold, split=split)
 
     from spectag.model.ensemble import Ensemble
     from spectag.tag.tagger import Tagger

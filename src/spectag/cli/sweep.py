@@ -18,6 +18,7 @@ from spectag.cli.train import (
     Set,
     chosen_folds,
     is_first,
+    read_data,
     require_train_extra,
     train_series,
 )
@@ -58,7 +59,6 @@ def sweep(
         raise typer.BadParameter("give either --over KEY=VALUES or --preset NAME")
     if every_fold is not None and fold is not None:
         raise typer.BadParameter("--fold and --folds exclude each other")
-    from spectag.data.layouts import read_manifest
     from spectag.train.plan import plan
     from spectag.train.recipe import read_recipe
     from spectag.train.sweep import over, preset, table, write
@@ -68,7 +68,7 @@ def sweep(
     recipes = [read_recipe(recipe, [*common, *setting.overrides]) for setting in settings]
     for source in {chosen.init for chosen in recipes} - {None}:
         find_model(str(source))
-    manifest = read_manifest(data)
+    manifest = read_data(data)
     held_out = [fold] if every_fold is None else chosen_folds(every_fold, manifest)
     options = {"resume": resume, "device": device, "processes": processes}
     for chosen in recipes:  # what cannot be is said before the first run

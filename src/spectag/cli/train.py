@@ -78,14 +78,13 @@ def train(
     require_train_extra()
     if wandb is not None and find_spec("wandb") is None:
         raise MissingExtra("wandb", "--wandb")
-    from spectag.data.layouts import read_manifest
     from spectag.train.plan import plan
     from spectag.train.recipe import read_recipe
 
     chosen = read_recipe(recipe, [*(override or ()), *([f"init={init}"] if init is not None else [])])
     if chosen.init is not None:
         find_model(chosen.init)
-    manifest = read_manifest(data)
+    manifest = read_data(data)
     options: dict[str, Any] = {"resume": resume, "strict": strict, "device": device, "processes": processes}
     options |= {"wandb": wandb, "command": shlex.join(["spectag", *sys.argv[1:]])}
     if every_fold is not None or seeds > 1:
@@ -105,6 +104,20 @@ def train(
             say("error", failure)
     for clip in report["skipped"]:
         say("warning", f"skipped in training: {clip['reason']}")
+
+
+def read_data(path: Path) -> Manifest:
+    """The data set; a warning where its table names clips that are not there."""
+    from spectag.data.layouts import read_manifest
+
+    manifest = read_manifest(path)
+    if manifest.missing:
+        total = len(manifest) + len(manifest.missing)
+        say(
+            "warning",
+            f"{path}: {len(manifest.missing)} of {total} clips are not on the disk, {manifest.missing[0]} say",
+        )
+    return manifest
 
 
 def chosen_folds(text: str, manifest: Manifest) -> list[int | None]:
@@ -174,10 +187,8 @@ def evaluate(
     code is 1.
     """
     require_train_extra()
-    from spectag.data.layouts import read_manifest
-
     find_model(model)
-    manifest = read_manifest(data).only(fold=fold, split=split)
+    manifest = read_data(data).only(fold=fold, split=split)
 
     from spectag.tag.tagger import Tagger
     from spectag.train.evaluate import evaluate as compare

@@ -77,13 +77,13 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
     precision = _precision(plan.recipe, device.type)
     rank = int(os.environ.get("LOCAL_RANK", 0))  # of the processes that Lightning starts
     first = rank == 0
-    if first:
-        prepare(plan)
     _quieten_lightning()
     if plan.processes > 1 and device.type == "cpu":
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // plan.processes))
     lightning.seed_everything(plan.recipe.seed, verbose=False)
     network, recipe = start(plan.recipe, plan.train.labels)
+    if first:
+        prepare(plan)  # not before it is sure that the run can begin
     waveforms = Waveforms(plan.train.clips, recipe.cache_gb * 1e9)
     waveforms.preload()
     skipped = Skipped(waveforms, plan.strict)
