@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spectag.data.layouts import LAYOUTS, read_manifest
-from spectag.errors import DataError
+from spectag.errors import DataError, SpectagWarning
 
 
 def put(root: Path, *names: str) -> None:
@@ -163,3 +163,83 @@ def test_reading_needs_neither_torch_nor_sklearn(tmp_path):
         f"divide(read_manifest({str(tmp_path)!r})); assert not {{'torch', 'sklearn'}} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_recordings_below_class_folders_belong_to_the_class(tmp_path):
+    """By site or date, as field seasons lie on disks."""
+    put(tmp_path, "dog/a.wav", "dog/2023/b.wav", "frog/site1/may/c.wav")
+    manifest = read_manifest(tmp_path)
+    assert manifest.labels.names == ("dog", "frog")
+    assert [clip.id for clip in manifest.clips] == ["dog/2023/b.wav", "dog/a.wav", "frog/site1/may/c.wav"]
+
+
+def test_a_stray_file_or_folder_does_not_hide_the_parts(tmp_path):
+    put(
+        tmp_path,
+        "train/dog/a.wav",
+        "train/cat/b.wav",
+        "test/dog/c.wav",
+        "test/cat/d.wav",
+        "train/loose.wav",
+        "raw/e.wav",
+    )
+    with pytest.warns(SpectagWarning, match="recordings in raw, train, but in no class of a part, are left out"):
+        manifest = read_manifest(tmp_path)
+    assert manifest.splits == ("test", "train")
+    assert (len(manifest), manifest.labels.names) == (4, ("cat", "dog"))
+
+
+def test_what_spectag_tag_wrote_is_not_what_the_clips_are(tmp_path):
+    put(tmp_path, "dog/a.wav", "cat/b.wav")
+    (tmp_path / "tags.csv").write_text("path,duration,rank,label,score,error\ndog/a.wav,1,1,Rain,0.9,\n")
+    (tmp_path / "tags.jsonl").write_text('{"path": "dog/a.wav", "tags": [{"label": "Rain", "score": 0.9}]}\n')
+    assert read_manifest(tmp_path).labels.names == ("cat", "dog")
+
+
+def test_a_table_that_is_not_utf8_is_told(tmp_path):
+    put(tmp_path, "dog/a.wav", "cat/b.wav")
+    (tmp_path / "metadata.csv").write_bytes("file_name,label\ndog/a.wav,Grünfink\n".encode("cp1252"))
+    with pytest.warns(SpectagWarning, match=r"metadata\.csv: passed over, since it is not UTF-8"):
+        assert read_manifest(tmp_path).layout == "a folder per class"
+
+
+def test_a_main_table_beside_one_of_a_part(tmp_path):
+    put(tmp_path, "a.wav")
+    for name in ("annotations.csv", "annotations_test.csv"):
+        (tmp_path / name).write_text("path,label\na.wav,dog\n")
+    with pytest.raises(DataError, match=r"found annotations\.csv, annotations_test\.csv: name one"):
+        read_manifest(tmp_path)
+
+
+def test_a_duration_beside_a_start(tmp_path):
+    put(tmp_path, "a.wav")
+    (tmp_path / "clips.csv").write_text("path,label,start,duration\na.wav,dog,0,1\na.wav,cat,1,0.5\n")
+    assert [(clip.start, clip.end) for clip in read_manifest(tmp_path).clips] == [(0, 1), (1, 1.5)]
+    (tmp_path / "clips.csv").write_text("path,label,offset,duration\na.wav,dog,5,1\na.wav,cat,7,1\n")
+    assert [(clip.start, clip.end) for clip in read_manifest(tmp_path).clips] == [(5, 6), (7, 8)]
+
+
+def test_a_group_holds_for_all_pieces_of_its_file(tmp_path):
+    put(tmp_path, "a.wav")
+    (tmp_path / "clips.csv").write_text("path,label,start,end,group\na.wav,dog,0,1,s1\na.wav,cat,1,2,\n")
+    assert {clip.group for clip in read_manifest(tmp_path).clips} == {"s1"}
+
+
+def test_a_quote_that_is_not_closed(tmp_path):
+    put(tmp_path, "a.wav", "b.wav")
+    (tmp_path / "clips.csv").write_text('path,label\na.wav,"dog\nb.wav,cat\n')
+    with pytest.raises(DataError, match="a double quote before is not closed"):
+        read_manifest(tmp_path)
+
+
+def test_words_of_the_lists_with_spaces_and_dots(tmp_path):
+    put(tmp_path, "hello world/a_nohash_0.wav", "go/b_nohash_0.wav", "go/c_nohash_0.wav")
+    (tmp_path / "validation_list.txt").write_text("hello world/a_nohash_0.wav\n./go/b_nohash_0.wav\ngo/gone.wav\n")
+    with pytest.warns(SpectagWarning, match=r"1 clips of the validation and testing lists are not there, go/gone\.wav"):
+        manifest = read_manifest(tmp_path)
+    assert [clip.id for clip in manifest.only(split="train").clips] == ["go/c_nohash_0.wav"]
+
+
+def test_numbered_classes_that_are_not_esc10(tmp_path):
+    put(tmp_path, "001 - Blackbird/a.wav", "002 - Robin/b.wav")
+    assert read_manifest(tmp_path).layout == "a folder per class"

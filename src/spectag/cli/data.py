@@ -72,7 +72,8 @@ def stats(
     The mean and standard deviation of the spectrogram, over all frames and bands of the training clips. A clip that
     cannot be read is warned of and left out. With --recipe, front_end.mean and front_end.std are set in that file, and
     the rest of it stays as it is: its window, bands, parts and excluded clips are what is measured, and of each clip
-    as many frames from its beginning as the network sees: what `spectag train` measures by itself.
+    as many frames from its beginning as the network sees: what `spectag train` measures by
+    itself where nothing is held out.
     """
     bins = 128
     chosen = None if recipe is None else _read(recipe)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from spectag.cli.output import say, watched
+from spectag.cli.train import read_data
 
 
 def pack(
@@ -25,10 +26,9 @@ def pack(
     OUT is a data set like any other, read several times as fast. A clip that cannot be read is reported and left out,
     and the exit code is 1.
     """
-    from spectag.data.layouts import read_manifest
     from spectag.data.packing import pack as pack_into
 
-    manifest = read_manifest(data)
+    manifest = read_data(data)
     workers = min(workers or os.cpu_count() or 1, len(manifest))
     done = pack_into(
         manifest,

@@ -102,6 +102,8 @@ def train(
         print(f"held out ({todo.description}): {figures(report['result'])}")
         for failure in report["result"]["failed"]:
             say("error", failure)
+    elif manifest.folds:
+        say("note", "nothing was held out: --fold N or --folds all scores clips that the network has not learned from")
     for clip in report["skipped"]:
         say("warning", f"skipped in training: {clip['reason']}")
 
@@ -117,6 +119,8 @@ def read_data(path: Path) -> Manifest:
             "warning",
             f"{path}: {len(manifest.missing)} of {total} clips are not on the disk, {manifest.missing[0]} say",
         )
+    if manifest.splits and (idle := [clip.id for clip in manifest.clips if clip.split is None]):
+        say("warning", f"{path}: {len(idle)} clips belong to no part and are not used, {idle[0]} say")
     return manifest
 
 

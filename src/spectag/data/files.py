@@ -38,6 +38,16 @@ def class_folders(root: Path) -> list[Path]:
     return [folder for folder in folders(root) if any(_is_audio(entry) for entry in _entries(folder))]
 
 
+def filled_folders(root: Path) -> list[Path]:
+    """Those of :func:`folders` with audio anywhere below."""
+    return [folder for folder in folders(root) if next(walk(folder), None) is not None]
+
+
+def audio_below(folder: Path) -> list[Path]:
+    """Audio files in a folder and below it, sorted."""
+    return sorted(map(Path, walk(folder)))
+
+
 def audio(folder: Path) -> list[Path]:
     """Audio files directly in a folder, sorted."""
     return [folder / name for name in sorted(entry.name for entry in _entries(folder) if _is_audio(entry))]
@@ -100,7 +110,10 @@ def label_table(folder: Path) -> LabelSet | None:
 
 def _is_audio(entry: os.DirEntry[str]) -> bool:
     extension = os.path.splitext(entry.name)[1].lower()
-    return extension in AUDIO_EXTENSIONS and entry.name[0] != "." and entry.is_file()
+    try:
+        return extension in AUDIO_EXTENSIONS and entry.name[0] != "." and entry.is_file()
+    except OSError:  # links in a circle
+        return False
 
 
 def _entries(folder: str | Path) -> list[os.DirEntry[str]]:

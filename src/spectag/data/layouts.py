@@ -6,17 +6,28 @@ Each is a row of ``LAYOUTS``: a test that recognises it and a reader.
 from __future__ import annotations
 
 import csv
+import posixpath
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spectag.data.audioset import json_tables, read_json, read_segments, segment_tables
-from spectag.data.files import SPEECH_EXTRAS, audio, class_folders, folders, part, text
+from spectag.data.files import (
+    SPEECH_EXTRAS,
+    audio,
+    audio_below,
+    class_folders,
+    filled_folders,
+    folders,
+    part,
+    text,
+)
 from spectag.data.manifest import Clip, Manifest
 from spectag.data.shards import is_packed, read_packed
 from spectag.data.tables import metadata, read_metadata, read_tables, tables
-from spectag.errors import DataError
+from spectag.errors import DataError, SpectagWarning
 from spectag.labels import LabelSet
 
 
@@ -58,7 +69,8 @@ _ESC_FILE = re.compile(r"(\d)-(\d+)-([A-Z])(-\d+)?\.\w+")  # fold, Freesound id 
 
 def _is_esc10(root: Path) -> bool:
     found = class_folders(root)
-    return bool(found) and all(_ESC10_FOLDER.fullmatch(p.name) for p in found)
+    names = ((folder.name, audio(folder)[0].name) for folder in found)
+    return bool(found) and all(_ESC10_FOLDER.fullmatch(one) and _ESC_FILE.fullmatch(other) for one, other in names)
 
 
 def _read_esc10(root: Path) -> Manifest:
@@ -94,6 +106,8 @@ def _read_esc50(root: Path) -> Manifest:
             raise DataError(f"{table}, line {line}: target {target} is {names[target]!r} above, here {category!r}")
         path = root / "audio" / Path(name).name
         clips.append(Clip(_id(root, path), path, (target,), fold=fold, group=row.get("src_file")))
+    if not clips:
+        raise DataError(f"{table}: expected a row per clip, found none")
     if sorted(names) != list(range(len(names))):
         raise DataError(f"{table}: expected targets 0 to {len(names) - 1} without gaps, got {sorted(names)}")
     found = tuple(clip for clip in clips if clip.path.name in there)
@@ -114,8 +128,12 @@ def _read_speech_commands(root: Path) -> Manifest:
     parts: dict[str, str] = {}
     for name, split in _SPEECH_LISTS.items():
         if (root / name).is_file():
-            parts |= dict.fromkeys(text(root / name).split(), split)
+            listed = (line.strip() for line in text(root / name).splitlines())
+            parts |= {posixpath.normpath(line): split for line in listed if line}
     manifest = _read_folders(root)
+    if unknown := parts.keys() - {clip.id for clip in manifest.clips}:
+        message = f"{root}: {len(unknown)} clips of the validation and testing lists are not there, {min(unknown)} say"
+        warnings.warn(message, SpectagWarning, stacklevel=2)
     clips = (replace(clip, split=parts.get(clip.id, "train"), group=_speaker(clip)) for clip in manifest.clips)
     return replace(manifest, clips=tuple(clips), layout="Speech Commands")
 
@@ -136,31 +154,41 @@ def _read_speech_test(root: Path) -> Manifest:
 
 
 def _split_folders(root: Path) -> list[tuple[str, Path]]:
-    """Folders named as parts that hold folders of audio, not audio: a class may well be called ``train``."""
+    """Folders named as parts that hold folders of audio."""
     named = ((part(folder.name), folder) for folder in folders(root))
-    return [(name, folder) for name, folder in named if name and not audio(folder) and class_folders(folder)]
+    return [(name, folder) for name, folder in named if name and class_folders(folder)]
 
 
 def _is_split_folders(root: Path) -> bool:
-    return bool(_split_folders(root)) and all(part(folder.name) for folder in class_folders(root))
+    """Two such folders, or one beside which no other holds audio: a class may well be called ``train``."""
+    found = {folder for _, folder in _split_folders(root)}
+    others = set(class_folders(root)) - found
+    alone = bool(found) and not audio(min(found)) and all(part(folder.name) for folder in others)
+    return len(found) > 1 or alone
 
 
 def _read_split_folders(root: Path) -> Manifest:
-    found = [(split, folder) for split, where in _split_folders(root) for folder in class_folders(where)]
+    parts = _split_folders(root)
+    used = {folder for _, folder in parts}
+    if left := [folder.name for folder in class_folders(root) if folder not in used or audio(folder)]:
+        message = f"{root}: recordings in {', '.join(left)}, but in no class of a part, are left out"
+        warnings.warn(message, SpectagWarning, stacklevel=2)
+    found = [(split, folder) for split, where in parts for folder in filled_folders(where)]
     names = tuple(sorted({folder.name for _, folder in found}))
     index = {name: n for n, name in enumerate(names)}
-    clips = (Clip(_id(root, p), p, (index[f.name],), split=split) for split, f in found for p in audio(f))
+    clips = (Clip(_id(root, p), p, (index[f.name],), split=split) for split, f in found for p in audio_below(f))
     return Manifest(tuple(clips), LabelSet(names), "folders of classes in folders of parts")
 
 
 def _is_folders(root: Path) -> bool:
-    found = class_folders(root)
-    return len(found) > 1 and not all(part(folder.name) for folder in found)
+    """Classes with recordings in them, or in folders below (by site or date, say)."""
+    direct, found = class_folders(root), filled_folders(root)
+    return bool(direct) and len(found) > 1 and not all(part(folder.name) for folder in direct)
 
 
 def _read_folders(root: Path) -> Manifest:
-    found = class_folders(root)
-    clips = (Clip(_id(root, p), p, (label,)) for label, folder in enumerate(found) for p in audio(folder))
+    found = filled_folders(root)
+    clips = (Clip(_id(root, p), p, (label,)) for label, folder in enumerate(found) for p in audio_below(folder))
     return Manifest(tuple(clips), LabelSet(tuple(p.name for p in found)), "a folder per class")
 
 

@@ -79,6 +79,8 @@ def gather(root: Path, rows: Iterable[Row], layout: str, labels: LabelSet | None
                 raise DataError(f"{row.where}: {error}") from error
     there = {file: os.path.isfile(file) for file in {row.file for row in rows}}
     pieces = {row.file for row in rows if row.start is not None or row.end is not None}
+    groups = {row.file: row.group for row in rows if row.group is not None}
+    takes = {key: replace(row, group=row.group or groups.get(row.file)) for key, row in takes.items()}
     clips = {key: _clip(row, tuple(sorted(heard[key])), row.file in pieces) for key, row in takes.items()}
     missing = sorted(clip.id for key, clip in clips.items() if not there[key[0]])
     return Manifest(tuple(c for key, c in clips.items() if there[key[0]]), labels, layout, tuple(missing))

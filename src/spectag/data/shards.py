@@ -43,8 +43,12 @@ def shard_name(number: int) -> str:
 
 
 def is_packed(root: Path) -> bool:
-    """Whether a folder looks like a packed data set."""
-    return (root / INDEX).is_file()
+    """Whether a folder looks like a packed data set: its index, and a shard or the header that tells of shards."""
+    index = root / INDEX
+    if not index.is_file():
+        return False
+    with index.open("rb") as file:
+        return b'"packed' in file.read(4096) or any(root.glob("shard-*.tar"))
 
 
 def read_packed(root: Path) -> Manifest:

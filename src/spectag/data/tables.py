@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from spectag.data.files import class_folders, folders, lines, part
 from spectag.data.manifest import Manifest
 from spectag.data.rows import Row, gather, locate
-from spectag.errors import DataError
+from spectag.errors import DataError, SpectagWarning
 
 EXTENSIONS = (".csv", ".tsv", ".jsonl")
 # Field -> what its column may be called, whatever the case; the first that is there counts.
@@ -26,6 +27,7 @@ COLUMNS = {
     "group": ("group",),
     "start": ("start", "start_seconds", "start_time", "onset", "begin"),
     "end": ("end", "end_seconds", "end_time", "offset"),
+    "duration": ("duration",),
 }
 
 
@@ -33,25 +35,32 @@ def columns(table: Path) -> tuple[str, ...]:
     """The names of a table's columns in lower case (JSON Lines: of the first line); empty where it is no such table."""
     try:
         _, row = next(_rows(table))
-    except (StopIteration, DataError):
+    except (StopIteration, DataError) as error:
+        if isinstance(error.__cause__, UnicodeDecodeError):
+            message = f"{table}: passed over, since it is not UTF-8: if it says what the clips are, save it as UTF-8"
+            warnings.warn(message, SpectagWarning, stacklevel=2)
         return ()
+    if any(isinstance(cell, list) and any(isinstance(item, dict) for item in cell) for cell in row.values()):
+        return ()  # what spectag tag writes
     return tuple(row)
 
 
 def names_files(table: Path, *, labelled: bool = True) -> bool:
     """Whether a table has a column for the file, and, if asked, one for its labels."""
     have = columns(table)
+    if {"rank", "score"} <= set(have):  # what spectag tag writes
+        return False
     return all(any(name in have for name in COLUMNS[field]) for field in ("path", *(["label"] if labelled else [])))
 
 
 def tables(root: Path) -> list[tuple[Path, str | None]]:
     """The tables of clips in a folder (or the file itself), each with the part that its name stands for.
 
-    Where several lie there, those named as parts count; a table without labels counts only where no folders of audio
+    Where several lie there, each must be named as a part. A table without labels counts only where no folders of audio
     could be the classes.
 
     Raises:
-        DataError: several, and none is named as a part.
+        DataError: several, and not all are named as parts.
     """
     if root.is_file():
         return [(root, None)] if root.suffix.lower() in EXTENSIONS else []
@@ -64,7 +73,7 @@ def tables(root: Path) -> list[tuple[Path, str | None]]:
     if len(found) < 2:
         return [(p, None) for p in found]
     parts: list[tuple[Path, str | None]] = [(p, name) for p in found if (name := _part(p)) is not None]
-    if not parts:
+    if len(parts) < len(found):
         names = ", ".join(p.name for p in found)
         raise DataError(f"{root}: expected one table, or train.csv, validation.csv, test.csv; found {names}: name one")
     return parts
@@ -113,6 +122,8 @@ def _read(root: Path, table: Path, split: str | None, *, by_folder: bool = False
     rows = list(_rows(table))
     have = tuple(dict.fromkeys(name for _, row in rows for name in row))
     column = {field: next((n for n in names if n in have), None) for field, names in COLUMNS.items()}
+    if column["end"] == "offset" and "onset" not in have:  # beside a duration it is a beginning
+        column["start"], column["end"] = column["start"] or "offset", None
     for field, what in (("path", "the file"), ("label", "its labels")):
         if column[field] is None:
             expected = ", ".join(COLUMNS[field])
@@ -139,9 +150,13 @@ def _row(
         return "" if value is None else str(value).strip()
 
     path = cell("path")
+    if re.search(r"\n.*[,;\t]", path + str(cells.get(column["label"] or "")), re.DOTALL):
+        raise DataError(f"{where}: expected a path and labels of one line each: a double quote before is not closed")
     if not path or "\0" in path:
         raise DataError(f"{where}, {column['path']}: expected the path of an audio file, got {path!r}")
     start, end = (_seconds(f"{where}, {column[field]}", cell(field)) for field in ("start", "end"))
+    length = _seconds(f"{where}, {column['duration']}", cell("duration")) if start is not None and end is None else None
+    end = start + length if start is not None and length else end
     if end is not None and end <= (start or 0):
         raise DataError(f"{where}: expected an end after the start, got {start or 0:g} to {end:g} s")
     fold = cell("fold")
