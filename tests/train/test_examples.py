@@ -53,10 +53,10 @@ def test_a_broken_clip_is_stood_in_for_by_the_next(manifest):
     assert str(manifest.clips[3].path) in str(waveforms.failed[3])
     clips = TrainingClips(waveforms, targets(manifest), FrontEnd(frames=30), AugmentRecipe())
     example, neighbour = clips[Draw(3, 1)], clips[Draw(4, 1)]
-    assert (int(example.clip), int(example.broken)) == (3, 3)
+    assert (int(example.clip), example.broken.tolist()) == (3, [3, -1])
     assert torch.equal(example.waveform, neighbour.waveform)
     assert torch.equal(example.target, neighbour.target)
-    assert int(neighbour.broken) == -1
+    assert neighbour.broken.tolist() == [-1, -1]
 
 
 def test_nothing_but_broken_clips(manifest):
@@ -65,6 +65,16 @@ def test_nothing_but_broken_clips(manifest):
     clips = TrainingClips(Waveforms(manifest.clips, 0), targets(manifest), FrontEnd(frames=30), AugmentRecipe())
     with pytest.raises(DataError, match=r"not one of 10 training clips can be read; the first error: .*fox/0\.wav"):
         clips[Draw(2, 0)]
+
+
+def test_a_file_as_a_whole_and_a_stretch_of_it(tmp_path):
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 32_000).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", noise, 16_000, subtype="FLOAT")
+    clips = [Clip("a.wav", tmp_path / "a.wav", (0,)), Clip("a.wav#0.5-1", tmp_path / "a.wav", (0,), start=0.5, end=1.0)]
+    clips.append(Clip("a.wav#1-", tmp_path / "a.wav", (0,), start=1.0))
+    waveforms = Waveforms(clips, 1e9)
+    waveforms.preload()
+    assert [len(x) for x in waveforms] == [32_000, 8_000, 16_000]
 
 
 def test_stretches_of_one_file_are_decoded_with_one_reading(tmp_path, monkeypatch):

@@ -123,6 +123,23 @@ def test_validation_chooses_and_test_reports(tones, tmp_path):  # noqa: F811
     assert (tmp_path / "run" / "report.html").stat().st_size > 5000
 
 
+def test_scoring_leaves_the_network_training(tones, tmp_path):  # noqa: F811
+    """Also where an epoch is the best so far and its weights are saved."""
+    modes = []
+
+    class Watch(Callback):
+        def on_train_batch_start(self, trainer, module, batch, index):
+            modes.append(module.network.training)
+
+    keys = {"epochs": 3, "ema": 0.0, "select": "best", "holdout": 0.2, "metric": "accuracy"}
+    (tmp_path / "own").mkdir()
+    for source, name in (("001 - Low", "low"), ("002 - High", "high")):
+        shutil.copytree(tones / source, tmp_path / "own" / name)
+    run(plan(build(TINY | keys, "tiny"), read_manifest(tmp_path / "own"), tmp_path / "run"), scorer, [Watch()])
+    assert modes
+    assert all(modes)
+
+
 def test_the_averaged_bundle_is_the_mean_of_the_epochs(tones, tmp_path):  # noqa: F811
     from spectag.model.bundle import load
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -70,7 +70,7 @@ def sweep(
         find_model(str(source))
     manifest = read_data(data)
     held_out = [fold] if every_fold is None else chosen_folds(every_fold, manifest)
-    options = {"resume": resume, "device": device, "processes": processes}
+    options: dict[str, Any] = {"resume": resume, "device": device, "processes": processes}
     for chosen in recipes:  # what cannot be is said before the first run
         if plan(chosen, manifest, out, fold=held_out[0], **options).scored is None:
             raise typer.BadParameter("nothing is held out to compare by: give --fold or --folds, or --set holdout=0.2")

@@ -139,8 +139,9 @@ def train_series(
 
     members = series(recipe, manifest, out, folds=held_out, seeds=seeds, **options)
     reports = run_all(members, run_one)
-    whole = summary(members, reports)
+    whole: dict[str, Any] = {}
     if is_first():
+        whole = summary(members, reports)
         write_summary(out, whole)
         for run in whole["runs"]:
             print(f"{run['out']}: {figures(run)}")

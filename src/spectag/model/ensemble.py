@@ -7,8 +7,8 @@ On disk it is a folder of bundles (:mod:`spectag.model.directory`) and ``ensembl
 The paper's Ensemble-S is a recipe trained with three seeds, Ensemble-M those and three more trained with patch strides
 of 12, 14 and 16::
 
-    spectag train audioset-full --data AUDIOSET --out runs/s --seeds 3
-    for s in 12 14 16; do spectag train audioset-full --data AUDIOSET --out runs/p$s --set "model.stride=[$s,$s]"; done
+    spectag train audioset-full --data AUDIOSET --init DEIT --out runs/s --seeds 3
+    spectag train audioset-full --data AUDIOSET --init DEIT --out runs/p12 --set model.stride=12     # likewise 14, 16
     spectag ensemble runs/s/seed*/bundle -o ensemble-s
     spectag ensemble ensemble-s runs/p12/bundle runs/p14/bundle runs/p16/bundle -o ensemble-m
     spectag evaluate ensemble-m --data AUDIOSET --split eval

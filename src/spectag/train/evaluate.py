@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from spectag.audio.read import Source
@@ -17,6 +16,7 @@ from spectag.model.bundle import Bundle
 from spectag.model.directory import Activation
 from spectag.train.examples import Waveforms
 from spectag.train.metrics import Metrics
+from spectag.train.processes import gathered
 from spectag.train.scores import ScoreTable, tabulate
 
 Scores = NDArray[np.float32]
@@ -93,7 +93,6 @@ class Judge:
             self._left -= sum(x.nbytes for x in mine.sources() if isinstance(x, np.ndarray))
         rows = list(self._scorer(bundle, mine.sources()))
         if self._world > 1:
-            shares: list[list[object]] = [[] for _ in range(self._world)]
-            torch.distributed.all_gather_object(shares, rows)
+            shares = gathered(rows)
             rows = [shares[i % self._world][i // self._world] for i in range(len(manifest))]
         return evaluate(manifest, rows, bundle.labels, bundle.activation)

@@ -76,12 +76,12 @@ class Waveforms(Sequence[Tensor]):
 
     def _load(self, indices: list[int]) -> None:
         """Keep the clips of one file."""
-        if len(indices) > 1:
-            parts = [part for i in indices if isinstance(part := self.clips[i].source, Segment)]
-            ends = [part.end for part in parts if part.end is not None]
+        pieces = [(i, part) for i in indices if isinstance(part := self.clips[i].source, Segment)]
+        if len(pieces) > 1:
+            ends = [part.end for _, part in pieces if part.end is not None]
             with suppress(AudioError):  # which clips it costs shows below
-                whole = read(Segment(parts[0].file, 0.0, max(ends) if len(ends) == len(indices) else None))
-                for index, part in zip(indices, parts, strict=True):
+                whole = read(Segment(pieces[0][1].file, 0.0, max(ends) if len(ends) == len(pieces) else None))
+                for index, part in pieces:
                     end = None if part.end is None else round(part.end * SAMPLE_RATE)
                     waveform = whole[round(part.start * SAMPLE_RATE) : end]
                     if len(waveform):
@@ -112,7 +112,7 @@ class Example(NamedTuple):
         frames: how many frames of its fbank are sound, the rest being padding.
         target: ``[C]``, 0..1.
         clip: index of the clip drawn.
-        broken: index of a clip that was drawn but could not be read, so that a neighbour stands in for it; -1 for none.
+        broken: ``[2]``, indices of clips drawn that could not be read, so that others stand in for them; -1 for none.
     """
 
     waveform: Tensor
@@ -156,7 +156,7 @@ class TrainingClips(Dataset[Example]):
         if rng.random() < self.recipe.short_rate:
             waveform = waveform[: int(rng.integers(FRAME, len(waveform) + 1))] if len(waveform) > FRAME else waveform
         padded = torch.nn.functional.pad(waveform, (0, self.samples - len(waveform)))
-        numbers = (num_frames(len(waveform)), draw.clip, broken[0] if broken else -1)
+        numbers = (num_frames(len(waveform)), draw.clip, [*broken, -1, -1][:2])
         frames, clip, odd = map(torch.tensor, numbers)
         return Example(padded, frames, target, clip, odd)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import torch
 from lightning.pytorch.callbacks import Callback
 
 from spectag.errors import AudioError
@@ -16,6 +15,7 @@ from spectag.train.averaging import WeightMean
 from spectag.train.evaluate import Evaluation
 from spectag.train.examples import Example, Waveforms
 from spectag.train.files import write_table
+from spectag.train.processes import gathered
 from spectag.train.recipe import Recipe
 
 FIGURES = ("accuracy", "mean_ap", "mean_auc", "d_prime")
@@ -62,19 +62,19 @@ class History(Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         epoch = trainer.current_epoch + 1
-        total, examples = trainer.strategy.reduce(torch.tensor(self.losses, dtype=torch.float64), reduce_op="sum")
+        everyone = gathered(self.losses)
         self.losses = [0.0, 0.0]
-        row = {"epoch": epoch, "loss": float(total / examples)}
+        row = {"epoch": epoch, "loss": sum(loss for loss, _ in everyone) / sum(count for _, count in everyone)}
         pl_module.log("loss", row["loss"], rank_zero_only=True)
         row["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
         due = epoch % self._recipe.evaluate_every == 0 or epoch == self._recipe.epochs
         if self._score is not None and due:
             training = pl_module.training
             figures = self._score().metrics.to_dict()
-            pl_module.train(training)
             row |= {name: figures[name] for name in FIGURES if figures[name] is not None}
             pl_module.log_dict({name: row[name] for name in FIGURES if name in row}, rank_zero_only=True)
             self._compare(epoch, row.get(self._recipe.metric))
+            pl_module.train(training)  # scoring and saving leave it in eval mode
         self._count_time()
         self.rows.append(row | {"seconds": round(self.seconds, 2)})
         if trainer.is_global_zero:
@@ -109,7 +109,7 @@ class Averaging(Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         if self.first <= trainer.current_epoch + 1 <= self.last:
-            self.weights.add(pl_module.network.state_dict())
+            self.weights.add(pl_module.scored_network.state_dict())
 
 
 class Skipped(Callback):
@@ -136,7 +136,7 @@ class Skipped(Callback):
         self.reasons |= state_dict["reasons"]
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Example, batch_idx: int) -> None:
-        for index in {index for index in batch.broken.tolist() if index >= 0}:
+        for index in {index for index in batch.broken.flatten().tolist() if index >= 0}:
             self._note(index)
 
     def _note(self, index: int) -> None:

@@ -56,7 +56,15 @@ class Plan:
         return self.validation if self.test is None else self.test
 
 
-def plan(recipe: Recipe, manifest: Manifest, out: Path, *, fold: int | None = None, **options: Any) -> Plan:
+def plan(
+    recipe: Recipe,
+    manifest: Manifest,
+    out: Path,
+    *,
+    fold: int | None = None,
+    holdout_seed: int | None = None,
+    **options: Any,
+) -> Plan:
     """Divide a data set as asked: by one fold, by its parts, by a share put aside, or all of it for training.
 
     Args:
@@ -64,6 +72,7 @@ def plan(recipe: Recipe, manifest: Manifest, out: Path, *, fold: int | None = No
         manifest: the data set.
         out: the run's directory.
         fold: the fold to report on; the others are for training.
+        holdout_seed: of the draw of the share put aside; None: the recipe's.
         options: further fields of :class:`Plan`.
 
     Raises:
@@ -88,9 +97,10 @@ def plan(recipe: Recipe, manifest: Manifest, out: Path, *, fold: int | None = No
         names = [name for name in reported if name in clips.splits]
         description = f"part {' and '.join(names)}" if names else "nothing"
     elif recipe.holdout and not clips.folds:
-        divided = divide(clips, share=recipe.holdout, seed=recipe.seed, pattern=recipe.groups)
+        seed = recipe.seed if holdout_seed is None else holdout_seed
+        divided = divide(clips, share=recipe.holdout, seed=seed, pattern=recipe.groups)
         train, validation = divided.only(split="train"), divided.only(split="validation")
-        description = f"{recipe.holdout:.0%} of the clips, drawn by seed {recipe.seed}"
+        description = f"{recipe.holdout:.0%} of the clips, drawn by seed {seed}"
     else:
         train, description = clips, "nothing"
     if not train.clips:
@@ -140,12 +150,11 @@ def _within_steps(recipe: Recipe, clips: int) -> Recipe:
     return build({**recipe.model_dump(), "epochs": epochs}, recipe.name)
 
 
-def prepare(plan: Plan) -> None:
-    """Make the run's directory, or check that it holds this very run: same recipe, same clips on both sides.
+def check_directory(plan: Plan) -> None:
+    """Make sure that the run's directory is new or empty, or holds this very run: same recipe, same clips on all sides.
 
     Raises:
-        RecipeError: the directory holds something else, or another run.
-        SaveError: it cannot be made.
+        RecipeError: it holds something else, or another run.
     """
     out = plan.out
     if out.exists() and not out.is_dir():
@@ -154,13 +163,20 @@ def prepare(plan: Plan) -> None:
         if not plan.resume:
             raise RecipeError(f"--out {out}: not empty; go on with that run by --resume, or choose another directory")
         _check_same(plan)
-        return
+
+
+def prepare(plan: Plan, resolved: Recipe) -> None:
+    """Make the run's directory, with the recipe as it was resolved.
+
+    Raises:
+        SaveError: it cannot be made.
+    """
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / RECIPE).write_text(plan.recipe.to_yaml(), encoding="utf-8")
-        (out / PLAN).write_text(json.dumps(identity(plan), indent=1), encoding="utf-8")
+        plan.out.mkdir(parents=True, exist_ok=True)
+        (plan.out / RECIPE).write_text(resolved.to_yaml(), encoding="utf-8")
+        (plan.out / PLAN).write_text(json.dumps(identity(plan), indent=1), encoding="utf-8")
     except OSError as error:
-        raise SaveError(f"--out {out}: cannot be made ({error.strerror})") from error
+        raise SaveError(f"--out {plan.out}: cannot be made ({error.strerror})") from error
 
 
 def identity(plan: Plan) -> dict[str, str]:

@@ -40,7 +40,7 @@ class ProgressBar(Callback):
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         epochs = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-        loss = f"loss {float(outputs['loss']):.3f}"
+        loss = f"loss {float(pl_module.latest_loss):.3f}"
         self._bar.update(
             self._task, completed=trainer.global_step, description=epochs, figures=f"{loss}{self._figures}"
         )

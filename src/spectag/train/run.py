@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import platform
+import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from torch.utils.data import DataLoader
 import spectag
 from spectag.audio.fbank import FrontEnd
 from spectag.data.shards import reading_order
-from spectag.errors import RecipeError, RunFailed, RunInterrupted
+from spectag.errors import InputError, RecipeError, RunFailed, RunInterrupted
 from spectag.model.bundle import Bundle, load
 from spectag.model.bundle import build as build_network
 from spectag.model.device import find_device
@@ -33,7 +34,8 @@ from spectag.train.evaluate import Evaluation, Judge, Scorer
 from spectag.train.examples import TrainingClips, Waveforms, statistics, targets
 from spectag.train.files import AtomicCheckpoints, Checkpoints, position, write_text
 from spectag.train.history import Averaging, History, Skipped
-from spectag.train.plan import Plan, prepare
+from spectag.train.plan import Plan, check_directory, prepare
+from spectag.train.processes import gathered, meet
 from spectag.train.recipe import Recipe
 from spectag.train.report import write_report
 from spectag.train.sampler import EpochSampler, balancing_weights
@@ -74,16 +76,17 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
         SaveError: a checkpoint, the bundle or the report could not be written; the last checkpoint is intact.
     """
     device = find_device(plan.device)
+    _check_processes(plan.processes, device)
     precision = _precision(plan.recipe, device.type)
     rank = int(os.environ.get("LOCAL_RANK", 0))  # of the processes that Lightning starts
     first = rank == 0
+    if first:
+        check_directory(plan)
     _quieten_lightning()
     if plan.processes > 1 and device.type == "cpu":
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // plan.processes))
     lightning.seed_everything(plan.recipe.seed, verbose=False)
     network, recipe = start(plan.recipe, plan.train.labels)
-    if first:
-        prepare(plan)  # not before it is sure that the run can begin
     waveforms = Waveforms(plan.train.clips, recipe.cache_gb * 1e9)
     waveforms.preload()
     skipped = Skipped(waveforms, plan.strict)
@@ -109,10 +112,12 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
         sampler=sampler,
         num_workers=workers,
         persistent_workers=workers > 0,
+        worker_init_fn=_ignore_sigterm,
         pin_memory=device.type == "cuda",
     )
     steps = -(-len(loader) // recipe.accumulate)
-    task = TrainingTask(network, front_end, recipe, steps, [clip.id for clip in plan.train.clips])
+    names = [clip.id for clip in plan.train.clips]
+    task = TrainingTask(network, front_end, recipe, steps, names, len(sampler))
     data = {"layout": plan.train.layout, "clips": len(plan.train), "held_out": plan.description}
     provenance = {
         "source": "trained by spectag",
@@ -156,6 +161,8 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
         enable_model_summary=False,
         log_every_n_steps=1,
     )
+    if first:
+        prepare(plan, recipe)  # not before it is sure that the run can begin
     resuming = last.is_file()
     if resuming:
         epoch, batches = position(last)
@@ -197,13 +204,14 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
         "results": {name: evaluation.to_dict() for name, evaluation in evaluations.items()},
         "validation": {name: evaluation.to_dict() for name, evaluation in chosen_by.items()},
         "result": chosen and chosen.to_dict(),
-        "skipped": [{"id": name, "reason": reason} for name, reason in _gathered(skipped.reasons).items()],
+        "skipped": [{"id": name, "reason": reason} for name, reason in _united(skipped.reasons).items()],
     }
     if first:
-        write_text(plan.out / REPORT, json.dumps(report, indent=1, ensure_ascii=False))
         if chosen is not None:
             scores.write(replace(chosen.table, model=str(plan.out / BUNDLE)), plan.out / SCORES)
         write_report(plan.out / PAGE, report, chosen.table if chosen else None)
+        write_text(plan.out / REPORT, json.dumps(report, indent=1, ensure_ascii=False))  # last: the run is finished
+    meet()  # none goes on to another run before that
     return report
 
 
@@ -250,6 +258,11 @@ def _explained(plan: Plan, history: History) -> Iterator[None]:
     except SystemExit as stop:  # what Lightning makes of SIGTERM and Ctrl-C, with exit code 0 for the former
         done = f"{len(history.rows)} of {plan.recipe.epochs} epochs"
         raise RunInterrupted(f"{plan.out}: stopped after {done}; the same command with --resume goes on") from stop
+    except torch.OutOfMemoryError as error:
+        raise RunFailed(
+            f"the device's memory is too small ({str(error).splitlines()[0][:150]}): lower batch_size, or set "
+            "accumulate, checkpoint_layers or precision=bf16, and begin anew"
+        ) from error
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         if "DataLoader worker" in reason:
@@ -261,15 +274,32 @@ def _explained(plan: Plan, history: History) -> Iterator[None]:
         raise RunFailed(
             f"{who} died ({reason}): often for want of memory; lower cache_gb or batch_size and go on with --resume"
         ) from error
+    finally:
+        if plan.wandb is not None:
+            import wandb
+
+            wandb.finish()  # the next run of a series is another one
 
 
-def _gathered(own: dict[str, str]) -> dict[str, str]:
+def _united(own: dict[str, str]) -> dict[str, str]:
     """The entries of all processes."""
-    if not torch.distributed.is_initialized():
-        return own
-    everyone: list[dict[str, str]] = [{} for _ in range(torch.distributed.get_world_size())]
-    torch.distributed.all_gather_object(everyone, own)
-    return {name: reason for entries in everyone for name, reason in entries.items()}
+    return {name: reason for entries in gathered(own) for name, reason in entries.items()}
+
+
+def _ignore_sigterm(_: int) -> None:
+    """For processes that read clips: a signal to all of a group must leave the run the time to save."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _check_processes(processes: int, device: torch.device) -> None:
+    if processes == 1 or device.type == "cpu":
+        return
+    have = torch.cuda.device_count() if device.type == "cuda" else 1
+    if device.index is not None or processes > have:
+        raise InputError(
+            f"--devices {processes} with --device {device}: expected plain cuda and at most as many processes as GPUs; "
+            f"this machine has {have}"
+        )
 
 
 def _quieten_lightning() -> None:

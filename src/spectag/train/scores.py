@@ -3,8 +3,8 @@
 The paper's ensembles are means of scores over models. Ensemble-S is a recipe trained with three seeds, Ensemble-M those
 and three more trained with patch strides of 12, 14 and 16::
 
-    spectag train audioset-full --data AUDIOSET --out runs/s --seeds 3
-    for s in 12 14 16; do spectag train audioset-full --data AUDIOSET --out runs/p$s --set "model.stride=[$s,$s]"; done
+    spectag train audioset-full --data AUDIOSET --init DEIT --out runs/s --seeds 3
+    spectag train audioset-full --data AUDIOSET --init DEIT --out runs/p12 --set model.stride=12     # likewise 14, 16
     spectag ensemble runs/s/seed*/scores.npz -o ensemble-s.npz
     spectag ensemble ensemble-s.npz runs/p*/scores.npz                   # Ensemble-M: six models, a sixth each
 

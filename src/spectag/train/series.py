@@ -16,7 +16,7 @@ from spectag.train import scores
 from spectag.train.files import write_text
 from spectag.train.history import FIGURES
 from spectag.train.metrics import metrics
-from spectag.train.plan import Plan, plan
+from spectag.train.plan import Plan, check_directory, plan
 from spectag.train.recipe import Recipe, build
 
 SUMMARY = "summary.json"
@@ -48,7 +48,8 @@ def series(
         DataError, RecipeError: as :func:`spectag.train.plan.plan`.
     """
     members = []
-    for fold in folds:
+    options.setdefault("holdout_seed", recipe.seed)  # the same clips put aside in all runs
+    for fold in dict.fromkeys(folds):
         for seed in range(recipe.seed, recipe.seed + seeds):
             name = "-".join(([f"fold{fold}"] if fold is not None else []) + ([f"seed{seed}"] if seeds > 1 else []))
             one = build({**recipe.model_dump(), "seed": seed}, recipe.name)
@@ -57,8 +58,14 @@ def series(
 
 
 def run_all(members: Iterable[Member], run: Callable[[Plan], dict[str, Any]]) -> list[dict[str, Any]]:
-    """The reports of the members, in order; those that are finished, from an earlier sitting, are read."""
+    """The reports of the members, in order; those that are finished, from an earlier sitting, are read.
+
+    Raises:
+        RecipeError: the directory of one holds something else, or another run.
+    """
     members = list(members)
+    for member in members:  # before hours are spent on the first
+        check_directory(member.plan)
     done = {member.plan.out for member in members if (member.plan.out / "report.json").is_file() and member.plan.resume}
     return [
         json.loads((member.plan.out / "report.json").read_text(encoding="utf-8"))

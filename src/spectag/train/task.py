@@ -30,10 +30,11 @@ class TrainingTask(lightning.LightningModule):
         recipe: the resolved recipe.
         steps_per_epoch: optimiser steps in an epoch.
         names: what the training clips are called, for messages.
+        draws: examples of an epoch, of this process.
     """
 
     def __init__(
-        self, network: AST, front_end: FrontEnd, recipe: Recipe, steps_per_epoch: int, names: Sequence[str] = ()
+        self, network: AST, front_end: FrontEnd, recipe: Recipe, steps_per_epoch: int, names: Sequence[str], draws: int
     ) -> None:
         super().__init__()
         self.network = network
@@ -41,6 +42,7 @@ class TrainingTask(lightning.LightningModule):
         self.recipe = recipe
         self.steps_per_epoch = steps_per_epoch
         self.names = names
+        self.draws = draws
         self.loss = loss_function(recipe)
         self.averaged: AveragedModel | None = None
         if recipe.ema:
@@ -81,7 +83,17 @@ class TrainingTask(lightning.LightningModule):
                 "clip_norm or precision=fp32; if it is always the same clips, look at them with `spectag data check`"
             )
         self.latest_loss = loss.detach()
-        return loss
+        return loss * self._share(len(batch.clip), batch_index)
+
+    def _share(self, examples: int, batch_index: int) -> float:
+        """What a part of a step weighs, beside the 1 / accumulate of Lightning: as much as it holds of its examples.
+
+        Only an epoch's last step has parts of different sizes, or fewer of them.
+        """
+        recipe = self.recipe
+        whole = recipe.batch_size // self.trainer.world_size
+        step = batch_index // recipe.accumulate
+        return examples * recipe.accumulate / min(whole, self.draws - step * whole)
 
     def inputs(self, batch: Example, rng: augment.BatchRng) -> Tensor:
         """Waveforms ``[B, N]`` -> augmented, normalised inputs ``[B, T, F]``."""
