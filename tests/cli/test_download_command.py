@@ -26,9 +26,10 @@ def words(tmp_path, monkeypatch):
     (tmp_path / "web").mkdir()
     with tarfile.open(tmp_path / "web" / "words.tar.gz", "w:gz") as archive:
         for name in ("./one/a_nohash_0.wav", "./two/a_nohash_0.wav", "./testing_list.txt"):
+            content = b"\n\n\n\n" if name.endswith(".txt") else b"RIFF"
             info = tarfile.TarInfo(name)
-            info.size = 4
-            archive.addfile(info, io.BytesIO(b"RIFF"))
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path / "web")))
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     content = (tmp_path / "web" / "words.tar.gz").read_bytes()
