@@ -138,8 +138,18 @@ def fbank(waveform: Tensor | NDArray[np.float32], *, window: Window = "hamming",
     x = x - x.mean(-1, keepdim=True)  # changes nothing but the rounding of a large offset
     if x.shape[-1] < FRAME:
         x = torch.nn.functional.pad(x, (0, FRAME - x.shape[-1]))
-    power = _spectrum(x, _window(window, x.device)).square().sum(-1)  # [..., T, 257]
-    return (power @ _mel_filters(mel_bins, x.device)).clamp_min(FLOOR).log()
+    tables = _window(window, x.device), _mel_filters(mel_bins, x.device)
+    if x.ndim > 1 and x.device.type == "cpu":  # one by one: the frames of a clip fit a processor's cache
+        rows = [_log_mel(row, *tables) for row in x.flatten(0, -2)]
+        return torch.stack(rows).reshape(*x.shape[:-1], *rows[0].shape) if rows else _log_mel(x, *tables)
+    return _log_mel(x, *tables)
+
+
+def _log_mel(x: Tensor, window: Tensor, filters: Tensor) -> Tensor:
+    """Waveform ``[..., N]`` -> fbank ``[..., T, F]``."""
+    real, imaginary = _spectrum(x, window).unbind(-1)  # [..., T, 257]
+    power = torch.addcmul(real.square(), imaginary, imaginary)
+    return (power @ filters).clamp_min(FLOOR).log()
 
 
 def _spectrum(x: Tensor, window: Tensor) -> Tensor:

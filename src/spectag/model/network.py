@@ -18,6 +18,7 @@ from spectag.errors import InputError, ShapeMismatch
 from spectag.model import adapt
 
 Preset = Literal["tiny", "small", "base"]
+LONG = 1000  # tokens: from about there on a CPU's bf16 gradient of attention is faster than its fp32 one
 HEAD_WIDTH = 64  # of the presets, as in ViT and DeiT
 # What a file may ask for, lest it ask for all memory; the other sizes are checked against its tensors.
 MOST = {"mel_bins": MOST_BINS, "frames": MOST_FRAMES, "patch": MOST_FRAMES, "stride": MOST_FRAMES}
@@ -129,7 +130,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, first: int | None = None) -> Tensor:
         """All tokens attend to all, ``[B, N, D]``; or only the first ones ask, ``[B, first, D]``."""
         q, k, v = self._split(x, first)
-        y = functional.scaled_dot_product_attention(q, k, v)
+        y = _attend(q, k, v)
         out: Tensor = self.proj(y.transpose(1, 2).flatten(2))
         return out
 
@@ -150,6 +151,14 @@ class Attention(nn.Module):
             parts = (q, *torch.split(functional.linear(x, weight[width:], bias[width:]), width, dim=2))
         q, k, v = (part.view(*part.shape[:2], self.heads, -1).transpose(1, 2) for part in parts)
         return q, k, v
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Softmax attention, ``[B, heads, N, d]`` each; in fp32 where the bf16 gradient would cost more than it saves."""
+    if q.dtype == torch.bfloat16 and q.device.type == "cpu" and torch.is_grad_enabled() and k.shape[2] < LONG:
+        with torch.autocast("cpu", enabled=False):
+            return functional.scaled_dot_product_attention(q.float(), k.float(), v.float())
+    return functional.scaled_dot_product_attention(q, k, v)
 
 
 class MLP(nn.Module):
@@ -202,15 +211,22 @@ class Head(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Linear projection of every patch, ``[B, T, F] -> [B, f * t, D]``, frequency-major."""
+    """Linear projection of every patch, ``[B, T, F] -> [B, f * t, D]``, frequency-major.
+
+    ``proj`` is the convolution that published weights are of; as a matrix product over patches, each copied once, it
+    takes half of the time or less.
+    """
 
     def __init__(self, config: ASTConfig) -> None:
         super().__init__()
         self.proj = nn.Conv2d(1, config.width, kernel_size=config.patch, stride=config.stride)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        x: Tensor = self.proj(inputs.transpose(1, 2)[:, None])  # [B, 1, F, T] -> [B, D, f, t]
-        return x.flatten(2).transpose(1, 2)
+        (bins, frames), (down, along) = self.proj.kernel_size, self.proj.stride
+        patches = inputs.unfold(1, frames, along).unfold(2, bins, down)  # [B, t, f, frames, bins], a view
+        patches = patches.transpose(1, 2).flatten(1, 2).flatten(2)  # [B, f * t, frames * bins]
+        weight = self.proj.weight.squeeze(1).mT.flatten(1)  # [D, frames * bins], as inputs lie in memory
+        return functional.linear(patches, weight, self.proj.bias)
 
 
 class AST(nn.Module):

@@ -12,13 +12,16 @@ from spectag.train.muon import Muon
 from spectag.train.recipe import Recipe
 
 
-def optimizer(network: AST, recipe: Recipe) -> torch.optim.Optimizer:
+def optimizer(network: AST, recipe: Recipe, precision: torch.dtype = torch.float32) -> torch.optim.Optimizer:
     """The recipe's optimiser over all parameters of the network.
 
     Adam decays all weights, as the released code; AdamW and Muon spare biases, norms, tokens and positions, as ViT
     recipes do. A layer's learning rate is ``lr * layer_decay ** n``, n layers being above it (the head has none, the
     patches and positions have all); the head's is ``head_lr`` where that is given. Each group keeps it as
     ``highest_lr``, which the schedule scales.
+
+    Args:
+        precision: that the network is trained in; Muon computes in it, too.
     """
     groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
@@ -31,7 +34,8 @@ def optimizer(network: AST, recipe: Recipe) -> torch.optim.Optimizer:
         for (rate, decay, matrix), parameters in groups.items()
     ]
     kinds: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "muon": Muon}
-    made: torch.optim.Optimizer = kinds[recipe.optimizer](rows, lr=recipe.lr, betas=recipe.betas)
+    options = {"precision": precision} if recipe.optimizer == "muon" else {}
+    made: torch.optim.Optimizer = kinds[recipe.optimizer](rows, lr=recipe.lr, betas=recipe.betas, **options)
     return made
 
 

@@ -119,7 +119,8 @@ class TrainingTask(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The recipe's optimiser."""
-        return optimizer(self.network, self.recipe)
+        mixed = self.trainer.precision == "bf16-mixed"
+        return optimizer(self.network, self.recipe, torch.bfloat16 if mixed else torch.float32)
 
 
 def loss_function(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
