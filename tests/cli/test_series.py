@@ -1,7 +1,10 @@
 """spectag train over folds and seeds, from a checkpoint, on own data; spectag sweep and recipes; as typed."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +62,6 @@ def test_folds_and_seeds(clips, tmp_path, capsys):  # noqa: F811
         (["--folds", "one"], 2, "expected all, or numbers"),
         (["--folds", "1,7"], 1, "no such fold; it has: 1, 2"),
         (["--init", "nowhere.pth"], 1, "no such file or directory"),
-        (["--wandb", "p"], 1, r"pip install 'spectag[wandb]'"),
         (["--devices", "3", "--fold", "1"], 1, "batch_size 8 is not a multiple of accumulate 1 times 3 processes"),
     ],
 )
@@ -67,6 +69,35 @@ def test_what_cannot_be(clips, tmp_path, capsys, arguments, code, message):  # n
     assert train("esc10", "--data", clips, "--out", tmp_path / "run", *SHORT, *arguments) == code
     assert message in one_line(capsys)
     assert not (tmp_path / "run").exists()
+
+
+def test_without_wandb_its_extra_is_named(clips, tmp_path, capsys, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("spectag.cli.train.find_spec", lambda name: None if name == "wandb" else name)
+    assert train("esc10", "--data", clips, "--out", tmp_path / "run", *SHORT, "--wandb", "project") == 1
+    assert "pip install 'spectag[wandb]'" in one_line(capsys)
+
+
+def test_wandb_without_a_login_is_said_before_training(clips, tmp_path):  # noqa: F811
+    words = ["esc10", "--data", clips, "--out", tmp_path / "run", "--fold", "1", *SHORT, "--wandb", "project"]
+    secrets = ("WANDB_API_KEY", "WANDB_MODE")
+    environment = {key: value for key, value in os.environ.items() if key not in secrets} | {"HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "spectag", "train", *map(str, words)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "spectag: error: --wandb project: " in done.stderr
+    assert "WANDB_MODE=offline" in done.stderr
+    assert "epoch 1" not in done.stderr
+
+
+def test_wandb_gets_the_figures(clips, tmp_path, monkeypatch):  # noqa: F811
+    """Offline: what would be sent later is written beside the run."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    words = ["esc10", "--data", clips, "--out", tmp_path / "run", "--fold", "1", *SHORT]
+    assert train(*words, "--wandb", "project") == 0
+    (log,) = (tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb")
+    assert all(name in log.read_bytes() for name in (b"loss", b"mean_ap", b"project"))
 
 
 def test_finetune_own_sounds_from_a_checkpoint(clips, tmp_path, capsys):  # noqa: F811

@@ -230,6 +230,20 @@ def test_impossible_geometry_names_the_field(fields):
         ASTConfig(**fields)
 
 
+@pytest.mark.parametrize("frames", [64, 1024 * 4])
+def test_gradients_in_bf16_are_those_in_fp32(frames):
+    """Short and long inputs, whose attention is computed in different precisions."""
+    torch.manual_seed(0)
+    network = AST(replace(TINY, patch=(128, 4), stride=(128, 4), frames=frames))
+    inputs, gradients = draw(2, frames, TINY.mel_bins), []
+    for enabled in (False, True):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            loss = network(inputs).float().square().mean()
+        gradients.append(torch.autograd.grad(loss, list(network.parameters())))
+    for exact, rough in zip(*gradients, strict=True):
+        torch.testing.assert_close(rough, exact, rtol=0, atol=0.03 * float(exact.abs().max()))
+
+
 def test_unknown_preset():
     with pytest.raises(InputError, match="tiny, small, base"):
         ASTConfig.preset("huge")

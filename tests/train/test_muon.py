@@ -6,6 +6,16 @@ import torch
 from spectag.train.muon import Muon, orthogonalise
 
 
+@pytest.mark.parametrize("shape", [(2, 8, 8), (3, 8, 32), (2, 32, 8)])
+@pytest.mark.parametrize(("precision", "error"), [(torch.float32, 1e-5), (torch.bfloat16, 0.1)])
+def test_matrices_together_are_what_each_is_alone(shape, precision, error):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    together = orthogonalise(x, precision)
+    assert together.dtype == torch.float32
+    for one, of_all in zip(x, together, strict=True):
+        torch.testing.assert_close(of_all, orthogonalise(one), rtol=0, atol=error)
+
+
 @pytest.mark.parametrize("shape", [(8, 8), (8, 32), (32, 8)])
 def test_singular_values_come_near_one_and_vectors_stay(shape):
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0))

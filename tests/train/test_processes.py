@@ -11,8 +11,10 @@ import pytest
 import soundfile
 import torch
 
+from spectag.train.files import position
+
 SCRIPT = """
-import os, sys
+import os, signal, sys
 from pathlib import Path
 import torch
 from lightning.pytorch.callbacks import Callback
@@ -31,16 +33,22 @@ class Death(Callback):
         if {dies} and trainer.global_rank == 1 and trainer.global_step == 2:
             os._exit(3)
 
+class Stop(Callback):
+    def on_train_batch_end(self, trainer, module, outputs, batch, index):
+        if {stops} and trainer.current_epoch == 1 and index == 0:
+            os.kill(os.getpid(), signal.SIGTERM)  # as a scheduler does to all processes of a job
+
 if __name__ == "__main__":
-    options = dict({options})
     recipe = build({recipe!r}, "tiny")
-    todo = plan(recipe, read_manifest({data!r}), Path({out!r}) / "run", fold=1, processes=int(sys.argv[1]))
-    run(todo, scorer, [Gradients(), Death()])
+    options = {{"fold": 1, "processes": int(sys.argv[1]), "resume": {resumes}}}
+    todo = plan(recipe, read_manifest({data!r}), Path({out!r}) / "run", **options)
+    run(todo, scorer, [Gradients(), Death(), Stop()])
 """
 
 # Drop path is drawn by each process for itself; the moving average does not touch gradients.
 RECIPE = {
     "name": "tiny",
+    "precision": "fp32",
     "epochs": 3,
     "batch_size": 8,
     "lr": 1e-3,
@@ -75,11 +83,13 @@ def tones(tmp_path_factory) -> Path:
     return root
 
 
-def start(tones: Path, out: Path, processes: int, dies: bool = False, **recipe) -> subprocess.CompletedProcess:
-    out.mkdir()
+def start(
+    tones: Path, out: Path, processes: int, dies=False, stops=False, resumes=False, **recipe
+) -> subprocess.CompletedProcess:
+    out.mkdir(exist_ok=True)
     script = out / "script.py"
-    fields = {"tests": str(Path(__file__).parent), "data": str(tones), "out": str(out), "options": "", "dies": dies}
-    script.write_text(SCRIPT.format(**fields, recipe=RECIPE | recipe))
+    fields = {"tests": str(Path(__file__).parent), "data": str(tones), "out": str(out), "dies": dies, "stops": stops}
+    script.write_text(SCRIPT.format(**fields, resumes=resumes, recipe=RECIPE | recipe))
     environment = {key: value for key, value in os.environ.items() if key != "LOCAL_RANK"} | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, str(script), str(processes)], env=environment, capture_output=True, text=True, timeout=300
@@ -124,3 +134,20 @@ def test_the_death_of_one_process_ends_the_others(tones, tmp_path):
     assert done.returncode != 0
     assert "RunFailed: one of 2 processes died" in done.stderr or "RunInterrupted" in done.stderr, done.stderr
     assert not (tmp_path / "run" / "run" / "bundle").exists()
+
+
+@pytest.mark.slow
+def test_processes_that_are_all_told_to_stop_go_on_where_they_were(tones, tmp_path):
+    """Saved in the middle of an epoch; the same weights and losses in the end as without the stop."""
+    stopped = start(tones, tmp_path / "stopped", 2, stops=True)
+    assert stopped.returncode != 0
+    assert "RunInterrupted" in stopped.stderr, stopped.stderr
+    assert position(tmp_path / "stopped" / "run" / "checkpoints" / "last.ckpt") == (1, 1)
+    reports = []
+    for name in ("stopped", "whole"):
+        done = start(tones, tmp_path / name, 2, resumes=True)
+        assert done.returncode == 0, done.stderr
+        reports.append(json.loads((tmp_path / name / "run" / "report.json").read_text()))
+    losses = [[row["loss"] for row in report["epochs"]] for report in reports]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-12)
+    assert reports[0]["result"] == reports[1]["result"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import os
+import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -49,26 +51,47 @@ class AtomicCheckpoints(TorchCheckpointIO):
 class Checkpoints(Checkpoint):
     """Saves the state of a run: after each epoch, within long ones every quarter of an hour, and on SIGTERM.
 
+    SIGTERM to any process of a run, or to all of them, stops them together after the same step. (Lightning's own
+    handler waits for the other processes wherever the signal finds it, which can be for ever.)
+
     Args:
         path: the file, replaced each time.
+
+    Raises:
+        SIGTERMException: after the step, or the epoch, in which the signal came; its state is saved.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._saved = time.monotonic()
+        self._told_to_stop = False
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        if threading.current_thread() is threading.main_thread():  # others may not
+            signal.signal(signal.SIGTERM, self._stop)  # Lightning puts back what was there before
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if (batch_idx + 1) % LOOK_EVERY or not _between_steps(trainer):
+        if not _between_steps(trainer):
             return
-        if trainer.strategy.broadcast(time.monotonic() - self._saved > SAVE_EVERY):  # one clock for all processes
+        stops = self._all_stop(trainer)
+        late = (batch_idx + 1) % LOOK_EVERY == 0 and trainer.strategy.broadcast(  # one clock for all processes
+            time.monotonic() - self._saved > SAVE_EVERY
+        )
+        if stops or late:
             self._save(trainer)
+        if stops:
+            raise SIGTERMException
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         self._save(trainer)
+        if self._all_stop(trainer):
+            raise SIGTERMException
 
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        if isinstance(exception, SIGTERMException) and _between_steps(trainer):
-            self._save(trainer)
+    def _stop(self, *_: Any) -> None:
+        self._told_to_stop = True
+
+    def _all_stop(self, trainer: Any) -> bool:
+        return bool(trainer.strategy.reduce_boolean_decision(self._told_to_stop, all=False))
 
     def _save(self, trainer: Any) -> None:
         trainer.save_checkpoint(self.path)

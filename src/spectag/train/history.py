@@ -15,7 +15,7 @@ from spectag.train.averaging import WeightMean
 from spectag.train.evaluate import Evaluation
 from spectag.train.examples import Example, Waveforms
 from spectag.train.files import write_table
-from spectag.train.processes import gathered
+from spectag.train.processes import gathered, rank
 from spectag.train.recipe import Recipe
 
 FIGURES = ("accuracy", "mean_ap", "mean_auc", "d_prime")
@@ -42,16 +42,19 @@ class History(Callback):
         self.seconds = 0.0  # spent training and scoring, earlier sittings included
         self.best: float | None = None
         self.best_epoch: int | None = None
-        self.losses = [0.0, 0.0]  # this epoch's so far: the sum over its examples, and their number
+        self.losses = [0.0, 0.0]  # this epoch's so far, of this process: the sum over its examples, and their number
         self._recipe, self._table, self._score, self._keep_best = recipe, table, score, keep_best
 
     def state_dict(self) -> dict[str, Any]:
         self._count_time()
-        return {name: getattr(self, name) for name in ("rows", "seconds", "best", "best_epoch", "losses")}
+        state = {name: getattr(self, name) for name in ("rows", "seconds", "best", "best_epoch")}
+        return state | {"losses": self._everyones_losses()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         for name, value in state_dict.items():
             setattr(self, name, value)
+        if rank():  # the first goes on with what all had
+            self.losses = [0.0, 0.0]
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._counted = time.monotonic()
@@ -62,9 +65,9 @@ class History(Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         epoch = trainer.current_epoch + 1
-        everyone = gathered(self.losses)
+        total, count = self._everyones_losses()
         self.losses = [0.0, 0.0]
-        row = {"epoch": epoch, "loss": sum(loss for loss, _ in everyone) / sum(count for _, count in everyone)}
+        row = {"epoch": epoch, "loss": total / count}
         pl_module.log("loss", row["loss"], rank_zero_only=True)
         row["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
         due = epoch % self._recipe.evaluate_every == 0 or epoch == self._recipe.epochs
@@ -79,6 +82,9 @@ class History(Callback):
         self.rows.append(row | {"seconds": round(self.seconds, 2)})
         if trainer.is_global_zero:
             write_table(self._table, self.rows)
+
+    def _everyones_losses(self) -> list[float]:
+        return [sum(column) for column in zip(*gathered(self.losses), strict=True)]
 
     def _count_time(self) -> None:
         now = time.monotonic()

@@ -18,6 +18,11 @@ def gathered(own: T) -> list[T]:
     return everyone
 
 
+def rank() -> int:
+    """This process's number, from 0."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
 def meet() -> None:
     """Wait until all processes are here."""
     gathered(None)

@@ -66,7 +66,7 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
         The report, as written to ``report.json``. Of several processes all return it, the first writes it.
 
     Raises:
-        InputError: the device is not there.
+        InputError: the device is not there, or nobody is logged in to Weights & Biases.
         ModelError: the initial checkpoint cannot be used.
         RecipeError: the directory holds another run, or the recipe does not go with the checkpoint or the device.
         DataError: no training clip can be read.
@@ -245,8 +245,16 @@ def _loggers(plan: Plan) -> list[Logger]:
     loggers: list[Logger] = [TensorBoardLogger(plan.out, name="", version="tensorboard")]
     if plan.wandb is not None:
         from lightning.pytorch.loggers import WandbLogger
+        from wandb.errors import Error
 
-        loggers.append(WandbLogger(project=plan.wandb, name=plan.recipe.name, save_dir=plan.out))
+        logger = WandbLogger(project=plan.wandb, name=plan.recipe.name, save_dir=plan.out)
+        try:
+            logger.experiment  # noqa: B018  # begins the log, which fails where nobody is logged in
+        except Error as error:
+            raise InputError(
+                f"--wandb {plan.wandb}: {str(error).splitlines()[0]} Set WANDB_API_KEY or WANDB_MODE=offline"
+            ) from error
+        loggers.append(logger)
     return loggers
 
 
