@@ -130,7 +130,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, first: int | None = None) -> Tensor:
         """All tokens attend to all, ``[B, N, D]``; or only the first ones ask, ``[B, first, D]``."""
         q, k, v = self._split(x, first)
-        y = _attend(q, k, v)
+        y = attend(q, k, v)
         out: Tensor = self.proj(y.transpose(1, 2).flatten(2))
         return out
 
@@ -153,7 +153,7 @@ class Attention(nn.Module):
         return q, k, v
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Softmax attention, ``[B, heads, N, d]`` each; in fp32 where the bf16 gradient would cost more than it saves."""
     if q.dtype == torch.bfloat16 and q.device.type == "cpu" and torch.is_grad_enabled() and k.shape[2] < LONG:
         with torch.autocast("cpu", enabled=False):
