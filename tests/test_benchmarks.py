@@ -8,6 +8,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 import soundfile as sf
 
 from spectag.data.layouts import read_manifest
@@ -206,7 +207,6 @@ class TestTraining:
     training = script("training")
 
     def test_arithmetic_is_what_torch_counts(self) -> None:
-        import torch
         from torch.utils.flop_counter import FlopCounterMode
         from transformers import ASTConfig, ASTModel
 
@@ -231,3 +231,15 @@ class TestTraining:
         self.training.main([*options, *(word for key in recipe for word in ("--set", key))])
         names = [line[:26].strip() for line in capsys.readouterr().out.splitlines()[2:]]
         assert names == ["training consumes", "loader, from files", "loader, from memory"]
+
+
+def test_pieces_are_timed_beside_torch(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["pieces.py", "--repeats", "1"])
+    threads = torch.get_num_threads()
+    try:
+        script("pieces").main()
+    finally:
+        torch.set_num_threads(threads)
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert len(rows) == 12
+    assert all(float(row.split()[-1]) > 0 for row in rows)
