@@ -8,8 +8,8 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-import torch
 import soundfile as sf
+import torch
 
 from spectag.data.layouts import read_manifest
 
