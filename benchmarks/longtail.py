@@ -1,7 +1,7 @@
 """What each piece of the paper's AudioSet method buys on a small multi-label set with a long tail.
 
-    python benchmarks/soundscapes.py ESC-50 SOUNDSCAPES
-    python benchmarks/longtail.py SOUNDSCAPES OUT [--seeds 3] [--set epochs=10]
+    python benchmarks/soundscapes.py ESC-50 SOUNDSCAPES --classes 20 --ratio 20
+    python benchmarks/longtail.py SOUNDSCAPES OUT [--seeds 3] [--set epochs=20]
 
 Trains ``longtail.yaml`` (audioset-full's method at a tiny size, from scratch) with all pieces, without balanced
 sampling, without mixing, and with the patch strides of Ensemble-M, each with several seeds (the strides with one); then

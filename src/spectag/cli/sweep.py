@@ -37,7 +37,7 @@ def sweep(
         typer.Option(
             "--preset",
             metavar="NAME",
-            help="The paper's: initial-weights, positions, overlap, patch-shape, pretraining.",
+            help="The paper's: initial-weights, positions, overlap, patch-shape, pretraining; ours: from-scratch.",
         ),
     ] = None,
     weights: Annotated[str, typer.Option(metavar="FOLDER", help="Where a preset's initial weights lie.")] = ".",
