@@ -26,3 +26,9 @@ def rank() -> int:
 def meet() -> None:
     """Wait until all processes are here."""
     gathered(None)
+
+
+def leave() -> None:
+    """Part from the others; a process that ends without it is aborted at times, its work done."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()

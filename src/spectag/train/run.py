@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
@@ -35,7 +36,7 @@ from spectag.train.examples import TrainingClips, Waveforms, statistics, targets
 from spectag.train.files import AtomicCheckpoints, Checkpoints, position, write_text
 from spectag.train.history import Averaging, History, Skipped
 from spectag.train.plan import Plan, check_directory, prepare
-from spectag.train.processes import gathered, meet
+from spectag.train.processes import gathered, leave, meet
 from spectag.train.recipe import Recipe
 from spectag.train.report import write_report
 from spectag.train.sampler import EpochSampler, balancing_weights
@@ -85,6 +86,8 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
     _quieten_lightning()
     if plan.processes > 1 and device.type == "cpu":
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // plan.processes))
+    if plan.processes > 1:
+        atexit.register(leave)  # not here: a series of runs shares its processes
     lightning.seed_everything(plan.recipe.seed, verbose=False)
     network, recipe = start(plan.recipe, plan.train.labels)
     waveforms = Waveforms(plan.train.clips, recipe.cache_gb * 1e9)
