@@ -88,6 +88,11 @@ def test_wandb_without_a_login_is_said_before_training(clips, tmp_path):  # noqa
     assert "spectag: error: --wandb project: " in done.stderr
     assert "WANDB_MODE=offline" in done.stderr
     assert "epoch 1" not in done.stderr
+    environment |= {"WANDB_MODE": "offline"}
+    again = subprocess.run(
+        [sys.executable, "-m", "spectag", "train", *map(str, words), "--resume"], env=environment, check=False
+    )
+    assert again.returncode == 0, "nothing is in the way of another try"
 
 
 def test_wandb_gets_the_figures(clips, tmp_path, monkeypatch):  # noqa: F811

@@ -244,6 +244,12 @@ def test_gradients_in_bf16_are_those_in_fp32(frames):
         torch.testing.assert_close(rough, exact, rtol=0, atol=0.03 * float(exact.abs().max()))
 
 
+def test_gradients_of_weights_in_bf16():
+    network = AST(TINY).bfloat16()
+    network(draw(2, 100, TINY.mel_bins).bfloat16()).sum().backward()
+    assert all(p.grad is not None and p.grad.dtype == torch.bfloat16 for p in network.parameters())
+
+
 def test_unknown_preset():
     with pytest.raises(InputError, match="tiny, small, base"):
         ASTConfig.preset("huge")

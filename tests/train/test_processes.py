@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from safetensors.torch import load_file
 
 from spectag.train.files import position
 
@@ -35,8 +36,8 @@ class Death(Callback):
 
 class Stop(Callback):
     def on_train_batch_end(self, trainer, module, outputs, batch, index):
-        if {stops} and trainer.current_epoch == 1 and index == 0:
-            os.kill(os.getpid(), signal.SIGTERM)  # as a scheduler does to all processes of a job
+        if trainer.global_rank in {stops} and trainer.current_epoch == 1 and index == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 if __name__ == "__main__":
     recipe = build({recipe!r}, "tiny")
@@ -84,7 +85,7 @@ def tones(tmp_path_factory) -> Path:
 
 
 def start(
-    tones: Path, out: Path, processes: int, dies=False, stops=False, resumes=False, **recipe
+    tones: Path, out: Path, processes: int, dies=False, stops=(), resumes=False, **recipe
 ) -> subprocess.CompletedProcess:
     out.mkdir(exist_ok=True)
     script = out / "script.py"
@@ -136,10 +137,12 @@ def test_the_death_of_one_process_ends_the_others(tones, tmp_path):
     assert not (tmp_path / "run" / "run" / "bundle").exists()
 
 
-@pytest.mark.slow
-def test_processes_that_are_all_told_to_stop_go_on_where_they_were(tones, tmp_path):
+@pytest.mark.parametrize(
+    "told", [(1,), pytest.param((0,), marks=pytest.mark.slow), pytest.param((0, 1), marks=pytest.mark.slow)]
+)
+def test_processes_of_which_any_is_told_to_stop_go_on_where_they_were(tones, tmp_path, told):
     """Saved in the middle of an epoch; the same weights and losses in the end as without the stop."""
-    stopped = start(tones, tmp_path / "stopped", 2, stops=True)
+    stopped = start(tones, tmp_path / "stopped", 2, stops=told)
     assert stopped.returncode != 0
     assert "RunInterrupted" in stopped.stderr, stopped.stderr
     assert position(tmp_path / "stopped" / "run" / "checkpoints" / "last.ckpt") == (1, 1)
@@ -151,3 +154,6 @@ def test_processes_that_are_all_told_to_stop_go_on_where_they_were(tones, tmp_pa
     losses = [[row["loss"] for row in report["epochs"]] for report in reports]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-12)
     assert reports[0]["result"] == reports[1]["result"]
+    weights = [load_file(tmp_path / name / "run" / "bundle" / "model.safetensors") for name in ("stopped", "whole")]
+    for name in weights[0]:
+        assert torch.equal(weights[0][name], weights[1][name]), name

@@ -31,6 +31,7 @@ MOST_BINS, MOST_FRAMES = 2**12, 2**20  # what a file may ask for, lest it ask fo
 LOW_HZ = 20.0
 HIGH_HZ = SAMPLE_RATE / 2
 FLOOR = 2.0**-23  # float32 epsilon, 1.19e-7: Kaldi's floor before the logarithm
+CACHED = 100_000  # samples whose frames, overlapping and padded, fit a cache of two megabytes
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def fbank(waveform: Tensor | NDArray[np.float32], *, window: Window = "hamming",
         InputError: no samples, or not floating point, an unknown window or no bands.
     """
     x = torch.as_tensor(np.ascontiguousarray(waveform) if isinstance(waveform, np.ndarray) else waveform)
-    if x.ndim == 0 or x.shape[-1] == 0:
+    if x.ndim == 0 or x.numel() == 0:
         raise InputError(f"fbank: expected a waveform [..., N] with at least one sample, got shape {list(x.shape)}")
     if not x.is_floating_point():
         raise InputError(f"fbank: expected floating-point samples with full scale 1.0, got {x.dtype}: divide first")
@@ -139,9 +140,10 @@ def fbank(waveform: Tensor | NDArray[np.float32], *, window: Window = "hamming",
     if x.shape[-1] < FRAME:
         x = torch.nn.functional.pad(x, (0, FRAME - x.shape[-1]))
     tables = _window(window, x.device), _mel_filters(mel_bins, x.device)
-    if x.ndim > 1 and x.device.type == "cpu":  # one by one: the frames of a clip fit a processor's cache
-        rows = [_log_mel(row, *tables) for row in x.flatten(0, -2)]
-        return torch.stack(rows).reshape(*x.shape[:-1], *rows[0].shape) if rows else _log_mel(x, *tables)
+    if x.ndim > 1 and x.device.type == "cpu":  # a few at a time, so that their frames fit a processor's cache
+        few = torch.split(x.flatten(0, -2), max(1, CACHED // x.shape[-1]))
+        out = torch.cat([_log_mel(rows, *tables) for rows in few])
+        return out.reshape(*x.shape[:-1], *out.shape[1:])
     return _log_mel(x, *tables)
 
 

@@ -157,7 +157,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Softmax attention, ``[B, heads, N, d]`` each; in fp32 where the bf16 gradient would cost more than it saves."""
     if q.dtype == torch.bfloat16 and q.device.type == "cpu" and torch.is_grad_enabled() and k.shape[2] < LONG:
         with torch.autocast("cpu", enabled=False):
-            return functional.scaled_dot_product_attention(q.float(), k.float(), v.float())
+            return functional.scaled_dot_product_attention(q.float(), k.float(), v.float()).to(q.dtype)
     return functional.scaled_dot_product_attention(q, k, v)
 
 
@@ -213,7 +213,7 @@ class Head(nn.Module):
 class PatchEmbed(nn.Module):
     """Linear projection of every patch, ``[B, T, F] -> [B, f * t, D]``, frequency-major.
 
-    ``proj`` is the convolution that published weights are of; as a matrix product over patches, each copied once, it
+    ``proj`` is the convolution that published weights are of; as a matrix product over copied patches it
     takes half of the time or less.
     """
 

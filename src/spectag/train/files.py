@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import signal
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -58,7 +56,7 @@ class Checkpoints(Checkpoint):
         path: the file, replaced each time.
 
     Raises:
-        SIGTERMException: after the step, or the epoch, in which the signal came; its state is saved.
+        SIGTERMException: after the step in which the signal came; its state is saved.
     """
 
     def __init__(self, path: Path) -> None:
@@ -66,9 +64,8 @@ class Checkpoints(Checkpoint):
         self._saved = time.monotonic()
         self._told_to_stop = False
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        if threading.current_thread() is threading.main_thread():  # others may not
-            signal.signal(signal.SIGTERM, self._stop)  # Lightning puts back what was there before
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        trainer._signal_connector._sigterm_notifier_fn = self._stop  # before Lightning makes it the handler
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if not _between_steps(trainer):
@@ -84,8 +81,7 @@ class Checkpoints(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         self._save(trainer)
-        if self._all_stop(trainer):
-            raise SIGTERMException
+        trainer._signal_connector.received_sigterm = self._all_stop(trainer)  # Lightning stops once the epoch is logged
 
     def _stop(self, *_: Any) -> None:
         self._told_to_stop = True

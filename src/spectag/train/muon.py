@@ -35,7 +35,7 @@ class Muon(torch.optim.AdamW):
         self, params: Any, momentum: float = 0.95, precision: torch.dtype = torch.float32, **options: Any
     ) -> None:
         super().__init__(params, **options)
-        self.precision = precision
+        self.defaults["precision"] = precision  # where copies keep it
         for group in self.param_groups:
             group.setdefault("muon", False)
             group.setdefault("momentum", momentum)
@@ -63,7 +63,7 @@ class Muon(torch.optim.AdamW):
                 alike.setdefault(tuple(part.shape), []).append((part, ahead))
             matrix.grad = None  # AdamW leaves alone what has no gradient
         for shape, pairs in alike.items():
-            updates = orthogonalise(torch.stack([ahead for _, ahead in pairs]), self.precision)
+            updates = orthogonalise(torch.stack([ahead for _, ahead in pairs]), self.defaults["precision"])
             for (part, _), update in zip(pairs, updates, strict=True):
                 part.mul_(1 - group["lr"] * group["weight_decay"])
                 part.sub_(update, alpha=group["lr"] * RMS * max(shape) ** 0.5)
@@ -83,7 +83,7 @@ def orthogonalise(x: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
     """The matrices ``[..., m, n]`` with the singular vectors of x and singular values near 1 (Newton-Schulz iteration).
 
     Args:
-        precision: of the iteration; bf16 has an error of about a percent, which the coefficients do not mind.
+        precision: of the iteration; in bf16 directions of tiny singular values become noise.
     """
     y: Tensor = (x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)).to(precision).reshape(-1, *x.shape[-2:])
     tall = y.shape[1] > y.shape[2]

@@ -172,6 +172,7 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
         if batches < len(loader):
             sampler.begun = (epoch, batches * (loader.batch_size or 1))
     with _explained(plan, history):
+        _begin_logs(trainer.loggers, plan)
         trainer.fit(task, loader, ckpt_path=last if resuming else None, weights_only=True)
 
     candidates = {"last": bundle(task.scored_network)}
@@ -248,17 +249,25 @@ def _loggers(plan: Plan) -> list[Logger]:
     loggers: list[Logger] = [TensorBoardLogger(plan.out, name="", version="tensorboard")]
     if plan.wandb is not None:
         from lightning.pytorch.loggers import WandbLogger
-        from wandb.errors import Error
 
-        logger = WandbLogger(project=plan.wandb, name=plan.recipe.name, save_dir=plan.out)
-        try:
-            logger.experiment  # noqa: B018  # begins the log, which fails where nobody is logged in
-        except Error as error:
-            raise InputError(
-                f"--wandb {plan.wandb}: {str(error).splitlines()[0]} Set WANDB_API_KEY or WANDB_MODE=offline"
-            ) from error
-        loggers.append(logger)
+        loggers.append(WandbLogger(project=plan.wandb, name=plan.recipe.name, save_dir=plan.out))
     return loggers
+
+
+def _begin_logs(loggers: Sequence[Any], plan: Plan) -> None:
+    """Weights & Biases first asks who is there, which may fail; better now than after an epoch."""
+    if plan.wandb is None:
+        return
+    from wandb.errors import Error
+
+    try:
+        for logger in loggers:
+            logger.experiment  # noqa: B018  # made when it is first asked for
+    except Error as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"--wandb {plan.wandb}: {reason} (WANDB_MODE=offline works without login and network)"
+        ) from error
 
 
 @contextmanager

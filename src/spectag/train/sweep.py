@@ -58,7 +58,7 @@ def over(axes: Sequence[str]) -> list[Setting]:
 
 
 def presets() -> dict[str, dict[str, Any]]:
-    """The paper's ablations: name -> ``about``, ``paper`` and ``settings`` (name -> overrides)."""
+    """The paper's ablations and one of our own: name -> ``about``, ``paper`` and ``settings`` (name -> overrides)."""
     text = (resources.files("spectag.train") / "recipes" / "ablations.yml").read_text(encoding="utf-8")
     known: dict[str, dict[str, Any]] = yaml.safe_load(text)
     return known
