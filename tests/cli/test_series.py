@@ -172,6 +172,7 @@ def test_the_papers_ablation_of_patch_shapes(clips, tmp_path):  # noqa: F811
         ([], "give either --over KEY=VALUES or --preset NAME"),
         (["--over", "lr"], "expected key=value,value"),
         (["--over", "lrr=1,2"], "unknown key 'lrr'"),
+        (["--preset", "from-scratch"], "it takes apart the recipe esc50-scratch, got audioset-balanced"),
         (["--preset", "colour"], "expected one of initial-weights, positions"),
         (["--preset", "positions", "--weights", "/nowhere"], "/nowhere/deit_base_distilled"),
     ],

@@ -63,7 +63,7 @@ def sweep(
     from spectag.train.recipe import read_recipe
     from spectag.train.sweep import over, preset, table, write
 
-    settings = over(axes) if axes is not None else preset(ablation or "", weights)
+    settings = over(axes) if axes is not None else preset(ablation or "", weights, read_recipe(recipe).name)
     common = [*([f"init={init}"] if init is not None else []), *(override or ())]
     recipes = [read_recipe(recipe, [*common, *setting.overrides]) for setting in settings]
     for source in {chosen.init for chosen in recipes} - {None}:

@@ -58,25 +58,28 @@ def over(axes: Sequence[str]) -> list[Setting]:
 
 
 def presets() -> dict[str, dict[str, Any]]:
-    """The paper's ablations and one of our own: name -> ``about``, ``paper`` and ``settings`` (name -> overrides)."""
+    """The paper's ablations and one of ours: name -> ``about``, ``paper``, ``settings``, ``recipe`` (whose pieces)."""
     text = (resources.files("spectag.train") / "recipes" / "ablations.yml").read_text(encoding="utf-8")
     known: dict[str, dict[str, Any]] = yaml.safe_load(text)
     return known
 
 
-def preset(name: str, weights: str) -> list[Setting]:
+def preset(name: str, weights: str, recipe: str) -> list[Setting]:
     """The settings of an ablation.
 
     Args:
         name: of :func:`presets`.
         weights: folder of the files of initial weights that some of them name.
+        recipe: name of the recipe they are for.
 
     Raises:
-        RecipeError: no such preset; the message lists them.
+        RecipeError: no such preset, the message lists them; or it is of another recipe's pieces.
     """
     known = presets()
     if name not in known:
         raise RecipeError(f"--preset {name}: expected one of {', '.join(known)}")
+    if (own := known[name].get("recipe", recipe)) != recipe:
+        raise RecipeError(f"--preset {name}: it takes apart the recipe {own}, got {recipe}")
     return [
         Setting(row, tuple(override.replace("WEIGHTS", weights) for override in overrides))
         for row, overrides in known[name]["settings"].items()
