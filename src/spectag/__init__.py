@@ -9,18 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from spectag import errors
-
-__version__ = "0.1.0"
+from spectag.version import __version__
 
 if TYPE_CHECKING:
     from spectag.audio.fbank import FrontEnd, fbank
     from spectag.audio.read import read
-    from spectag.errors import AudioError, DataError, InputError, ModelError, SpectagError
+    from spectag.errors import AudioError, DataError, FileError, InputError, ModelError, SpectagError
     from spectag.labels import LabelSet
     from spectag.model.bundle import Bundle
     from spectag.model.ensemble import Ensemble, load
     from spectag.model.network import AST, ASTConfig
-    from spectag.tag.results import ClipTags, FileError, Tag
+    from spectag.tag.results import ClipTags, Tag
     from spectag.tag.tagger import Tagger
 
 _HOME = {
@@ -31,7 +30,7 @@ _HOME = {
     "ClipTags": "spectag.tag.results",
     "DataError": "spectag.errors",
     "Ensemble": "spectag.model.ensemble",
-    "FileError": "spectag.tag.results",
+    "FileError": "spectag.errors",
     "FrontEnd": "spectag.audio.fbank",
     "InputError": "spectag.errors",
     "LabelSet": "spectag.labels",

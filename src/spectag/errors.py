@@ -31,6 +31,8 @@ A command turns any of these into one line on stderr and an exit code; a batch c
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 
 class SpectagError(Exception):
     """Root of the tree; ``str(error)`` is one line that says what was expected, what came and what to do."""
@@ -71,6 +73,29 @@ class EmptyAudio(AudioError):
 
 class NonFiniteAudio(AudioError):
     """NaN or infinite samples."""
+
+
+@dataclass(frozen=True)
+class FileError:
+    """A recording that could not be used, as a value: where many are processed, one failure must not stop the others.
+
+    Args:
+        path: the file or folder as it was given; None for arrays, bytes and unnamed streams.
+        error: the reason, in one line, without the path.
+
+    >>> str(FileError("dawn.wav", "expected a file, found none: check the path"))
+    'dawn.wav: expected a file, found none: check the path'
+    """
+
+    path: str | None
+    error: str
+
+    def __str__(self) -> str:
+        return f"{'<array>' if self.path is None else self.path or repr('')}: {self.error}"
+
+    def to_dict(self) -> dict[str, str | None]:
+        """The object that the JSON formats write."""
+        return {"path": self.path, "error": self.error}
 
 
 class SpectagWarning(UserWarning):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from spectag.errors import FileError
 from spectag.tag.folder import expand, read_ahead
-from spectag.tag.results import FileError
 
 
 def touch(root: Path, *names: str) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from spectag.tag.results import ClipTags, FileError, Tag, writer
+from spectag.errors import FileError
+from spectag.tag.results import ClipTags, Tag, writer
 
 DOG = ClipTags("a/dog.wav", 5.00100012, (Tag("dog", 0.91234567), Tag("=1+1", 1e-9)))
 QUIET = ClipTags(None, 0.01, (), ("cut off",))

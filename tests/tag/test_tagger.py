@@ -17,6 +17,7 @@ from spectag.errors import (
     AudioError,
     AudioNotFound,
     EmptyAudio,
+    FileError,
     InputError,
     NonFiniteAudio,
     NotAudio,
@@ -26,7 +27,7 @@ from spectag.model.bundle import Bundle
 from spectag.tag import tagger as module
 from spectag.tag.engines import TorchEngine
 from spectag.tag.folder import expand
-from spectag.tag.results import ClipTags, FileError
+from spectag.tag.results import ClipTags
 from spectag.tag.tagger import Tagger
 
 

@@ -15,10 +15,10 @@ from typing import Annotated, Any
 
 import typer
 
-from spectag import __version__
 from spectag.cli import data, download, ensemble, pack, sweep, tag, train
 from spectag.cli.output import say
 from spectag.errors import SpectagError, SpectagWarning
+from spectag.version import __version__
 
 app = typer.Typer(
     help="Tag, train, reproduce and deploy the Audio Spectrogram Transformer on recordings of any length.",

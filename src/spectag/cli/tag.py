@@ -45,7 +45,8 @@ def tag(
         refuse_overwriting(output, names)
     find_model(model)
 
-    from spectag.tag.results import FileError, writer
+    from spectag.errors import FileError
+    from spectag.tag.results import writer
     from spectag.tag.tagger import Tagger
 
     tagger = Tagger(model, device=device, precision=precision, batch_size=batch_size)

@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from spectag import __version__
 from spectag.audio.fbank import FrontEnd, Window
 from spectag.errors import (
     InputError,
@@ -35,6 +34,7 @@ from spectag.errors import (
 from spectag.labels import LabelSet
 from spectag.model.fields import CONFIG, EXTRA, MARK, PREPROCESSOR, PROCESSOR, WEIGHTS, Fields, write_json
 from spectag.model.network import ASTConfig
+from spectag.version import __version__
 
 Activation = Literal["sigmoid", "softmax"]
 

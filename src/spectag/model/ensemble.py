@@ -28,7 +28,6 @@ from typing import Any
 
 import torch
 
-from spectag import __version__
 from spectag.audio.fbank import FrontEnd
 from spectag.errors import InputError, LabelMismatch, ModelError, NewerBundle, NotAModel, SaveError
 from spectag.labels import LabelSet
@@ -36,6 +35,7 @@ from spectag.model import bundle
 from spectag.model.bundle import ENSEMBLE, Bundle
 from spectag.model.directory import Activation
 from spectag.model.fields import Fields, write_json
+from spectag.version import __version__
 
 FORMAT = 1  # of ensemble.json
 MOST_MEMBERS = 1000  # what a file may ask for

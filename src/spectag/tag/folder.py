@@ -14,7 +14,7 @@ from queue import Full, Queue
 from typing import TypeVar
 
 from spectag.audio.read import AUDIO_EXTENSIONS
-from spectag.tag.results import FileError
+from spectag.errors import FileError
 
 T = TypeVar("T")
 

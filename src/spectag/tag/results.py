@@ -24,6 +24,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
+from spectag.errors import FileError
+
 DECIMALS = 6
 
 
@@ -64,26 +66,6 @@ class ClipTags:
             "tags": [{"label": tag.label, "score": round(tag.score, DECIMALS)} for tag in self.tags],
         }
         return result | ({"warnings": list(self.warnings)} if self.warnings else {})
-
-
-@dataclass(frozen=True)
-class FileError:
-    """A recording that could not be tagged.
-
-    Args:
-        path: the file or folder as it was given; None for arrays, bytes and unnamed streams.
-        error: why, in one line, without the path.
-    """
-
-    path: str | None
-    error: str
-
-    def __str__(self) -> str:
-        return f"{'<array>' if self.path is None else self.path or repr('')}: {self.error}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """The object of the JSON formats."""
-        return {"path": self.path, "error": self.error}
 
 
 Result = ClipTags | FileError

@@ -26,14 +26,14 @@ from torch import Tensor
 from spectag.audio import read
 from spectag.audio.fbank import FrontEnd, fbank_blocks, fit
 from spectag.audio.read import SAMPLE_RATE
-from spectag.errors import AudioError, InputError, SpectagError, SpectagWarning
+from spectag.errors import AudioError, FileError, InputError, SpectagError, SpectagWarning
 from spectag.labels import LabelSet
 from spectag.model.bundle import Bundle
 from spectag.model.ensemble import Ensemble, load
 from spectag.tag.engines import Engine, Precision, engine
 from spectag.tag.folder import read_ahead
 from spectag.tag.notes import noted
-from spectag.tag.results import ClipTags, FileError, Tag
+from spectag.tag.results import ClipTags, Tag
 from spectag.tag.windows import merge, sound, windows
 
 Samples: TypeAlias = "NDArray[np.generic] | Tensor"

@@ -20,7 +20,6 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
-import spectag
 from spectag.audio.fbank import FrontEnd
 from spectag.data.shards import reading_order
 from spectag.errors import InputError, RecipeError, RunFailed, RunInterrupted
@@ -42,6 +41,7 @@ from spectag.train.report import write_report
 from spectag.train.sampler import EpochSampler, balancing_weights
 from spectag.train.start import fill, start
 from spectag.train.task import TrainingTask
+from spectag.version import __version__
 
 BUNDLE, REPORT, PAGE, SCORES = "bundle", "report.json", "report.html", "scores.npz"
 CHOSEN = {
@@ -126,7 +126,7 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
         "source": "trained by spectag",
         "recipe": recipe.model_dump(mode="json"),
         "data": data,
-        "spectag": spectag.__version__,
+        "spectag": __version__,
     }
     activation: Activation = "sigmoid" if recipe.loss == "bce" else "softmax"
 
@@ -200,7 +200,7 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
         "parameters": sum(p.numel() for p in network.parameters()),
         "precision": trainer.precision,
         "seconds": round(history.seconds, 1),
-        "versions": {"spectag": spectag.__version__, "torch": torch.__version__, "python": platform.python_version()},
+        "versions": {"spectag": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "device": plan.device,
         "processes": plan.processes,
         "threads": torch.get_num_threads(),

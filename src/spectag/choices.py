@@ -1,0 +1,19 @@
+"""The values that options may take, and their defaults: one home for the library, the command line and recipes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+WindowFunction = Literal["hamming", "hanning"]  # of the front end
+Activation = Literal["sigmoid", "softmax"]  # turns logits into scores
+Precision = Literal["fp32", "bf16"]  # of a network while tagging
+Channels = Literal["mean", "sum"]  # how a patch kernel of three colour channels becomes one of one channel
+Positions = Literal["bilinear", "nearest", "fresh"]  # how a positional embedding is fitted to another grid
+Statistics = Literal["audioset", "esc50", "speech-commands"]  # data sets whose mean and deviation are known
+Format = Literal["text", "json", "jsonl", "csv"]  # of the results of tagging
+
+MODEL = "esc10"
+DEVICE = "cpu"
+PRECISION: Precision = "fp32"
+BATCH_SIZE = 16  # windows that the network computes at once
+TOP_K = 5  # tags per recording

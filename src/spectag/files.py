@@ -1,0 +1,143 @@
+"""Files and folders that are written completely or not at all.
+
+Everything is written beside its target first and renamed at the end. A full disk or a killed process therefore leaves
+the previous version intact.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from spectag.errors import SaveError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write a file beside ``path``, then let it take the name.
+
+    Yields:
+        the path to write to, in the same folder. It is synchronised to the disk and renamed to ``path`` when the block
+        ends, and removed when the block raises.
+
+    Raises:
+        SaveError: an ``OSError`` within the block, or while renaming; what was at ``path`` before is intact.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with replacing(Path(folder, "notes.txt")) as partial:
+    ...         _ = partial.write_text("whole")
+    ...     Path(folder, "notes.txt").read_text()
+    'whole'
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise SaveError(
+            f"{path}: could not be written ({error.strerror or error}); free some space and try again"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Fill a folder beside ``path``, then let it take the name.
+
+    Args:
+        path: must not exist, or be an empty folder. Its parent folders are created.
+
+    Yields:
+        an empty folder to fill. It is renamed to ``path`` when the block ends, and removed when the block raises.
+
+    Raises:
+        SaveError: ``path`` holds something, or an ``OSError`` within the block; nothing is left behind.
+
+    >>> with tempfile.TemporaryDirectory() as parent:
+    ...     with new_folder(Path(parent, "set")) as folder:
+    ...         (folder / "clip.wav").touch()
+    ...     os.listdir(Path(parent, "set"))
+    ['clip.wav']
+    """
+    path = Path(os.path.abspath(path))
+    partial = path.with_name(path.name + ".partial")
+    require_new(path)
+    try:
+        partial.mkdir(parents=True)
+    except FileExistsError:
+        raise SaveError(f"{partial}: already exists: delete it unless another command is writing to it") from None
+    except OSError as error:
+        raise SaveError(f"{path}: cannot be created: {error.strerror}") from error
+    try:
+        yield partial
+        if path.exists():
+            path.rmdir()
+        partial.rename(path)
+    except OSError as error:
+        raise SaveError(
+            f"{path}: could not be written ({error.strerror or error}), nothing was kept: free some space and try again"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def require_new(path: Path) -> None:
+    """Check that a folder can be created at ``path``.
+
+    Raises:
+        SaveError: something exists there already, other than an empty folder.
+
+    >>> require_new(Path("a-folder-that-does-not-exist"))
+    """
+    try:
+        taken = path.exists() and not (path.is_dir() and not any(path.iterdir()))
+    except OSError as error:
+        raise SaveError(f"{path}: cannot be read: {error.strerror}") from error
+    if taken:
+        raise SaveError(f"{path}: already exists: choose a new or an empty folder")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file with a text in UTF-8.
+
+    Raises:
+        SaveError: the file could not be written.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_text(Path(folder, "a.txt"), "text")
+    """
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="")
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
+    """Replace a CSV file.
+
+    Args:
+        path: the file.
+        rows: one mapping per line.
+        columns: the keys to write; None for all keys of all rows, in the order in which they first appear.
+
+    Raises:
+        SaveError: the file could not be written.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_table(Path(folder, "a.csv"), [{"epoch": 1, "loss": 0.5}])
+    ...     Path(folder, "a.csv").read_text()
+    'epoch,loss\\n1,0.5\\n'
+    """
+    names = list(dict.fromkeys(key for row in rows for key in row)) if columns is None else list(columns)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
