@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_curve
 
+from spectag.files import write_text
 from spectag.train import plots
-from spectag.train.files import write_text
 from spectag.train.scores import ScoreTable
 
 LARGE = 60  # more classes than this do not fit into a matrix or one chart

@@ -1,15 +1,12 @@
-"""The network that a run starts from: drawn anew, or a checkpoint fitted to the recipe and the labels."""
+"""The network that a run starts from: drawn at random, or a checkpoint fitted to the run's geometry and labels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
 from spectag.audio.fbank import FrontEnd
-from spectag.errors import RecipeError, ShapeMismatch
 from spectag.labels import LabelSet
 from spectag.model import initial, published
 from spectag.model.adapt import State, adapt
@@ -17,69 +14,51 @@ from spectag.model.bundle import build as build_network
 from spectag.model.bundle import load
 from spectag.model.network import AST, ASTConfig
 from spectag.model.source import resolve
-from spectag.train.recipe import SIZES, Recipe, build
-
-FIXED = ("width", "depth", "heads", "mlp_ratio", "tokens")  # sizes that a checkpoint cannot be fitted to
-STATISTICS = ("mean", "std")
+from spectag.train.recipe import Recipe
 
 
-def start(recipe: Recipe, labels: LabelSet) -> tuple[AST, Recipe]:
-    """A network with an output per label, and the recipe without the nulls that the network or its origin answers.
+@dataclass(frozen=True)
+class Checkpoint:
+    """Initial weights as they were found, before they are fitted to a run.
 
-    A head of the very same labels is kept, any other drawn anew. Statistics of the front end stay null where they are
-    to be measured: without a checkpoint, and with weights learned from images.
+    Args:
+        config: their geometry.
+        state: the weights, by this package's names.
+        front_end: what they were trained with.
+        outputs: names of the outputs of a trained head, in order; None if the head is untrained.
+        images: whether they learned from images only, so that no statistics of sounds come with them.
+    """
+
+    config: ASTConfig
+    state: State
+    front_end: FrontEnd
+    outputs: tuple[str, ...] | None
+    images: bool
+
+
+def read_checkpoint(recipe: Recipe, labels: LabelSet) -> Checkpoint | None:
+    """Read the initial weights that a recipe names; None if it trains from scratch.
+
+    Args:
+        recipe: its ``init`` names the checkpoint. Weights that learned from images are fitted to its ``stride`` and
+            ``frames`` while they are read.
+        labels: of the data set.
 
     Raises:
-        ModelError: ``init`` cannot be loaded, or fitted to this geometry.
-        RecipeError: the recipe asks for sizes that the checkpoint does not have; the message names the field.
+        ModelError: the checkpoint cannot be found or read.
+
+    >>> from spectag.train.recipe import Recipe
+    >>> recipe = Recipe(name="mine", init="esc10", epochs=1, batch_size=4, lr=1e-4)
+    >>> read_checkpoint(recipe, spectag.LabelSet(("owl", "fox"))).config.width
+    128
     """
     if recipe.init is None:
-        network = _drawn(recipe, len(labels))
-        return network, _filled(recipe, network.config, _hamming(network.config), measure=True)
-    config, state, front_end, known, images = _checkpoint(recipe, labels)
-    _require_same_sizes(recipe, config)
-    wanted = {name: value for name in ("patch", "stride") if (value := getattr(recipe.model, name)) is not None}
-    if recipe.front_end.frames is not None:
-        wanted["frames"] = recipe.front_end.frames
-    try:
-        fitted = replace(config, **wanted, labels=len(labels))
-    except ShapeMismatch as error:
-        raise RecipeError(f"recipe {recipe.name}: model and front_end do not fit {recipe.init}: {error}") from error
-    state = adapt(
-        state,
-        config.grid,
-        fitted.grid,
-        tokens=config.tokens,
-        patch=fitted.patch,
-        labels=None if known == labels.names else len(labels),
-        mode="bilinear" if images else recipe.model.positions,  # images' were fitted already
-        generator=torch.Generator().manual_seed(recipe.seed),
-    )
-    network = build_network(fitted, state).train()
-    return network, _filled(recipe, fitted, replace(front_end, frames=fitted.frames), measure=images)
-
-
-def _hamming(config: ASTConfig) -> FrontEnd:
-    return FrontEnd("hamming", mel_bins=config.mel_bins, frames=config.frames)
-
-
-def _drawn(recipe: Recipe, labels: int) -> AST:
-    network = AST(recipe.network_config(labels))
-    if recipe.model.initial == "structured":
-        state = initial.sinusoidal_positions(network.state_dict(), network.config.grid)
-        generator = torch.Generator().manual_seed(recipe.seed)
-        network.load_state_dict(initial.mimetic_attention(state, network.config.heads, generator))
-    return network
-
-
-def _checkpoint(recipe: Recipe, labels: LabelSet) -> tuple[ASTConfig, State, FrontEnd, tuple[str, ...] | None, bool]:
-    """Geometry, weights, front end, names of the trained head's outputs, and whether images is all it learned from."""
-    assert recipe.init is not None
+        return None
     path = resolve(recipe.init).path
     if path.is_file():
         card, state = published.read(path, published.Options())
         if "initial_weights" not in card.provenance:
-            return card.config, state, card.front_end, card.labels.names, False
+            return Checkpoint(card.config, state, card.front_end, card.labels.names, images=False)
         options = published.Options(
             stride=recipe.model.stride,
             frames=recipe.front_end.frames,
@@ -88,34 +67,47 @@ def _checkpoint(recipe: Recipe, labels: LabelSet) -> tuple[ASTConfig, State, Fro
             positions=recipe.model.positions,
         )
         card, state = published.read(path, options)
-        return card.config, state, card.front_end, None, True
+        return Checkpoint(card.config, state, card.front_end, None, images=True)
     bundle = load(recipe.init)
-    return bundle.network.config, bundle.network.state_dict(), bundle.front_end, bundle.labels.names, False
+    return Checkpoint(bundle.network.config, bundle.network.state_dict(), bundle.front_end, bundle.labels.names, False)
 
 
-def _require_same_sizes(recipe: Recipe, config: ASTConfig) -> None:
-    asked = {f"model.{name}": getattr(recipe.model, name) for name in FIXED}
-    asked["front_end.mel_bins"] = recipe.front_end.mel_bins
-    for field, value in asked.items():
-        have = getattr(config, field.split(".")[1])
-        if value is not None and value != have:
-            raise RecipeError(
-                f"recipe {recipe.name}: {field} is {value}, but {recipe.init} has {have}: leave it null to take the "
-                "checkpoint's, or train without init"
-            )
+def build_start(recipe: Recipe, config: ASTConfig, labels: LabelSet, checkpoint: Checkpoint | None) -> AST:
+    """Build the network that a run starts from, in training mode, on the CPU.
+
+    Args:
+        recipe: its seed decides what is drawn at random.
+        config: the geometry that was decided for the run.
+        labels: of the data set. A head that was trained for exactly these is kept, any other is drawn anew.
+        checkpoint: initial weights; None to draw all of them.
+
+    >>> from spectag.model.network import ASTConfig
+    >>> from spectag.train.recipe import Recipe
+    >>> recipe = Recipe(name="mine", epochs=1, batch_size=4, lr=1e-4)
+    >>> config = ASTConfig(width=16, depth=1, heads=2, frames=64, labels=2)
+    >>> build_start(recipe, config, spectag.LabelSet(("owl", "fox")), None).config.labels
+    2
+    """
+    if checkpoint is None:
+        return _draw(recipe, config)
+    state = adapt(
+        checkpoint.state,
+        checkpoint.config.grid,
+        config.grid,
+        tokens=config.tokens,
+        patch=config.patch,
+        labels=None if checkpoint.outputs == labels.names else len(labels),
+        mode="bilinear" if checkpoint.images else recipe.model.positions,  # images' were fitted while they were read
+        generator=torch.Generator().manual_seed(recipe.seed),
+    )
+    return build_network(config, state).train()
 
 
-def _filled(recipe: Recipe, config: ASTConfig, front_end: FrontEnd, *, measure: bool) -> Recipe:
-    """The recipe with nulls replaced by what the network and the front end are."""
-    open_ends = STATISTICS if measure else ()
-    inherited = {name: value for name, value in front_end.to_dict().items() if name not in open_ends}
-    model = {name: getattr(config, name) for name in SIZES}
-    return fill(fill(recipe, "model", model), "front_end", inherited)
-
-
-def fill(recipe: Recipe, section: str, values: Mapping[str, Any]) -> Recipe:
-    """The recipe with the null keys of a section replaced."""
-    data = recipe.model_dump()
-    given = {name: value for name, value in data[section].items() if value is not None}
-    known = {name: value for name, value in values.items() if name in data[section]}
-    return build({**data, section: {**data[section], **known, **given}}, recipe.name)
+def _draw(recipe: Recipe, config: ASTConfig) -> AST:
+    torch.manual_seed(recipe.seed)
+    network = AST(config)
+    if recipe.model.initial == "structured":
+        state = initial.sinusoidal_positions(network.state_dict(), config.grid)
+        generator = torch.Generator().manual_seed(recipe.seed)
+        network.load_state_dict(initial.mimetic_attention(state, config.heads, generator))
+    return network

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from spectag.errors import RecipeError
-from spectag.train.files import write_text
+from spectag.files import write_text
 from spectag.train.history import FIGURES
 from spectag.train.plots import sweep_figure
 from spectag.train.report import write_sweep
