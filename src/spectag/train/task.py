@@ -16,7 +16,7 @@ from spectag.errors import RunFailed
 from spectag.model.network import AST
 from spectag.train import augment
 from spectag.train.examples import Batch
-from spectag.train.optimizer import optimizer
+from spectag.train.optimizer import build_optimizer
 from spectag.train.recipe import Recipe
 from spectag.train.rng import BatchRng, Rows, make_rng
 from spectag.train.schedule import compute_lr_factor
@@ -113,7 +113,7 @@ class TrainingTask(lightning.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The recipe's optimiser."""
         mixed = self.trainer.precision == "bf16-mixed"
-        return optimizer(self.network, self.recipe, torch.bfloat16 if mixed else torch.float32)
+        return build_optimizer(self.network, self.recipe, torch.bfloat16 if mixed else torch.float32)
 
 
 def loss_function(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
