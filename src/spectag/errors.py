@@ -102,8 +102,8 @@ class SpectagWarning(UserWarning):
     """Something the user should know, though the result stands; a command prints it as one line."""
 
 
-class TruncatedAudioWarning(SpectagWarning):
-    """A recording ends or breaks before its header says; what could be read was used."""
+class AudioWarning(SpectagWarning):
+    """Something is odd about a recording, which was used all the same: it is cut off or damaged, for example."""
 
 
 class InputError(SpectagError, ValueError):

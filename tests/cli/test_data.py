@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import yaml
 
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.front_end import FrontEnd
 from spectag.cli.main import main
 from spectag.data.layouts import read_manifest
 from spectag.data.statistics import statistics

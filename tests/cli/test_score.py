@@ -23,7 +23,7 @@ def call(*args: str | Path) -> int:
 def make(path: Path, seed: int, labels: tuple[str, ...] = CLASSES, mean: float = -6.0, **config) -> Path:
     import torch
 
-    from spectag.audio.fbank import FrontEnd
+    from spectag.audio.front_end import FrontEnd
     from spectag.labels import LabelSet
     from spectag.model.bundle import Bundle
     from spectag.model.network import AST, ASTConfig

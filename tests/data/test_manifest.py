@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from spectag.audio.read import Member, Segment
+from spectag.audio.source import Member, Segment
 from spectag.data.manifest import Clip, Manifest
 from spectag.errors import DataError, SpectagWarning
 from spectag.labels import LabelSet

@@ -15,6 +15,7 @@ import pytest
 import soundfile
 import torch
 
+from spectag.audio.fbank import compute_inputs
 from spectag.audio.read import read
 from spectag.data.layouts import read_manifest
 from spectag.errors import InputError, RecipeError, SaveError
@@ -74,7 +75,7 @@ def scorer(bundle, clips):
     for clip in clips:
         with torch.inference_mode():
             waveform = clip if isinstance(clip, np.ndarray) else read(clip)
-            yield bundle.scores(bundle.network(bundle.front_end.inputs(waveform)[None]))[0].numpy()
+            yield bundle.scores(bundle.network(compute_inputs(waveform, bundle.front_end)[None]))[0].numpy()
 
 
 def go(data: Path, out: Path, recipe: Recipe | None = None, **options):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from spectag.audio.read import Member, Segment
+from spectag.audio.source import Member, Segment
 from spectag.errors import DataError, SpectagWarning
 from spectag.labels import LabelSet
 

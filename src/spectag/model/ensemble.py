@@ -28,7 +28,7 @@ from typing import Any
 
 import torch
 
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.front_end import FrontEnd
 from spectag.errors import InputError, LabelMismatch, ModelError, NewerBundle, NotAModel, SaveError
 from spectag.labels import LabelSet
 from spectag.model import bundle

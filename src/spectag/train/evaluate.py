@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from spectag.audio.read import Source
+from spectag.audio.source import Source
 from spectag.data.manifest import Manifest
 from spectag.labels import LabelSet
 from spectag.model.bundle import Bundle

@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.front_end import FrontEnd
 from spectag.data.shards import reading_order
 from spectag.errors import InputError, RecipeError, RunFailed, RunInterrupted
 from spectag.model.bundle import Bundle, load
