@@ -71,7 +71,7 @@ def test_importing_costs_no_work() -> None:
         "assert 'torch' not in sys.modules, 'torch'\n"
         "assert os.environ == before, 'environment'\n"
     )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=900)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

@@ -227,7 +227,7 @@ def test_sigterm_stops_cleanly_and_never_passes_for_a_finished_run(tones, tmp_pa
     while not last.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=300)
+    _, errors = process.communicate(timeout=900)
     assert process.returncode == 1
     assert "RunInterrupted" in errors
     assert last.exists()
