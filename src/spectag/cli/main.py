@@ -1,8 +1,8 @@
 """The command line: it parses, connects, prints and sets the exit code.
 
-Results go to stdout, everything else goes to stderr, one line each. Exit codes: 0 everything worked; 1 something failed;
-2 wrong usage; 130 interrupted; 141 the reader of stdout went away. Torch is imported inside the commands, so help and
-usage errors are immediate.
+Results go to stdout, everything else goes to stderr, one line each. Exit codes: 0 everything worked; 1 something
+failed; 2 wrong usage; 130 interrupted; 141 the reader of stdout went away. Torch is imported inside the commands, so
+help and usage errors are immediate.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ app.add_typer(data.app, name="data")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. An error is one line on stderr, with a traceback only under ``--debug``.
+    """Run one command and return its exit code. Errors are one line on stderr, with a traceback under ``--debug``.
 
     >>> main(["--version"])
     spectag ...
