@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spectag.cli import data, download, ensemble, pack, sweep, tag, train
+from spectag.cli import data, download, ensemble, pack, score, sweep, tag, train
 from spectag.cli.output import say
 from spectag.errors import SpectagError, SpectagWarning
 from spectag.version import __version__
@@ -45,10 +45,10 @@ for command in (
     tag.info,
     tag.convert,
     train.train,
-    train.evaluate,
     train.recipes,
     sweep.sweep,
-    ensemble.score,
+    score.evaluate,
+    score.score,
     ensemble.ensemble,
     download.download,
 ):
