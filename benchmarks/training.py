@@ -46,14 +46,14 @@ import torch
 from torch.utils.data import DataLoader
 
 import spectag
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.front_end import FrontEnd
 from spectag.audio.read import SAMPLE_RATE
 from spectag.data.layouts import read_manifest
 from spectag.data.manifest import Clip, Manifest
 from spectag.errors import SpectagError
 from spectag.labels import LabelSet
 from spectag.model.network import ASTConfig
-from spectag.train.examples import TrainingClips, Waveforms, collate, targets
+from spectag.train.examples import TrainingClips, Waveforms, collate
 from spectag.train.plan import Plan, plan
 from spectag.train.recipe import Recipe, build, read_recipe
 from spectag.train.run import run
@@ -276,9 +276,9 @@ def deliveries(manifest: Manifest, recipe: Recipe, cache_gb: float, device: str,
         waveforms.preload()
         if not waveforms.complete:
             print(f"(not all of {len(manifest)} clips fit into --memory {cache_gb:g})")
-    truth = targets(manifest)
-    examples = TrainingClips(waveforms, truth, FrontEnd(frames=recipe.front_end.frames or 1024), recipe.augment)
-    weights = compute_clip_weights(truth.numpy()) if recipe.balanced else None
+    targets = manifest.targets()
+    examples = TrainingClips(waveforms, targets, FrontEnd(frames=recipe.front_end.frames or 1024), recipe.augment)
+    weights = compute_clip_weights(targets) if recipe.balanced else None
     number = workers(device) if waveforms.complete else readers()
     loader = DataLoader(
         examples,

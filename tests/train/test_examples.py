@@ -6,13 +6,13 @@ import soundfile
 import torch
 from torch.utils.data import DataLoader
 
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.front_end import FrontEnd
 from spectag.audio.read import read
 from spectag.data.layouts import read_manifest
 from spectag.data.manifest import Clip
 from spectag.errors import DataError
 from spectag.train.augment import build_example
-from spectag.train.examples import TrainingClips, Waveforms, collate, targets
+from spectag.train.examples import TrainingClips, Waveforms, collate
 from spectag.train.recipe import AugmentRecipe
 from spectag.train.rng import make_rng
 from spectag.train.sampler import Draw
@@ -54,7 +54,7 @@ def test_a_clip_that_cannot_be_read_is_replaced_by_the_next_and_the_reason_trave
     waveforms.preload()
     assert waveforms.complete, "nothing is tried again"
     assert str(manifest.clips[3].path) in str(waveforms.failed[3])
-    clips = TrainingClips(waveforms, targets(manifest), FrontEnd(frames=30), AugmentRecipe())
+    clips = TrainingClips(waveforms, manifest.targets(), FrontEnd(frames=30), AugmentRecipe())
     example, neighbour = clips[Draw(3, 1)], clips[Draw(4, 1)]
     assert example.clip == 3
     assert torch.equal(example.waveform, neighbour.waveform)
@@ -66,7 +66,7 @@ def test_a_clip_that_cannot_be_read_is_replaced_by_the_next_and_the_reason_trave
 def test_after_the_last_clip_comes_the_first(manifest):
     for index in (8, 9, 0):
         manifest.clips[index].path.write_text("broken")
-    clips = TrainingClips(Waveforms(manifest.clips, 0), targets(manifest), FrontEnd(frames=30), AugmentRecipe())
+    clips = TrainingClips(Waveforms(manifest.clips, 0), manifest.targets(), FrontEnd(frames=30), AugmentRecipe())
     example = clips[Draw(8, 0)]
     assert [clip for clip, _ in example.unreadable] == ["owl/3.wav", "owl/4.wav", "fox/0.wav"]
     assert torch.equal(example.waveform, clips[Draw(1, 0)].waveform)
@@ -76,7 +76,7 @@ def test_a_partner_that_cannot_be_read_is_replaced_too(manifest):
     for clip in manifest.clips[1:]:
         clip.path.write_text("broken")
     recipe = AugmentRecipe(mix_rate=1.0)
-    clips = TrainingClips(Waveforms(manifest.clips, 0), targets(manifest), FrontEnd(frames=30), recipe)
+    clips = TrainingClips(Waveforms(manifest.clips, 0), manifest.targets(), FrontEnd(frames=30), recipe)
     for seed in range(5):
         example = clips[Draw(0, seed)]
         rng = make_rng(seed)
@@ -90,7 +90,7 @@ def test_a_partner_that_cannot_be_read_is_replaced_too(manifest):
 def test_nothing_but_clips_that_cannot_be_read(manifest):
     for clip in manifest.clips:
         clip.path.write_text("broken")
-    clips = TrainingClips(Waveforms(manifest.clips, 0), targets(manifest), FrontEnd(frames=30), AugmentRecipe())
+    clips = TrainingClips(Waveforms(manifest.clips, 0), manifest.targets(), FrontEnd(frames=30), AugmentRecipe())
     with pytest.raises(DataError, match=r"not one of 10 training clips can be read; the first error: .*fox/0\.wav"):
         clips[Draw(2, 0)]
 
@@ -98,7 +98,7 @@ def test_nothing_but_clips_that_cannot_be_read(manifest):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_batch_is_its_examples_wherever_they_were_read(manifest, workers):
     manifest.clips[3].path.write_text("broken")
-    clips = TrainingClips(Waveforms(manifest.clips, 0), targets(manifest), FrontEnd(frames=30), AugmentRecipe())
+    clips = TrainingClips(Waveforms(manifest.clips, 0), manifest.targets(), FrontEnd(frames=30), AugmentRecipe())
     draws = [Draw(3, 0), Draw(9, 1), Draw(3, 2)]
     [batch] = DataLoader(clips, 3, sampler=draws, collate_fn=collate, num_workers=workers)
     examples = [clips[draw] for draw in draws]
@@ -137,7 +137,7 @@ def test_stretches_of_one_file_are_decoded_with_one_reading(tmp_path, monkeypatc
 
 def test_the_paper_example_is_the_beginning_of_the_clip(manifest):
     front_end = FrontEnd(frames=30)
-    clips = TrainingClips(Waveforms(manifest.clips, 1e9), targets(manifest), front_end, AugmentRecipe())
+    clips = TrainingClips(Waveforms(manifest.clips, 1e9), manifest.targets(), front_end, AugmentRecipe())
     short, long = clips[Draw(0, 7)], clips[Draw(4, 8)]
     assert len(short.waveform) == len(long.waveform) == 400 + 29 * 160
     assert (short.frames, long.frames) == (23, 30)
@@ -148,7 +148,7 @@ def test_the_paper_example_is_the_beginning_of_the_clip(manifest):
 
 def test_an_example_depends_on_clip_and_seed_alone(manifest):
     recipe = AugmentRecipe(excerpt=True, gain_db=6.0, mix_rate=0.7, short_rate=0.5)
-    truth = targets(manifest)
+    truth = torch.from_numpy(manifest.targets())
     clips = TrainingClips(Waveforms(manifest.clips, 1e9), truth.numpy(), FrontEnd(frames=30), recipe)
     waveforms = [torch.from_numpy(read(clip.path)) for clip in manifest.clips]
     lengths = set()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spectag.train.sampler import EpochSampler, compute_clip_weights
@@ -36,7 +36,6 @@ def test_the_draws_follow_from_seed_and_epoch(epoch):
 
 
 @given(st.integers(1, 200), st.integers(1, 8), st.integers(1, 5), st.booleans())
-@settings(deadline=None)
 def test_processes_share_what_one_would_draw(clips, world, batch, balanced):
     """Step k of all processes together is step k of one process with the whole batch."""
     weights = np.arange(1.0, clips + 1) if balanced else None

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spectag.train.recipe import ScheduleRecipe
@@ -35,7 +35,6 @@ def test_further_milestones_follow_the_last_one():
 
 
 @given(warmup=st.integers(0, 50), total=st.integers(51, 200), step=st.integers(0, 300))
-@settings(deadline=None)
 def test_cosine_goes_from_one_to_zero_after_the_warm_up(warmup, total, step):
     [factor] = factors(ScheduleRecipe(kind="cosine", warmup_steps=warmup), [step], total=total)
     if step < warmup:

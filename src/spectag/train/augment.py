@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from spectag.audio.fbank import FRAME, FrontEnd
+from spectag.audio.fbank import fbank, normalise
+from spectag.audio.front_end import FRAME, FrontEnd
 from spectag.train.recipe import AugmentRecipe
 from spectag.train.rng import BatchRng, Rng
 
@@ -99,14 +100,14 @@ def build_inputs(waveform: Tensor, frames: Tensor, front_end: FrontEnd, recipe: 
     >>> x.shape
     torch.Size([2, 4, 128])
     """
-    x = front_end.fbank(waveform)
+    x = fbank(waveform, window=front_end.window, mel_bins=front_end.mel_bins)
     if recipe.equalise_db:
         x = equalise(x, draw_equaliser(len(x), recipe.equalise_db, rng))
     x = pad(x, frames)
     for axis, limit in ((1, recipe.time_mask), (2, recipe.freq_mask)):
         if limit:
             x = mask(x, axis, draw_bands(len(x), x.shape[axis], limit, rng))
-    x = front_end.normalise(x)
+    x = normalise(x, front_end.mean, front_end.std)
     if recipe.noise_and_roll:
         x = add_noise(x, draw_noise(x.shape, rng))
         x = roll(x, draw_shifts(len(x), rng))

@@ -15,9 +15,10 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from spectag.ahead import in_order
-from spectag.audio.fbank import FRAME, HOP, FrontEnd, num_frames
-from spectag.audio.read import SAMPLE_RATE, Segment, Source, read
-from spectag.data.manifest import Clip, Manifest
+from spectag.audio.front_end import FRAME, HOP, FrontEnd, num_frames
+from spectag.audio.read import SAMPLE_RATE, read
+from spectag.audio.source import Segment, Source
+from spectag.data.manifest import Clip
 from spectag.errors import AudioError, DataError
 from spectag.train.augment import build_example
 from spectag.train.recipe import AugmentRecipe
@@ -178,10 +179,10 @@ class TrainingClips(Dataset[Example]):
     """
 
     def __init__(
-        self, waveforms: Waveforms, targets: Tensor | NDArray[np.float32], front_end: FrontEnd, recipe: AugmentRecipe
+        self, waveforms: Waveforms, targets: NDArray[np.float32], front_end: FrontEnd, recipe: AugmentRecipe
     ) -> None:
         self.waveforms = waveforms
-        self.targets = torch.as_tensor(targets)
+        self.targets = torch.from_numpy(targets)
         self.samples = FRAME + (front_end.frames - 1) * HOP
         self.recipe = recipe
 
@@ -211,11 +212,3 @@ class TrainingClips(Dataset[Example]):
         raise DataError(
             f"not one of {len(self)} training clips can be read; the first error: {self.waveforms.failed[0]}"
         )
-
-
-def targets(manifest: Manifest) -> Tensor:
-    """``[clips, C]`` float32 of 0 and 1."""
-    out = torch.zeros(len(manifest), len(manifest.labels))
-    for row, clip in enumerate(manifest.clips):
-        out[row, list(clip.labels)] = 1
-    return out

@@ -10,14 +10,13 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import Callback
 
+from spectag.score.evaluate import Evaluation
+from spectag.score.metrics import FIGURES
 from spectag.train.averaging import WeightMean
-from spectag.train.evaluate import Evaluation
 from spectag.train.examples import Batch, Unreadable, Waveforms
 from spectag.train.files import write_table
 from spectag.train.processes import gathered, rank
 from spectag.train.recipe import Recipe
-
-FIGURES = ("accuracy", "mean_ap", "mean_auc", "d_prime")
 
 
 class History(Callback):

@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.front_end import FrontEnd
 from spectag.data.shards import reading_order
 from spectag.data.statistics import statistics
 from spectag.errors import DataError, InputError, RecipeError, RunFailed, RunInterrupted
@@ -29,15 +29,16 @@ from spectag.model.bundle import build as build_network
 from spectag.model.device import find_device
 from spectag.model.directory import Activation
 from spectag.model.network import AST
-from spectag.train import scores
-from spectag.train.evaluate import Evaluation, Judge, Scorer
-from spectag.train.examples import TrainingClips, Waveforms, collate, targets
+from spectag.score.evaluate import Evaluation
+from spectag.score.npz import write_scores
+from spectag.score.report import write_report
+from spectag.train.examples import TrainingClips, Waveforms, collate
 from spectag.train.files import AtomicCheckpoints, Checkpoints, position, write_text
 from spectag.train.history import Averaging, History, Skipped
+from spectag.train.judge import Judge, Scorer
 from spectag.train.plan import Plan, check_directory, prepare
 from spectag.train.processes import gathered, leave, meet
 from spectag.train.recipe import Recipe
-from spectag.train.report import write_report
 from spectag.train.rng import Rng
 from spectag.train.sampler import EpochSampler, compute_clip_weights
 from spectag.train.start import fill, start
@@ -61,7 +62,7 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
 
     Args:
         plan: what to do.
-        scorer: scores held-out clips, see :data:`spectag.train.evaluate.Scorer`.
+        scorer: scores held-out clips, see :data:`spectag.train.judge.Scorer`.
         callbacks: further Lightning callbacks, a progress bar for instance.
 
     Returns:
@@ -103,18 +104,18 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
     front_end = _front_end(recipe)
 
     last, best = (plan.out / "checkpoints" / name for name in ("last.ckpt", "best"))
-    truth = targets(plan.train)
+    targets = plan.train.targets()
     sampler = EpochSampler(
         len(waveforms),
         recipe.seed,
-        compute_clip_weights(truth.numpy()) if recipe.balanced else None,
+        compute_clip_weights(targets) if recipe.balanced else None,
         rank,
         plan.processes,
         _order(plan),
     )
     workers = 0 if waveforms.complete and device.type == "cpu" else max(1, (os.cpu_count() or 2) - 1)
     loader = DataLoader(
-        TrainingClips(waveforms, truth, front_end, recipe.augment),
+        TrainingClips(waveforms, targets, front_end, recipe.augment),
         batch_size=recipe.batch_size // (recipe.accumulate * plan.processes),
         sampler=sampler,
         collate_fn=collate,
@@ -217,7 +218,7 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
     }
     if first:
         if chosen is not None:
-            scores.write(replace(chosen.table, model=str(plan.out / BUNDLE)), plan.out / SCORES)
+            write_scores(plan.out / SCORES, replace(chosen.table, model=str(plan.out / BUNDLE)))
         write_report(plan.out / PAGE, report, chosen.table if chosen else None)
         write_text(plan.out / REPORT, json.dumps(report, indent=1, ensure_ascii=False))  # last: the run is finished
     meet()  # none goes on to another run before that
