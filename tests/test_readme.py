@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import torch
 
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.front_end import FrontEnd
 from spectag.cli.main import main
 from spectag.labels import LabelSet
 from spectag.model import convert

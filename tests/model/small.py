@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.front_end import FrontEnd
 from spectag.labels import LabelSet
 from spectag.model.bundle import Bundle
 from spectag.model.network import AST, ASTConfig

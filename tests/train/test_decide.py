@@ -7,7 +7,7 @@ import torch
 from deciding import MEASURED, SMALL, decide_for, make_recipe
 from tests.model.small import make_bundle
 
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.front_end import FrontEnd
 from spectag.errors import RecipeError
 from spectag.model.bundle import load
 from spectag.model.network import ASTConfig

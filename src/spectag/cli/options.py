@@ -30,5 +30,7 @@ def find_model(name: str) -> None:
 
 
 MODEL = "A bundle, ensemble or AST directory, a .pth file, a known name (esc10, audioset, speech-commands) or a Hub id."
-Device = Annotated[str, typer.Option(callback=device, help="cpu, cuda, cuda:N or mps.")]
-BatchSize = Annotated[int, typer.Option(min=1, help="Windows that the network sees at once.")]
+Device = Annotated[str, typer.Option(callback=device, help="Where the network runs: cpu, cuda, cuda:N or mps.")]
+BatchSize = Annotated[
+    int, typer.Option(min=1, help="Windows that the network computes at once; more need more memory.")
+]

@@ -11,7 +11,8 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from spectag.audio.fbank import FrontEnd, Window
+from spectag.audio.front_end import FrontEnd
+from spectag.choices import WindowFunction
 from spectag.errors import (
     InputError,
     LabelMismatch,
@@ -127,7 +128,7 @@ def load(
     labels: LabelSet | None = None,
     num_labels: int | None = None,
     channels: Channels = "mean",
-    window: Window | None = None,
+    window: WindowFunction | None = None,
     activation: Activation | None = None,
 ) -> Bundle:
     """Load a checkpoint from wherever it is, strictly: every tensor fits, or nothing is loaded.

@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from spectag.audio.fbank import FrontEnd, Window
+from spectag.audio.front_end import FrontEnd
+from spectag.choices import WindowFunction
 from spectag.errors import (
     InputError,
     LabelMismatch,
@@ -298,13 +299,13 @@ def _front_end(directory: Path, extra: Fields | None, geometry: ASTConfig) -> Fr
     if kind != EXTRACTOR:
         raise NotAModel(f"{fields.path}: feature_extractor_type: expected {EXTRACTOR}, got {kind!r}")
     # transformers knows the released code's window only.
-    window = "hanning" if extra is None else extra.choice("window", get_args(Window))
+    window = "hanning" if extra is None else extra.choice("window", get_args(WindowFunction))
     mean, std = fields.number("mean", FrontEnd.mean), fields.number("std", FrontEnd.std)  # transformers' defaults too
     if fields.data.get("do_normalize", True) is False:
         mean, std = 0.0, 0.5  # (x - 0) / (2 * 0.5) = x
     try:
         front_end = FrontEnd(
-            window=window,  # type: ignore[arg-type]  # one of get_args(Window)
+            window=window,  # type: ignore[arg-type]  # one of get_args(WindowFunction)
             mel_bins=fields.integer("num_mel_bins", 128),
             mean=mean,
             std=std,

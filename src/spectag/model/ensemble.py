@@ -13,7 +13,7 @@ of 12, 14 and 16::
     spectag ensemble ensemble-s runs/p12/bundle runs/p14/bundle runs/p16/bundle -o ensemble-m
     spectag evaluate ensemble-m --data AUDIOSET --split eval
 
-What has already been scored can be averaged without scoring again: see :mod:`spectag.train.scores`.
+What has already been scored can be averaged without scoring again: see :mod:`spectag.score.table`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Any
 
 import torch
 
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.front_end import FrontEnd
 from spectag.errors import InputError, LabelMismatch, ModelError, NewerBundle, NotAModel, SaveError
 from spectag.labels import LabelSet
 from spectag.model import bundle

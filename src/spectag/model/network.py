@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from spectag.audio.fbank import MOST_BINS, MOST_FRAMES
+from spectag.audio.front_end import MOST_BINS, MOST_FRAMES
 from spectag.errors import InputError, ShapeMismatch
 from spectag.model import adapt
 
@@ -105,9 +105,7 @@ class ASTConfig:
         if self.mel_bins < self.patch[0]:
             raise ShapeMismatch(f"mel_bins {self.mel_bins} is less than one patch of {self.patch[0]} bins")
         if frames < self.patch[1]:
-            raise ShapeMismatch(
-                f"{frames} frames are shorter than one patch of {self.patch[1]} frames: pad the fbank (see fit)"
-            )
+            raise ShapeMismatch(f"{frames} frames are shorter than one patch of {self.patch[1]} frames: pad the fbank")
         return (
             (self.mel_bins - self.patch[0]) // self.stride[0] + 1,
             (frames - self.patch[1]) // self.stride[1] + 1,
@@ -230,7 +228,7 @@ class PatchEmbed(nn.Module):
 
 
 class AST(nn.Module):
-    """Inputs ``[B, T, F]`` (normalised, see :class:`spectag.audio.fbank.FrontEnd`) -> logits ``[B, C]``.
+    """Inputs ``[B, T, F]`` (normalised, see :class:`spectag.audio.front_end.FrontEnd`) -> logits ``[B, C]``.
 
     T may be any length of at least one patch: the positional embedding is cut or interpolated to it
     (:func:`spectag.model.adapt.positions`), once per length.

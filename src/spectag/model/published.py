@@ -15,7 +15,7 @@ from typing import Literal, get_args
 
 import torch
 
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.front_end import FrontEnd
 from spectag.errors import InputError, LabelMismatch, NotAModel, ShapeMismatch, SpectagWarning
 from spectag.labels import LabelSet
 from spectag.model import adapt, convert, tensors

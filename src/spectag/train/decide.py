@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.front_end import FrontEnd
 from spectag.choices import Activation
 from spectag.errors import RecipeError, ShapeMismatch
 from spectag.model.network import ASTConfig

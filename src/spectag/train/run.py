@@ -22,7 +22,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.front_end import FrontEnd
 from spectag.data.shards import reading_order
 from spectag.data.statistics import statistics
 from spectag.errors import DataError, InputError, RunFailed, RunInterrupted
@@ -31,18 +31,19 @@ from spectag.model.bundle import Bundle, load
 from spectag.model.bundle import build as build_network
 from spectag.model.device import find_device
 from spectag.model.network import AST
-from spectag.train import scores
-from spectag.train.augment import Rng
+from spectag.score.evaluate import Evaluation
+from spectag.score.npz import write_scores
+from spectag.score.report import write_report
 from spectag.train.decide import Decisions, decide
-from spectag.train.evaluate import Evaluation, Judge, Scorer
-from spectag.train.examples import Example, TrainingClips, Waveforms, targets
+from spectag.train.examples import TrainingClips, Waveforms, collate
 from spectag.train.files import AtomicCheckpoints, Checkpoints, position
 from spectag.train.history import Averaging, History, Skipped
+from spectag.train.judge import Judge, Scorer
 from spectag.train.plan import RECIPE, REPORT, Plan, check_directory, make_directory
 from spectag.train.processes import check_processes, gathered, leave, meet, rank
 from spectag.train.recipe import read_recipe
-from spectag.train.report import write_report
-from spectag.train.sampler import EpochSampler, balancing_weights
+from spectag.train.rng import Rng
+from spectag.train.sampler import EpochSampler, compute_clip_weights
 from spectag.train.start import build_start, read_checkpoint
 from spectag.train.task import TrainingTask
 from spectag.version import __version__
@@ -64,7 +65,7 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
 
     Args:
         plan: what to do.
-        scorer: scores held-out clips, see :data:`spectag.train.evaluate.Scorer`.
+        scorer: scores held-out clips, see :data:`spectag.train.judge.Scorer`.
         callbacks: further Lightning callbacks, a progress bar for instance.
 
     Returns:
@@ -97,7 +98,7 @@ class Job:
     device: torch.device
     waveforms: Waveforms
     sampler: EpochSampler
-    loader: DataLoader[Example]
+    loader: DataLoader[Any]
     task: TrainingTask
     history: History
     skipped: Skipped
@@ -161,14 +162,15 @@ def prepare(plan: Plan) -> Job:
     recipe, front_end = decisions.recipe, decisions.front_end
     network = build_start(recipe, decisions.config, plan.train.labels, checkpoint)
 
-    truth = targets(plan.train)
-    weights = balancing_weights(truth.numpy()) if recipe.balanced else None
+    targets = plan.train.targets()
+    weights = compute_clip_weights(targets) if recipe.balanced else None
     sampler = EpochSampler(len(waveforms), recipe.seed, weights, rank(), options.processes, _order(plan))
     workers = 0 if waveforms.complete and device.type == "cpu" else max(1, (os.cpu_count() or 2) - 1)
     loader = DataLoader(
-        TrainingClips(waveforms, truth, front_end, recipe.augment),
+        TrainingClips(waveforms, targets, front_end, recipe.augment),
         batch_size=recipe.batch_size // (recipe.accumulate * options.processes),
         sampler=sampler,
+        collate_fn=collate,
         num_workers=workers,
         persistent_workers=workers > 0,
         worker_init_fn=_ignore_sigterm,
@@ -294,7 +296,7 @@ def write_results(job: Job, candidates: Mapping[str, Bundle], results: Results) 
         for name, bundle in candidates.items():
             bundle.save(plan.out / (BUNDLE if name == recipe.select else f"{BUNDLE}-{name}"))
         if chosen is not None:
-            scores.write(replace(chosen.table, model=str(plan.out / BUNDLE)), plan.out / SCORES)
+            write_scores(plan.out / SCORES, replace(chosen.table, model=str(plan.out / BUNDLE)))
         write_report(plan.out / PAGE, report, chosen.table if chosen else None)
         write_text(plan.out / REPORT, json.dumps(report, indent=1, ensure_ascii=False))
     meet()  # no process begins another run before that

@@ -13,9 +13,8 @@ import numpy as np
 
 from spectag.data.manifest import Manifest
 from spectag.files import write_text
-from spectag.train import scores
-from spectag.train.history import FIGURES
-from spectag.train.metrics import metrics
+from spectag.score.metrics import FIGURES, compute_metrics
+from spectag.score.npz import read_scores
 from spectag.train.plan import DEFAULTS, REPORT, Plan, RunOptions, check_directory, make_plan
 from spectag.train.processes import rank
 from spectag.train.recipe import Recipe
@@ -125,8 +124,8 @@ def _figures(result: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _pooled(members: Iterable[Member]) -> dict[str, Any]:
-    tables = [scores.read(member.plan.out / "scores.npz") for member in members]
-    figures = metrics(
+    tables = [read_scores(member.plan.out / "scores.npz") for member in members]
+    figures = compute_metrics(
         np.concatenate([table.targets for table in tables]), np.concatenate([table.scores for table in tables])
     )
     return _figures(figures.to_dict())

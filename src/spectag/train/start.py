@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.front_end import FrontEnd
 from spectag.labels import LabelSet
 from spectag.model import initial, published
 from spectag.model.adapt import State, adapt

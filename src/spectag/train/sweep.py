@@ -17,9 +17,9 @@ import yaml
 
 from spectag.errors import RecipeError
 from spectag.files import write_text
-from spectag.train.history import FIGURES
-from spectag.train.plots import sweep_figure
-from spectag.train.report import write_sweep
+from spectag.score.metrics import FIGURES
+from spectag.score.plots import sweep_figure
+from spectag.score.report import write_sweep
 
 
 @dataclass(frozen=True)
