@@ -11,39 +11,36 @@ import pytest
 import soundfile
 import torch
 from safetensors.torch import load_file
-
-from spectag.train.files import position
+from test_run import position
 
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
 import torch
-from lightning.pytorch.callbacks import Callback
 torch.set_num_threads(1)
 sys.path.insert(0, {tests!r})
 from test_run import TINY, RunOptions, build, make_plan, read_manifest, run, scorer
+from spectag.train.loop import Watcher
 
-class Gradients(Callback):
-    def on_before_optimizer_step(self, trainer, module, optimizer):
-        gradients = {{name: p.grad.clone() for name, p in module.network.named_parameters()}}
-        if trainer.is_global_zero and trainer.global_step in (0, 3):
-            torch.save(gradients, Path({out!r}) / f"gradients-{{trainer.global_step}}.pt")
-
-class Death(Callback):
-    def on_train_batch_start(self, trainer, module, batch, index):
-        if {dies} and trainer.global_rank == 1 and trainer.global_step == 2:
+class Events(Watcher):
+    def on_batch(self, job):
+        if {dies} and job.fabric.global_rank == 1 and job.steps == 2:
             os._exit(3)
 
-class Stop(Callback):
-    def on_train_batch_end(self, trainer, module, outputs, batch, index):
-        if trainer.global_rank in {stops} and trainer.current_epoch == 1 and index == 0:
+    def on_gradients(self, job):
+        gradients = {{name: p.grad.clone() for name, p in job.network.named_parameters()}}
+        if job.fabric.is_global_zero and job.steps in (0, 3):
+            torch.save(gradients, Path({out!r}) / f"gradients-{{job.steps}}.pt")
+
+    def on_step(self, job, loss):
+        if job.fabric.global_rank in {stops} and job.epoch == 1 and job.batches == 1:
             os.kill(os.getpid(), signal.SIGTERM)
 
 if __name__ == "__main__":
     recipe = build({recipe!r}, "tiny")
     options = RunOptions(processes=int(sys.argv[1]), resume={resumes})
     todo = make_plan(recipe, read_manifest({data!r}), Path({out!r}) / "run", fold=1, options=options)
-    run(todo, scorer, [Gradients(), Death(), Stop()])
+    run(todo, scorer, Events())
 """
 
 # Drop path is drawn by each process for itself; the moving average does not touch gradients.
@@ -133,7 +130,7 @@ def test_four_processes_have_the_gradient_of_one(tones, tmp_path):
 def test_the_death_of_one_process_ends_the_others(tones, tmp_path):
     done = start(tones, tmp_path / "run", 2, dies=True)
     assert done.returncode != 0
-    assert "RunFailed: one of 2 processes died" in done.stderr or "RunInterrupted" in done.stderr, done.stderr
+    assert "RunFailed: one of 2 processes was killed" in done.stderr or "RunInterrupted" in done.stderr, done.stderr
     assert not (tmp_path / "run" / "run" / "bundle").exists()
 
 

@@ -13,7 +13,7 @@ def test_an_epoch_is_every_clip_once_and_epochs_differ():
     first = list(sampler)
     assert first == list(sampler)
     assert sorted(draw.clip for draw in first) == list(range(20))
-    sampler.set_epoch(1)
+    sampler.start_epoch(1)
     assert list(sampler) != first
     assert len({draw.seed for draw in first}) == 20
 
@@ -31,7 +31,7 @@ def test_the_draws_follow_from_seed_and_epoch(epoch):
         else:
             sampler = EpochSampler(20, 5, order=lambda generator: generator.permutation(20)[::-1].tolist())
             clips = rng.permutation(20)[::-1]
-        sampler.set_epoch(epoch)
+        sampler.start_epoch(epoch)
         assert list(sampler) == list(zip(clips, rng.integers(2**62, size=20), strict=True))
 
 
@@ -50,9 +50,9 @@ def test_processes_share_what_one_would_draw(clips, world, batch, balanced):
 def test_draws_made_before_the_run_was_resumed_are_left_out():
     sampler = EpochSampler(10, 0, rank=1, world=2)
     whole = list(sampler)
-    sampler.begun = (0, 3)
+    sampler.start_epoch(0, skip=3)
     assert list(sampler) == whole[3:]
-    sampler.set_epoch(1)
+    sampler.start_epoch(1)
     assert len(list(sampler)) == len(whole)
 
 
@@ -71,7 +71,7 @@ def test_balanced_draws_follow_the_weights_and_are_drawn_anew(world):
     for epoch in range(60):
         drawn: list[int] = []
         for sampler in samplers:
-            sampler.set_epoch(epoch)
+            sampler.start_epoch(epoch)
             drawn += [draw.clip for draw in sampler]
         epochs.append(drawn)
         counts += np.bincount(drawn, minlength=300)

@@ -7,11 +7,11 @@ import signal
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback
 from test_run import TINY, go, scorer, tones  # noqa: F401  # tones is a fixture
 
 from spectag.data.layouts import read_manifest
 from spectag.errors import AudioError, RecipeError, RunFailed
+from spectag.train.loop import Watcher
 from spectag.train.plan import make_plan
 from spectag.train.recipe import build
 from spectag.train.run import run
@@ -45,14 +45,14 @@ def test_strict_ends_the_run_with_its_name(broken, tmp_path, cache_gb):
 
 
 def test_a_loss_that_is_not_finite_names_step_and_clips(tones, tmp_path):  # noqa: F811
-    class Poison(Callback):
-        def on_train_batch_start(self, trainer, module, batch, index):
-            if trainer.global_step == 2:
-                module.network.head.linear.bias.data.fill_(float("nan"))
+    class Poison(Watcher):
+        def on_batch(self, job):
+            if job.steps == 2:
+                job.network.head.linear.bias.data.fill_(float("nan"))
 
     todo = make_plan(build(TINY, "tiny"), read_manifest(tones), tmp_path / "run", fold=1)
-    with pytest.raises(RunFailed, match=r"step 3: loss is nan with the clips 00\d - \w+/2-.*lower lr") as caught:
-        run(todo, scorer, [Poison()])
+    with pytest.raises(RunFailed, match=r"step 3: the loss is nan with the clips 00\d - \w+/2-.*lower lr") as caught:
+        run(todo, scorer, Poison())
     assert str(caught.value).count("-A.wav") == TINY["batch_size"]
 
 
@@ -66,7 +66,7 @@ def test_a_reading_process_that_dies_is_an_error_not_a_hang(tones, tmp_path, mon
 
     monkeypatch.setattr("spectag.train.examples.read", murderous)
     todo = make_plan(build(TINY | {"cache_gb": 0.0}, "tiny"), read_manifest(tones), tmp_path / "run", fold=1)
-    with pytest.raises(RunFailed, match="a process that reads clips died"):
+    with pytest.raises(RunFailed, match="a process that reads clips was killed"):
         run(todo, scorer)
 
 
@@ -115,15 +115,15 @@ def test_scoring_leaves_the_network_training(tones, tmp_path):  # noqa: F811
     """Also where an epoch is the best so far and its weights are saved."""
     modes = []
 
-    class Watch(Callback):
-        def on_train_batch_start(self, trainer, module, batch, index):
-            modes.append(module.network.training)
+    class Watch(Watcher):
+        def on_batch(self, job):
+            modes.append(job.network.training)
 
     keys = {"epochs": 3, "ema": 0.0, "select": "best", "holdout": 0.2, "metric": "accuracy"}
     (tmp_path / "own").mkdir()
     for source, name in (("001 - Low", "low"), ("002 - High", "high")):
         shutil.copytree(tones / source, tmp_path / "own" / name)
-    run(make_plan(build(TINY | keys, "tiny"), read_manifest(tmp_path / "own"), tmp_path / "run"), scorer, [Watch()])
+    run(make_plan(build(TINY | keys, "tiny"), read_manifest(tmp_path / "own"), tmp_path / "run"), scorer, Watch())
     assert modes
     assert all(modes)
 
@@ -133,12 +133,12 @@ def test_the_averaged_bundle_is_the_mean_of_the_epochs(tones, tmp_path):  # noqa
 
     states = []
 
-    class Keep(Callback):
-        def on_train_epoch_end(self, trainer, module):
-            states.append({key: value.double().clone() for key, value in module.network.state_dict().items()})
+    class Keep(Watcher):
+        def on_epoch(self, job, row):
+            states.append({key: value.double().clone() for key, value in job.network.state_dict().items()})
 
     recipe = build(TINY | {"epochs": 3, "ema": 0.0, "average": [2, 3], "select": "averaged"}, "tiny")
-    run(make_plan(recipe, read_manifest(tones), tmp_path / "run", fold=1), scorer, [Keep()])
+    run(make_plan(recipe, read_manifest(tones), tmp_path / "run", fold=1), scorer, Keep())
     mean = load(tmp_path / "run" / "bundle").network.state_dict()
     last = load(tmp_path / "run" / "bundle-last").network.state_dict()
     for key, value in mean.items():

@@ -160,7 +160,7 @@ def run_one(todo: Plan) -> dict[str, Any]:
     from spectag.train.progress import ProgressBar
     from spectag.train.run import run
 
-    return run(todo, make_scorer(todo.options.device), [ProgressBar(Console(stderr=True))] if is_first() else [])
+    return run(todo, make_scorer(todo.options.device), ProgressBar(Console(stderr=True)) if is_first() else None)
 
 
 def is_first() -> bool:
@@ -190,5 +190,5 @@ def make_scorer(device: str) -> Scorer:
 
 def require_train_extra() -> None:
     """Raises MissingExtra where a library of the extra is not there."""
-    if any(find_spec(name) is None for name in ("lightning", "pydantic", "yaml", "sklearn", "scipy")):
+    if any(find_spec(name) is None for name in ("lightning_fabric", "pydantic", "yaml", "sklearn", "scipy")):
         raise MissingExtra("train", f"spectag {sys.argv[1] if len(sys.argv) > 1 else 'train'}")

@@ -1,147 +1,131 @@
-"""What a run remembers of its epochs: figures, the mean of the weights, the best weights, clips that were skipped."""
+"""What a run remembers of its epochs: figures, the best of them, and the clips that were skipped."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning
-from lightning.pytorch.callbacks import Callback
-
 from spectag.files import write_table
-from spectag.score.evaluate import Evaluation
-from spectag.score.metrics import FIGURES
-from spectag.train.averaging import WeightMean
-from spectag.train.examples import Batch, Unreadable, Waveforms
+from spectag.score.metrics import FIGURES, Metrics
+from spectag.train.examples import Unreadable
 from spectag.train.processes import gathered, rank
-from spectag.train.recipe import Recipe
 
 
-class History(Callback):
-    """One row of figures per epoch, written to a table; kept in the checkpoint, so that a resumed run goes on with it.
+@dataclass
+class Losses:
+    """The losses of this process since the epoch began: their sum over examples, and the number of examples."""
+
+    total: float = 0.0
+    examples: float = 0.0
+
+    def add(self, loss: float, examples: int) -> None:
+        """Add the mean loss of some examples."""
+        self.total += loss * examples
+        self.examples += examples
+
+
+class History:
+    """One row of figures per epoch, written to a table. It is part of a checkpoint, so that it survives a resume.
 
     Args:
-        recipe: says when to score, and which figure the best epoch is the best of.
         table: the CSV file.
 
     Attributes:
-        score: scores the held-out clips with the present weights; None where nothing is held out.
-        keep_best: called after an epoch that is better than all before; None where no epoch is chosen.
+        rows: one per epoch: ``epoch`` from 1, mean ``loss`` of its examples, ``lr`` at its end, the figures of the
+            held-out clips if they were scored, and ``seconds`` of training and scoring since the run began.
+        seconds: the same up to now, without the time between a stop and a resume.
+        best: the highest figure that an epoch was chosen by, and
+        best_epoch: which epoch that was, from 1; None where no epoch is chosen.
     """
 
-    def __init__(self, recipe: Recipe, table: Path) -> None:
-        self.score: Callable[[], Evaluation] | None = None
-        self.keep_best: Callable[[], object] | None = None
+    def __init__(self, table: Path) -> None:
         self.rows: list[dict[str, float]] = []
-        self.seconds = 0.0  # spent training and scoring, earlier sittings included
+        self.seconds = 0.0
         self.best: float | None = None
         self.best_epoch: int | None = None
-        self.losses = [0.0, 0.0]  # this epoch's so far, of this process: the sum over its examples, and their number
-        self._recipe, self._table = recipe, table
+        self.losses = Losses()
+        self._table = table
+        self._counted = time.monotonic()
+
+    def start_clock(self) -> None:
+        """Count the time from now on."""
+        self._counted = time.monotonic()
+
+    def end_epoch(self, lr: float, metrics: Metrics | None) -> dict[str, float]:
+        """Add a row, and write the table if this is the first process.
+
+        Args:
+            lr: learning rate of the last step.
+            metrics: figures of the held-out clips, if they were scored.
+
+        Returns:
+            the row.
+
+        Raises:
+            SaveError: the table could not be written.
+        """
+        total, examples = self._everyones_losses()
+        self.losses = Losses()
+        row: dict[str, float] = {"epoch": len(self.rows) + 1, "loss": total / examples, "lr": lr}
+        if metrics is not None:
+            figures = metrics.to_dict()
+            row |= {name: figures[name] for name in FIGURES if figures[name] is not None}
+        self._count_time()
+        self.rows.append(row | {"seconds": round(self.seconds, 2)})
+        if rank() == 0:
+            write_table(self._table, self.rows)
+        return row
+
+    def is_best(self, figure: float | None) -> bool:
+        """Whether the last epoch's figure is higher than those of all epochs before; if it is, it is noted."""
+        if figure is None or (self.best is not None and figure <= self.best):
+            return False
+        self.best, self.best_epoch = figure, len(self.rows)
+        return True
 
     def state_dict(self) -> dict[str, Any]:
+        """Plain values for a checkpoint; all processes must call this."""
         self._count_time()
         state = {name: getattr(self, name) for name in ("rows", "seconds", "best", "best_epoch")}
         return state | {"losses": self._everyones_losses()}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        for name, value in state_dict.items():
-            setattr(self, name, value)
-        if rank():  # the first goes on with what all had
-            self.losses = [0.0, 0.0]
-
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._counted = time.monotonic()
-
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        examples = len(batch.clip)
-        self.losses = [self.losses[0] + float(pl_module.latest_loss) * examples, self.losses[1] + examples]
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        epoch = trainer.current_epoch + 1
-        total, count = self._everyones_losses()
-        self.losses = [0.0, 0.0]
-        row = {"epoch": epoch, "loss": total / count}
-        pl_module.log("loss", row["loss"], rank_zero_only=True)
-        row["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
-        due = epoch % self._recipe.evaluate_every == 0 or epoch == self._recipe.epochs
-        if self.score is not None and due:
-            training = pl_module.training
-            figures = self.score().metrics.to_dict()
-            row |= {name: figures[name] for name in FIGURES if figures[name] is not None}
-            pl_module.log_dict({name: row[name] for name in FIGURES if name in row}, rank_zero_only=True)
-            self._compare(epoch, row.get(self._recipe.metric))
-            pl_module.train(training)  # scoring and saving leave it in eval mode
-        self._count_time()
-        self.rows.append(row | {"seconds": round(self.seconds, 2)})
-        if trainer.is_global_zero:
-            write_table(self._table, self.rows)
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`state_dict` returned."""
+        self.rows, self.seconds = state["rows"], state["seconds"]
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        if rank() == 0:  # the first process continues the sums of all
+            self.losses = Losses(*state["losses"])
 
     def _everyones_losses(self) -> list[float]:
-        return [sum(column) for column in zip(*gathered(self.losses), strict=True)]
+        pairs = gathered((self.losses.total, self.losses.examples))
+        return [sum(column) for column in zip(*pairs, strict=True)]
 
     def _count_time(self) -> None:
         now = time.monotonic()
         self.seconds, self._counted = self.seconds + now - self._counted, now
 
-    def _compare(self, epoch: int, figure: float | None) -> None:
-        if self.keep_best is not None and figure is not None and (self.best is None or figure > self.best):
-            self.best, self.best_epoch = figure, epoch
-            self.keep_best()
 
-
-class Averaging(Callback):
-    """The mean of the weights after each of some epochs (paper: weight averaging).
-
-    Args:
-        first, last: the epochs, counted from 1, both included.
-    """
-
-    def __init__(self, first: int, last: int) -> None:
-        self.first, self.last = first, last
-        self.weights = WeightMean()
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"count": self.weights.count, "sums": self.weights.sums}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.weights.count, self.weights.sums = state_dict["count"], state_dict["sums"]
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        if self.first <= trainer.current_epoch + 1 <= self.last:
-            self.weights.add(pl_module.scored_network.state_dict())
-
-
-class Skipped(Callback):
+class Skipped:
     """The training clips that could not be read, so that others stood in for them.
 
     Args:
-        waveforms: of the training clips; what could not be preloaded is skipped already.
         strict: the first such clip ends the run.
-
-    Raises:
-        AudioError: under ``strict``; names the clip.
     """
 
-    def __init__(self, waveforms: Waveforms, strict: bool) -> None:
+    def __init__(self, strict: bool) -> None:
         self._strict = strict
         self.reasons: dict[str, str] = {}  # by clip id
-        for index, error in waveforms.failed.items():
-            self._note(Unreadable(waveforms.clips[index].id, error))
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"reasons": self.reasons}
+    def add(self, clips: Iterable[Unreadable]) -> None:
+        """Note some clips.
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.reasons |= state_dict["reasons"]
-
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Batch, batch_idx: int) -> None:
-        for clip in batch.unreadable:
-            self._note(clip)
-
-    def _note(self, unreadable: Unreadable) -> None:
-        if self._strict:
-            raise unreadable.error
-        self.reasons.setdefault(unreadable.clip, str(unreadable.error))
+        Raises:
+            AudioError: under ``strict``; names the clip.
+        """
+        for clip in clips:
+            if self._strict:
+                raise clip.error
+            self.reasons.setdefault(clip.clip, str(clip.error))

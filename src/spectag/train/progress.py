@@ -1,21 +1,18 @@
-"""A progress bar for a training run: epoch, loss, metric and the time left for the whole of it."""
+"""A progress bar for a training run: epoch, loss, figures and the time left for the whole of it."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import lightning
-from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from spectag.score.metrics import FIGURES
+from spectag.train.loop import Watcher
+from spectag.train.prepare import Job
 
-SHOWN = ("accuracy", "mean_ap")  # once they are known
+NAMES = {"accuracy": "accuracy", "mean_ap": "mAP"}  # shown once they are known
 
 
-class ProgressBar(Callback):
-    """On a terminal one bar; elsewhere (a log file) one line per epoch.
+class ProgressBar(Watcher):
+    """One bar on a terminal, and one line per epoch elsewhere, for example in a log file.
 
     Args:
         console: where it is drawn.
@@ -35,28 +32,22 @@ class ProgressBar(Callback):
         )
         self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_start(self, job: Job) -> None:
         self._bar.start()
-        total = int(trainer.estimated_stepping_batches)
-        self._task = self._bar.add_task("training", total=total, completed=trainer.global_step, figures="")
+        self._task = self._bar.add_task("training", total=job.total_steps, completed=job.steps, figures="")
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        epochs = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-        loss = f"loss {float(pl_module.latest_loss):.3f}"
-        self._bar.update(
-            self._task, completed=trainer.global_step, description=epochs, figures=f"{loss}{self._figures}"
-        )
+    def on_step(self, job: Job, loss: float) -> None:
+        figures = f"loss {loss:.3f}{self._figures}"
+        self._bar.update(self._task, completed=job.steps, description=_epoch(job), figures=figures)
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        figures = trainer.callback_metrics
-        shown = ((FIGURES[name], figures[name]) for name in SHOWN if name in figures)
-        self._figures = "".join(f", {text} {float(value):.3f}" for text, value in shown)
+    def on_epoch(self, job: Job, row: dict[str, float]) -> None:
+        self._figures = "".join(f", {text} {row[name]:.3f}" for name, text in NAMES.items() if name in row)
         if not self.console.is_terminal:
-            epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-            self.console.print(f"{epoch}: loss {float(figures['loss']):.3f}{self._figures}", highlight=False)
+            self.console.print(f"{_epoch(job)}: loss {row['loss']:.3f}{self._figures}", highlight=False)
 
-    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_end(self, job: Job) -> None:
         self._bar.stop()
 
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        self._bar.stop()
+
+def _epoch(job: Job) -> str:
+    return f"epoch {job.epoch + 1}/{job.recipe.epochs}"

@@ -35,10 +35,6 @@ class EpochSampler(Sampler[Draw]):
         order: makes an order of the clips from a generator, for clips that are faster to read near one another. None:
             any order.
 
-    Attributes:
-        epoch: whose draws an iteration gives, from 0.
-        begun: an epoch, and how many of its draws this process made before the run was resumed; they are left out.
-
     >>> sorted(draw.clip for draw in EpochSampler(clips=3, seed=0))
     [0, 1, 2]
     """
@@ -59,11 +55,16 @@ class EpochSampler(Sampler[Draw]):
         self.world = world
         self.order = order
         self.epoch = 0
-        self.begun = (-1, 0)
+        self.skip = 0
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the next iteration; Lightning calls this."""
-        self.epoch = epoch
+    def start_epoch(self, epoch: int, skip: int = 0) -> None:
+        """Choose what the next iteration gives.
+
+        Args:
+            epoch: from 0.
+            skip: number of its draws that this process made before the run was resumed; they are left out.
+        """
+        self.epoch, self.skip = epoch, skip
 
     def __len__(self) -> int:
         return self.clips // self.world
@@ -77,9 +78,7 @@ class EpochSampler(Sampler[Draw]):
         else:
             order = rng.permutation(self.clips)
         seeds = rng.integers(2**62, size=self.clips)
-        begun_epoch, begun_draws = self.begun
-        first = begun_draws if begun_epoch == self.epoch else 0
-        own = range(self.rank, len(self) * self.world, self.world)[first:]
+        own = range(self.rank, len(self) * self.world, self.world)[self.skip :]
         return (Draw(int(order[i]), int(seeds[i])) for i in own)
 
 

@@ -1,0 +1,56 @@
+"""The figures of a run as curves to look at while it trains: TensorBoard, and Weights & Biases if asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from spectag.errors import InputError
+from spectag.train.plan import Plan
+from spectag.train.processes import rank
+
+Log = Callable[[Mapping[str, float], int], None]
+"""Records figures under the number of steps taken so far."""
+
+
+@contextmanager
+def open_curves(plan: Plan) -> Iterator[Log]:
+    """Record the curves of a run until the block ends; only the first process does so.
+
+    Raises:
+        InputError: Weights & Biases does not know who is logged in.
+    """
+    if rank():
+        yield lambda figures, step: None
+        return
+    from torch.utils.tensorboard import SummaryWriter
+
+    project = plan.options.wandb
+    sent = None if project is None else _begin_wandb(plan.out, plan.recipe.name, project)
+    board = SummaryWriter(str(plan.out / "tensorboard"))
+
+    def log(figures: Mapping[str, float], step: int) -> None:
+        for key, value in figures.items():
+            board.add_scalar(key, value, step)
+        if sent is not None:
+            sent.log(dict(figures), step=step)
+
+    try:
+        yield log
+    finally:
+        board.close()
+        if sent is not None:
+            sent.finish()  # the next run of a series is another one
+
+
+def _begin_wandb(out: Path, name: str, project: str) -> Any:
+    import wandb
+    from wandb.errors import Error
+
+    try:
+        return wandb.init(project=project, name=name, dir=out)
+    except Error as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"--wandb {project}: {reason} (WANDB_MODE=offline works without login and network)") from error

@@ -1,0 +1,307 @@
+"""Everything between a plan and the first step: what is open is decided, clips are decoded, the network is built."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+
+from spectag.audio.front_end import FrontEnd
+from spectag.data.shards import reading_order
+from spectag.data.statistics import statistics
+from spectag.errors import DataError
+from spectag.model.bundle import Bundle, load
+from spectag.model.bundle import build as build_network
+from spectag.model.device import find_device
+from spectag.model.network import AST
+from spectag.train.averaging import WeightMean
+from spectag.train.checkpoints import FORMAT, read_state
+from spectag.train.decide import Decisions, Precision, decide
+from spectag.train.examples import TrainingClips, Unreadable, Waveforms, collate
+from spectag.train.history import History, Skipped
+from spectag.train.optimizer import build_optimizer
+from spectag.train.plan import RECIPE, Plan, check_directory, make_directory
+from spectag.train.processes import check_processes, leave, meet, rank
+from spectag.train.recipe import Recipe, read_recipe
+from spectag.train.rng import Rng
+from spectag.train.sampler import EpochSampler, compute_clip_weights
+from spectag.train.start import build_start, read_checkpoint
+from spectag.train.step import TrainingStep
+from spectag.version import __version__
+
+
+@dataclass
+class Job:
+    """A run while it trains: what was decided, read and built for it, and how far it is.
+
+    Args:
+        plan: what to do.
+        decisions: what the recipe left open.
+        fabric: devices, precision and processes.
+        network: the weights.
+        model: the network as Fabric wraps it for the precision and the processes.
+        step: from a batch to its loss, through the model.
+        optimizer: moves the weights.
+        ema: their moving average, if the recipe asks for one.
+        sampler: draws the examples of an epoch.
+        loader: batches of this process.
+        history: what is remembered of the epochs.
+        skipped: the clips that could not be read.
+        mean: the mean of the weights after some epochs, if the recipe asks for one.
+        epoch: the present one, from 0.
+        batches: how many batches of it are done, in this process.
+    """
+
+    plan: Plan
+    decisions: Decisions
+    fabric: Fabric
+    network: AST
+    model: Any
+    step: TrainingStep
+    optimizer: Any
+    ema: AveragedModel | None
+    sampler: EpochSampler
+    loader: DataLoader[Any]
+    history: History
+    skipped: Skipped
+    mean: WeightMean | None
+    epoch: int = 0
+    batches: int = 0
+
+    @property
+    def recipe(self) -> Recipe:
+        """The complete recipe."""
+        return self.decisions.recipe
+
+    @property
+    def batch_size(self) -> int:
+        """Examples in a batch of this process."""
+        return self.recipe.batch_size // (self.recipe.accumulate * self.fabric.world_size)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in an epoch; the last one may be smaller."""
+        return -(-len(self.loader) // self.recipe.accumulate)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.steps_per_epoch * self.recipe.epochs
+
+    @property
+    def steps(self) -> int:
+        """Steps taken since the run began."""
+        ended = self.batches == len(self.loader)
+        return self.epoch * self.steps_per_epoch + (
+            self.steps_per_epoch if ended else self.batches // self.recipe.accumulate
+        )
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to resume from."""
+        return self.plan.out / "checkpoints" / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """The bundle of the best epoch so far."""
+        return self.plan.out / "checkpoints" / "best"
+
+    @property
+    def scored_network(self) -> AST:
+        """The network to score and save: the moving average if there is one."""
+        network = self.network if self.ema is None else self.ema.module
+        assert isinstance(network, AST)
+        return network
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What is learned from, for the report and the bundles."""
+        train = self.plan.train
+        return {"layout": train.layout, "clips": len(train), "held_out": self.plan.description}
+
+    def bundle(self, network: AST) -> Bundle:
+        """A bundle around a network of this run."""
+        provenance = {
+            "source": "trained by spectag",
+            "recipe": self.recipe.model_dump(mode="json"),
+            "data": self.data,
+            "spectag": __version__,
+        }
+        decided = self.decisions
+        return Bundle(network, decided.front_end, self.plan.train.labels, decided.activation, provenance)
+
+    def candidates(self) -> dict[str, Bundle]:
+        """The weights that a recipe may choose at the end, by the value of its key ``select``."""
+        found = {"last": self.bundle(self.scored_network)}
+        if self.mean is not None:
+            found["averaged"] = self.bundle(build_network(self.decisions.config, self.mean.compute()))
+        if self.recipe.select == "best":
+            meet()  # the first process has written it by then
+            found["best"] = load(self.best)
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state to resume from, see :mod:`spectag.train.checkpoints`; all processes must call this."""
+        names = self._parameter_names()
+        state = {
+            "format": FORMAT,
+            "epoch": self.epoch,
+            "batches": self.batches,
+            "network": self.network.state_dict(),
+            "ema": self.ema and self.ema.state_dict(),
+            "optimizer": {names[i]: values for i, values in self.optimizer.state_dict()["state"].items()},
+            "precision": self.fabric.strategy.precision.state_dict(),
+            "history": self.history.state_dict(),
+            "mean": self.mean and self.mean.state_dict(),
+            "skipped": self.skipped.reasons,
+        }
+        return {name: value for name, value in state.items() if value is not None}
+
+    def resume(self) -> None:
+        """Continue from the last checkpoint, if there is one.
+
+        Raises:
+            RunFailed: it cannot be read.
+        """
+        if not self.last.is_file():
+            return
+        names = self._parameter_names()
+        state = read_state(self.last, names)
+        self.network.load_state_dict(state["network"])
+        if self.ema is not None:
+            self.ema.load_state_dict(state["ema"])
+        numbered = {names.index(name): values for name, values in state["optimizer"].items()}
+        groups = self.optimizer.state_dict()["param_groups"]  # these follow from the recipe
+        self.optimizer.load_state_dict({"state": numbered, "param_groups": groups})
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
+        self.history.load_state_dict(state["history"])
+        if self.mean is not None:
+            self.mean.load_state_dict(state["mean"])
+        self.skipped.reasons |= state["skipped"]
+        self.epoch, self.batches = state["epoch"], state["batches"]
+        if self.batches == len(self.loader):
+            self.epoch, self.batches = self.epoch + 1, 0
+
+    def _parameter_names(self) -> list[str]:
+        """Names of the parameters in the optimiser's order."""
+        names = {id(parameter): name for name, parameter in self.network.named_parameters()}
+        return [names[id(parameter)] for group in self.optimizer.param_groups for parameter in group["params"]]
+
+
+def prepare(plan: Plan) -> Job:
+    """Make everything that a run needs before its first step, and start the other processes if there are to be any.
+
+    Raises:
+        InputError: the device is not there.
+        ModelError: the initial checkpoint cannot be used.
+        RecipeError: the directory holds another run, or the recipe does not fit the checkpoint or the device.
+        DataError: no training clip can be read.
+        AudioError: one cannot be read, and the run is strict.
+        RunFailed: the run's own checkpoint cannot be read.
+        SaveError: the directory cannot be made.
+    """
+    options = plan.options
+    device = find_device(options.device)
+    check_processes(options.processes, device)
+    if rank() == 0:
+        check_directory(plan)
+    checkpoint = read_checkpoint(plan.recipe, plan.train.labels)
+    waveforms = Waveforms(plan.train.clips, plan.recipe.cache_gb * 1e9)
+    skipped = Skipped(options.strict)
+
+    def measure(front_end: FrontEnd) -> tuple[float, float]:
+        return _recorded_statistics(plan) or _measure_statistics(waveforms, front_end)
+
+    waveforms.preload()
+    skipped.add(Unreadable(waveforms.clips[index].id, error) for index, error in waveforms.failed.items())
+    decisions = decide(plan, checkpoint, device, measure)
+    recipe, front_end = decisions.recipe, decisions.front_end
+    network = build_start(recipe, decisions.config, plan.train.labels, checkpoint)
+    fabric = _launch(device, options.processes, decisions.precision)
+
+    ema = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema)) if recipe.ema else None  # type: ignore[no-untyped-call]
+    network.set_drop_path(recipe.model.drop_path)
+    network.recompute = recipe.checkpoint_layers
+    if recipe.compile:
+        network.compile()
+    model = fabric.setup_module(network)
+    if ema is not None:
+        fabric.to_device(ema.requires_grad_(False))
+    bf16 = decisions.precision == "bf16-mixed"
+    optimizer = fabric.setup_optimizers(build_optimizer(network, recipe, torch.bfloat16 if bf16 else torch.float32))
+    step = TrainingStep(model, decisions.config.grid, front_end, recipe, rank(), options.processes)
+
+    targets = plan.train.targets()
+    weights = compute_clip_weights(targets) if recipe.balanced else None
+    sampler = EpochSampler(len(waveforms), recipe.seed, weights, rank(), options.processes, _order(plan))
+    workers = 0 if waveforms.complete and device.type == "cpu" else max(1, (os.cpu_count() or 2) - 1)
+    loader = DataLoader(
+        TrainingClips(waveforms, targets, front_end, recipe.augment),
+        batch_size=recipe.batch_size // (recipe.accumulate * options.processes),
+        sampler=sampler,
+        collate_fn=collate,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        worker_init_fn=_ignore_sigterm,
+        pin_memory=device.type == "cuda",
+    )
+    history = History(plan.out / "metrics.csv")
+    mean = WeightMean() if recipe.average else None
+    if rank() == 0:
+        make_directory(plan, recipe)  # not before it is sure that the run can begin
+    job = Job(plan, decisions, fabric, network, model, step, optimizer, ema, sampler, loader, history, skipped, mean)
+    job.resume()
+    return job
+
+
+def _recorded_statistics(plan: Plan) -> tuple[float, float] | None:
+    """Those that the run was begun with, if it is resumed."""
+    path = plan.out / RECIPE
+    if not (plan.options.resume and path.is_file()):
+        return None
+    before = read_recipe(str(path)).front_end
+    return None if before.mean is None or before.std is None else (before.mean, before.std)
+
+
+def _measure_statistics(waveforms: Waveforms, front_end: FrontEnd) -> tuple[float, float]:
+    """The mean and the deviation of the training clips, as far as the network sees them."""
+    found = statistics(waveforms.sources(), front_end, os.cpu_count() or 1, frames=front_end.frames)
+    if not found.std:
+        raise DataError(f"expected sounds, got {len(waveforms)} training clips of digital silence: check the data")
+    return found.mean, found.std
+
+
+def _launch(device: torch.device, processes: int, precision: Precision) -> Fabric:
+    """Start the other processes, which run the same command, and meet them."""
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # its advice is for its own users
+    fabric = Fabric(
+        accelerator="gpu" if device.type == "cuda" else device.type,
+        devices=processes if device.index is None else [device.index],
+        strategy="ddp" if processes > 1 else "auto",
+        precision=precision,
+    )
+    if processes > 1:
+        atexit.register(leave)  # not at the end of a run: the runs of a series share their processes
+    fabric.launch()
+    return fabric
+
+
+def _order(plan: Plan) -> Callable[[Rng], Sequence[int]] | None:
+    """Packed clips are read shard by shard."""
+    clips = plan.train.clips
+    return None if clips[0].place is None else lambda rng: reading_order(clips, rng)
+
+
+def _ignore_sigterm(_: int) -> None:
+    """For the processes that read clips: a signal to the whole group must leave the run the time to save."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,0 +1,76 @@
+"""One training step, up to its loss: waveforms and targets in, a number to learn from out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from spectag.audio.front_end import FrontEnd
+from spectag.train.augment import build_inputs, draw_patches
+from spectag.train.examples import Batch
+from spectag.train.recipe import Recipe
+from spectag.train.rng import Rows, make_rng
+
+
+class TrainingStep:
+    """``fbank -> augment -> normalise -> network -> loss``, all on the training device.
+
+    Args:
+        network: takes inputs ``[B, T, F]`` and the patches to keep, and returns logits ``[B, C]``; its precision is its
+            own affair.
+        grid: patches of the network along (frequency, time).
+        front_end: of the run.
+        recipe: complete; decides augmentation and loss.
+        rank: number of this process, from 0.
+        world: number of processes.
+    """
+
+    def __init__(
+        self,
+        network: Callable[..., Tensor],
+        grid: tuple[int, int],
+        front_end: FrontEnd,
+        recipe: Recipe,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.network = network
+        self.grid = grid
+        self.front_end = front_end
+        self.recipe = recipe
+        self.rank = rank
+        self.world = world
+        self.compute_loss = make_loss(recipe)
+
+    def __call__(self, batch: Batch, number: int) -> Tensor:
+        """Compute the mean loss of a batch, a scalar that gradients can be taken of.
+
+        Args:
+            batch: on the training device.
+            number: of the batch, counted over the whole run from 0. Everything random follows from it and the recipe's
+                seed, so that a run that is resumed repeats it exactly.
+        """
+        rng = make_rng(self.recipe.seed, self.recipe.epochs, number)
+        torch.manual_seed(int(rng.integers(2**62)) + self.rank)  # for drop path, which draws on the device
+        rows = Rows(rng, self.rank, self.world)
+        with torch.no_grad():
+            inputs = build_inputs(batch.waveform, batch.frames, self.front_end, self.recipe.augment, rows)
+        keep = draw_patches(len(inputs), self.grid, self.recipe.augment, rows)
+        logits = self.network(inputs, keep=None if keep is None else keep.to(inputs.device))
+        return self.compute_loss(logits.float(), batch.target)
+
+
+def make_loss(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
+    """Make the recipe's loss of logits ``[B, C]`` and targets ``[B, C]`` in 0..1, which may be mixtures.
+
+    >>> recipe = spectag.train.recipe.Recipe(name="x", epochs=1, batch_size=1, lr=1e-3, loss="bce")
+    >>> make_loss(recipe)(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
+    tensor(0.6931)
+    """
+    if recipe.loss == "bce":
+        return functional.binary_cross_entropy_with_logits
+    # cross_entropy takes class probabilities, so a mixed target stays the mixture that it is.
+    return lambda logits, target: functional.cross_entropy(logits, target, label_smoothing=recipe.label_smoothing)
