@@ -26,7 +26,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import logging
 import os
 import resource
 import statistics
@@ -39,7 +38,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import lightning
 import numpy as np
 import soundfile as sf
 import torch
@@ -54,7 +52,9 @@ from spectag.errors import SpectagError
 from spectag.labels import LabelSet
 from spectag.model.network import ASTConfig
 from spectag.train.examples import TrainingClips, Waveforms, collate
+from spectag.train.loop import Watcher
 from spectag.train.plan import Plan, RunOptions, make_plan
+from spectag.train.prepare import Job
 from spectag.train.recipe import Recipe, build, read_recipe
 from spectag.train.run import run
 from spectag.train.sampler import EpochSampler, compute_clip_weights
@@ -170,7 +170,7 @@ def their_step(args: argparse.Namespace) -> Callable[[], object]:
     return step
 
 
-class Turns(lightning.Callback):
+class Turns(Watcher):
     """Times each step of ours, from the loader to the optimiser, and lets the peer take one after it."""
 
     def __init__(self, device: str, peer: Callable[[], object] | None) -> None:
@@ -180,10 +180,10 @@ class Turns(lightning.Callback):
         self.peak = 0.0
         self.start = 0.0
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_start(self, job: Job) -> None:
         self.start = time.perf_counter()
 
-    def on_train_batch_end(self, *_: Any) -> None:
+    def on_step(self, job: Job, loss: float) -> None:
         synchronise(self.device)
         self.ours.append(time.perf_counter() - self.start)
         self.peak = peak(self.device)  # the checkpoint that follows the last step is left out
@@ -217,7 +217,7 @@ def our_steps(recipe: Recipe, args: argparse.Namespace, steps: int, peer: Callab
         train = Manifest(tuple(clips), LabelSet.audioset(), "noise")
         in_memory = build(recipe.model_dump() | {"cache_gb": 1e6}, recipe.name)
         options = RunOptions(device=args.device)
-        run(Plan(in_memory, train, None, None, "nothing", Path(folder, "out"), options), _nothing, [turns])
+        run(Plan(in_memory, train, None, None, "nothing", Path(folder, "out"), options), _nothing, turns)
     return turns
 
 
@@ -355,7 +355,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.pipeline and args.data is None:
         parser.error("--pipeline needs --data")
     torch.set_num_threads(args.threads)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     if args.alone:
         return alone(args)

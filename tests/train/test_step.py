@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from spectag.audio.fbank import compute_inputs
 from spectag.audio.front_end import FRAME, HOP, FrontEnd
 from spectag.train.examples import Batch
 from spectag.train.recipe import Recipe
@@ -61,7 +62,7 @@ class Network:
 def test_without_augmentation_the_network_gets_the_inputs_of_the_front_end():
     network, batch = Network(), make_batch()
     loss = TrainingStep(network, (1, 4), FRONT_END, recipe(loss="bce"))(batch, 0)
-    torch.testing.assert_close(network.inputs[0], FRONT_END.normalise(FRONT_END.fbank(batch.waveform)))
+    torch.testing.assert_close(network.inputs[0], compute_inputs(batch.waveform, FRONT_END))
     assert network.keep == [None]
     expected = torch.nn.functional.binary_cross_entropy_with_logits(torch.tensor([[1.0, 0.0]] * 4), batch.target)
     torch.testing.assert_close(loss, expected)

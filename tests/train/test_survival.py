@@ -10,7 +10,7 @@ import torch
 from test_run import TINY, go, scorer, tones  # noqa: F401  # tones is a fixture
 
 from spectag.data.layouts import read_manifest
-from spectag.errors import AudioError, RecipeError, RunFailed
+from spectag.errors import AudioError, RecipeError, RunFailed, RunInterrupted
 from spectag.train.loop import Watcher
 from spectag.train.plan import make_plan
 from spectag.train.recipe import build
@@ -54,6 +54,18 @@ def test_a_loss_that_is_not_finite_names_step_and_clips(tones, tmp_path):  # noq
     with pytest.raises(RunFailed, match=r"step 3: the loss is nan with the clips 00\d - \w+/2-.*lower lr") as caught:
         run(todo, scorer, Poison())
     assert str(caught.value).count("-A.wav") == TINY["batch_size"]
+
+
+def test_ctrl_c_leaves_a_run_to_continue(tones, tmp_path):  # noqa: F811
+    class Press(Watcher):
+        def on_batch(self, job):
+            if job.steps == 4:
+                signal.raise_signal(signal.SIGINT)
+
+    todo = make_plan(build(TINY, "tiny"), read_manifest(tones), tmp_path / "run", fold=1)
+    with pytest.raises(RunInterrupted, match="stopped after 1 of 3 epochs; the same command with --resume continues"):
+        run(todo, scorer, Press())
+    assert len(go(tones, tmp_path / "run", fold=1, resume=True)["epochs"]) == 3
 
 
 def test_a_reading_process_that_dies_is_an_error_not_a_hang(tones, tmp_path, monkeypatch):  # noqa: F811
