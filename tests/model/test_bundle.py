@@ -47,16 +47,11 @@ def edit(path: Path, **fields) -> None:
 )
 def test_round_trip(tmp_path, fields):
     bundle = make_bundle(**fields)
-    bundle.thresholds = {"class 0": 0.25}
     loaded = load(bundle.save(tmp_path / "a/b"))
     assert loaded.network.config == bundle.network.config
     assert loaded.front_end == bundle.front_end
     assert loaded.labels == bundle.labels
-    assert (loaded.activation, loaded.thresholds, loaded.provenance) == (
-        "softmax",
-        {"class 0": 0.25},
-        {"source": "a test"},
-    )
+    assert (loaded.activation, loaded.provenance) == ("softmax", {"source": "a test"})
     ours, theirs = bundle.network.state_dict(), loaded.network.state_dict()
     assert ours.keys() == theirs.keys()
     assert all(ours[key].equal(theirs[key]) for key in ours)
@@ -120,8 +115,6 @@ def test_describe_is_plain_and_complete(saved):
     [
         ({"labels": LabelSet(("a",))}, errors.LabelMismatch, "1 labels do not fit a head of 5"),
         ({"activation": "tanh"}, errors.InputError, "sigmoid, softmax"),
-        ({"thresholds": {"dog": 0.5}}, errors.LabelMismatch, "'dog'"),
-        ({"thresholds": {"class 0": 2}}, errors.InputError, "0 to 1"),
     ],
 )
 def test_parts_that_do_not_fit(bundle, change, error, message):
@@ -238,8 +231,6 @@ def test_label_ids_and_activation_of_a_hub_checkpoint(tmp_path, labels, activati
         ("spectag.json", {"format": "x"}, errors.ShapeMismatch, "format: expected a positive whole number"),
         ("spectag.json", {"window": "kaiser"}, errors.ModelError, "window: expected hamming or hanning, got kaiser"),
         ("spectag.json", {"activation": ...}, errors.ModelError, "activation: expected sigmoid or softmax"),
-        ("spectag.json", {"thresholds": {"class 0": "high"}}, errors.ModelError, "class 0: expected a finite number"),
-        ("spectag.json", {"thresholds": {"dog": 0.5}}, errors.LabelMismatch, "dog"),
         ("spectag.json", {"label_ids": ["/m/1"]}, errors.LabelMismatch, "as many ids as names"),
         ("spectag.json", {"label_ids": 7}, errors.LabelMismatch, "label_ids"),
         ("config.json", {"id2label": {"0": "a", "1": "b"}}, errors.LabelMismatch, "2 labels do not fit a head of 5"),
@@ -274,7 +265,7 @@ def test_fields_that_do_not_fit(saved, file, fields, error, message):
     edit(saved / file, **fields)
     with pytest.raises(error, match=message) as caught:
         load(saved)
-    assert file in str(caught.value) or "safetensors" in str(caught.value) or "threshold" in str(caught.value)
+    assert file in str(caught.value) or "safetensors" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -338,6 +329,13 @@ def test_a_bundle_without_its_description(saved):
         load(saved)
 
 
+@pytest.mark.parametrize("thresholds", [None, {"class 0": 0.5}, {"dog": "high"}])
+def test_thresholds_of_older_bundles_are_ignored(saved, thresholds):
+    edit(saved / "spectag.json", thresholds=thresholds)
+    again = load(saved).save(saved.parent / "again")
+    assert "thresholds" not in json.loads((again / "spectag.json").read_text())
+
+
 def test_weights_of_another_bundle(saved, tmp_path):
     other = make_bundle(seed=1).save(tmp_path / "other")
     shutil.copy(other / "model.safetensors", saved)
@@ -357,9 +355,7 @@ def test_options_that_do_not_apply(saved):
         load(saved, stride=(10, 10))
     with pytest.raises(errors.LabelMismatch, match="2 labels do not fit a head of 5"):
         load(saved, labels=LabelSet(("a", "b")))
-    edit(saved / "spectag.json", thresholds={"class 4": 0.5})
     other = load(saved, labels=LabelSet.numbered(5), window="hamming", activation="sigmoid")
-    assert other.thresholds == {"LABEL_4": 0.5}
     assert (other.labels.names[4], other.front_end.window, other.activation) == ("LABEL_4", "hamming", "sigmoid")
     assert other.describe()["activation"]["from"] == "given by the caller"
 
@@ -479,9 +475,7 @@ def test_nothing_is_executed_nor_followed(saved, tmp_path):
 
 def test_documents_are_read_back(tmp_path):
     """The pure half of saving: every field that documents() writes, read() understands."""
-    card = directory.Card(
-        TINY, make_bundle().front_end, LabelSet.numbered(5), "sigmoid", "", "", {"LABEL_1": 0.5}, {"x": 1}
-    )
+    card = directory.Card(TINY, make_bundle().front_end, LabelSet.numbered(5), "sigmoid", "", "", {"x": 1})
     for name, document in directory.documents(card).items():
         fields.write_json(tmp_path / name, document)
     again = directory.read(tmp_path, outputs=5)

@@ -88,7 +88,6 @@ def test_round_trip(saved: Path) -> None:
         theirs = original.network.state_dict()
         assert all(torch.equal(value, theirs[key]) for key, value in member.network.state_dict().items())
     assert (ensemble.front_end, ensemble.activation) == (three()[0].front_end, "softmax")
-    assert ensemble.thresholds is None
     assert json.loads((saved / "ensemble.json").read_text())["members"] == ["member-0", "member-1", "member-2"]
 
 

@@ -42,13 +42,12 @@ class Bundle:
         labels: names of its outputs, in order.
         activation: turns logits into scores: ``sigmoid`` (labels are independent) or ``softmax`` (one of them).
         provenance: where the weights come from, plain values; saved with the bundle.
-        thresholds: by label name, the score 0..1 from which on a label counts as present; None: not calibrated.
         loaded: where this object was loaded from (``source``, ``format``, ``activation_from``); not saved.
 
     Raises:
-        LabelMismatch: labels do not fit the head, or a threshold has no label.
+        LabelMismatch: labels do not fit the head.
         ShapeMismatch: front end and network differ in mel bins or frames.
-        InputError: an unknown activation, a threshold outside 0..1.
+        InputError: an unknown activation.
     """
 
     network: AST
@@ -56,7 +55,6 @@ class Bundle:
     labels: LabelSet
     activation: Activation
     provenance: dict[str, Any] = field(default_factory=dict)
-    thresholds: dict[str, float] | None = None
     loaded: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -69,11 +67,6 @@ class Bundle:
                 raise ShapeMismatch(f"{name} of the front end is {ours}, of the network {theirs}: make them equal")
         if self.activation not in get_args(Activation):
             raise InputError(f"activation must be one of {', '.join(get_args(Activation))}; got {self.activation!r}")
-        for label, threshold in (self.thresholds or {}).items():
-            if label not in self.labels.names:
-                raise LabelMismatch(f"a threshold for {label!r}, which is no label of this bundle")
-            if not 0 <= threshold <= 1:
-                raise InputError(f"thresholds: expected a score from 0 to 1 for {label!r}, got {threshold!r}")
         self.network.eval()
 
     def scores(self, logits: Tensor) -> Tensor:
@@ -112,7 +105,6 @@ class Bundle:
                 "ids": self.labels.ids is not None,
             },
             "activation": {"name": self.activation, "from": self.loaded.get("activation_from", "built in memory")},
-            "thresholds": self.thresholds,
             "provenance": self.provenance,
         }
 
@@ -197,7 +189,6 @@ def load(
         labels=card.labels,
         activation=card.activation,
         provenance=card.provenance or origin,
-        thresholds=card.thresholds,
         loaded=origin | {"source": str(source)},
     )
 
@@ -213,8 +204,7 @@ def build(config: ASTConfig, state: State) -> AST:
 def _relabel(card: Card, labels: LabelSet, source: str) -> Card:
     if len(labels) != card.config.labels:
         raise LabelMismatch(f"{source}: {len(labels)} labels do not fit a head of {card.config.labels} outputs")
-    thresholds = card.thresholds and {labels.names[card.labels.index(k)]: v for k, v in card.thresholds.items()}
-    return replace(card, labels=labels, thresholds=thresholds)
+    return replace(card, labels=labels)
 
 
 def _read_directory(path: Path) -> tuple[Card, State]:
@@ -257,7 +247,6 @@ def _save(bundle: Bundle, path: Path, dtype: torch.dtype) -> Path:
         activation=bundle.activation,
         activation_from="",
         format="",
-        thresholds=bundle.thresholds,
         provenance=bundle.provenance,
     )
     theirs = convert.from_ours(state, "transformers", config.depth, config.tokens)

@@ -5,7 +5,7 @@
                             ``"spectag": 1``, that ``spectag.json`` belongs to it
 ``preprocessor_config.json``  dataset statistics and length, as ``transformers`` writes it for its AST feature extractor
 ``model.safetensors``       weights under the names of the Hub's ASTs, which every version of ``transformers`` reads
-``spectag.json``            format, window, activation, thresholds, label ids, provenance, digest of the weights
+``spectag.json``            format, window, activation, label ids, provenance, digest of the weights
 ==========================  ========================================================================================
 """
 
@@ -69,7 +69,6 @@ class Card:
     activation: Activation
     activation_from: str
     format: str
-    thresholds: dict[str, float] | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
@@ -99,8 +98,8 @@ def read(directory: Path, outputs: int | None) -> Card:
     config = Fields.read(directory / CONFIG)
     if extra is None and MARK in config.data:
         raise NotAModel(
-            f"{directory}: {EXTRA} is missing, which holds the window and thresholds: restore it, or remove {MARK!r} "
-            f"from {CONFIG} to read what is left as transformers does"
+            f"{directory}: {EXTRA} is missing, which holds the window and the activation: restore it, or remove "
+            f"{MARK!r} from {CONFIG} to read what is left as transformers does"
         )
     labels = _labels(config, extra, outputs)
     geometry = _geometry(config, len(labels))
@@ -112,7 +111,6 @@ def read(directory: Path, outputs: int | None) -> Card:
         activation=activation,
         activation_from=reason,
         format="transformers" if extra is None else f"spectag bundle, format {extra.data['format']}",
-        thresholds=_thresholds(extra),
         provenance={} if extra is None else dict(extra.mapping("provenance") or {}),
     )
 
@@ -171,7 +169,6 @@ def documents(card: Card) -> dict[str, dict[str, Any]]:
         "written_by": f"spectag {__version__}",
         "window": card.front_end.window,
         "activation": card.activation,
-        "thresholds": card.thresholds,
         "label_ids": None if card.labels.ids is None else list(card.labels.ids),
         "provenance": card.provenance,
     }
@@ -328,11 +325,3 @@ def _activation(config: Fields, extra: Fields | None, labels: int) -> tuple[Acti
     if problem in PROBLEM_TYPES:
         return PROBLEM_TYPES[problem], f"problem_type {problem} in {CONFIG}"
     return default_activation(labels)
-
-
-def _thresholds(extra: Fields | None) -> dict[str, float] | None:
-    table = None if extra is None else extra.mapping("thresholds")
-    if extra is None or table is None:
-        return None
-    nested = Fields(extra.path, dict(table))
-    return {name: nested.number(name, None) for name in table}

@@ -91,11 +91,6 @@ class Ensemble:
         """What turns each member's logits into its scores."""
         return self.members[0].activation
 
-    @property
-    def thresholds(self) -> None:
-        """None: those of the members were chosen for their own scores, not for the mean."""
-        return None
-
     def save(self, directory: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32) -> Path:
         """Write the members' bundles and ``ensemble.json`` into a new folder, all or nothing.
 
@@ -136,7 +131,6 @@ class Ensemble:
             "format": self.loaded.get("format", "built in memory"),
             "parameters": sum(fact["parameters"] for fact in facts),
             **shared,
-            "thresholds": self.thresholds,
             "members": {f"member-{n}": {name: fact[name] for name in own} for n, fact in enumerate(facts)},
         }
 
