@@ -5,8 +5,8 @@ Module names follow timm's ViT/DeiT, so that published weights need the fewest r
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +17,9 @@ from spectag.audio.fbank import MOST_BINS, MOST_FRAMES
 from spectag.errors import InputError, ShapeMismatch
 from spectag.model import adapt
 
-Preset = Literal["tiny", "small", "base"]
 LONG = 1000  # tokens: from about there on a CPU's bf16 gradient of attention is faster than its fp32 one
-HEAD_WIDTH = 64  # of the presets, as in ViT and DeiT
 # What a file may ask for, lest it ask for all memory; the other sizes are checked against its tensors.
 MOST = {"mel_bins": MOST_BINS, "frames": MOST_FRAMES, "patch": MOST_FRAMES, "stride": MOST_FRAMES}
-PRESET_WIDTHS: dict[str, int] = {"tiny": 192, "small": 384, "base": 768}  # DeiT-Ti, DeiT-S, DeiT-B
 
 
 @dataclass(frozen=True)
@@ -78,14 +75,6 @@ class ASTConfig:
             raise ShapeMismatch(f"tokens must be 1 (class) or 2 (class and distillation); got {self.tokens!r}")
         self.grid_for(self.frames)
 
-    @classmethod
-    def preset(cls, name: Preset, **fields: Any) -> ASTConfig:
-        """``tiny`` (D = 192), ``small`` (384) or ``base`` (768), each of 12 layers with 64-wide heads."""
-        if name not in PRESET_WIDTHS:
-            raise InputError(f"preset must be one of {', '.join(PRESET_WIDTHS)}; got {name!r}")
-        width = PRESET_WIDTHS[name]
-        return replace(cls(width=width, depth=12, heads=width // HEAD_WIDTH), **fields)
-
     @property
     def grid(self) -> tuple[int, int]:
         """Patches along (frequency, time) at the configured length."""
@@ -133,12 +122,6 @@ class Attention(nn.Module):
         y = attend(q, k, v)
         out: Tensor = self.proj(y.transpose(1, 2).flatten(2))
         return out
-
-    def maps(self, x: Tensor) -> Tensor:
-        """The attention weights themselves, ``[B, heads, N, N]``; rows sum to 1."""
-        q, k, _ = self._split(x, None)
-        logits: Tensor = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
-        return logits.softmax(-1)
 
     def _split(self, x: Tensor, first: int | None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries ``[B, heads, first or N, d]``, keys and values ``[B, heads, N, d]``."""
@@ -233,7 +216,7 @@ class AST(nn.Module):
     """Inputs ``[B, T, F]`` (normalised, see :class:`spectag.audio.fbank.FrontEnd`) -> logits ``[B, C]``.
 
     T may be any length of at least one patch: the positional embedding is cut or interpolated to it
-    (:func:`spectag.model.adapt.positions`), once per length.
+    (:func:`spectag.model.adapt.positions`).
     """
 
     def __init__(self, config: ASTConfig) -> None:
@@ -247,7 +230,6 @@ class AST(nn.Module):
         self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
         self.head = Head(config)
         self.recompute = False  # while training: activations within layers (gradient checkpointing)
-        self._positions: dict[tuple[object, ...], Tensor] = {}
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -290,16 +272,6 @@ class AST(nn.Module):
         tokens: Tensor = self.norm(self.blocks[-1](x, self.config.tokens))
         return tokens.mean(1)
 
-    def attention(self, inputs: Tensor) -> Tensor:
-        """Attention weights ``[B, depth, heads, N, N]``, N = tokens + patches, by a pass of their own."""
-        x = self._embed_patches(inputs, None)
-        maps = []
-        for block in self.blocks:
-            assert isinstance(block, Block)
-            maps.append(block.attn.maps(block.norm1(x)))
-            x = block(x)
-        return torch.stack(maps, 1)
-
     def _embed_patches(self, inputs: Tensor, keep: Tensor | None) -> Tensor:
         """``[B, T, F] -> [B, tokens + patches, D]`` with positions added."""
         if inputs.ndim != 3 or inputs.shape[2] != self.config.mel_bins:
@@ -318,18 +290,7 @@ class AST(nn.Module):
         return torch.cat([tokens, patches], dim=1)
 
     def positions(self, grid: tuple[int, int]) -> Tensor:
-        """The positional embedding for a grid, ``[1, tokens + f * t, D]``; adapted ones are kept while unchanged."""
+        """The positional embedding for a grid of patches, ``[1, tokens + f * t, D]``."""
         if grid == self.config.grid:
             return self.pos_embed
-        if torch.is_grad_enabled() and self.pos_embed.requires_grad:
-            return adapt.positions(self.pos_embed, self.config.grid, grid, self.config.tokens)
-        weights = self.pos_embed
-        key = (grid, weights.data_ptr(), weights._version, weights.device, weights.dtype)
-        adapted = self._positions.get(key)
-        if adapted is None:
-            adapted = adapt.positions(weights.detach(), self.config.grid, grid, self.config.tokens)
-            # Clips come in few lengths, long recordings in one: keep some, forget all when the weights change.
-            # A new dict each time, so that threads never see one change.
-            same = {k: v for k, v in self._positions.items() if k[1:] == key[1:]}
-            self._positions = {**(same if len(same) < 32 else {}), key: adapted}
-        return adapted
+        return adapt.positions(self.pos_embed, self.config.grid, grid, self.config.tokens)

@@ -23,7 +23,7 @@ from spectag.model.adapt import Channels, Grid, Positions, State
 from spectag.model.convert import Shapes
 from spectag.model.directory import Card, default_activation
 from spectag.model.fields import CONFIG
-from spectag.model.network import HEAD_WIDTH, ASTConfig
+from spectag.model.network import ASTConfig
 
 Statistics = Literal["audioset", "esc50", "speech-commands"]
 # (mean, standard deviation) of the fbank with a Hann window, in natural-log units: the released recipes.
@@ -35,6 +35,7 @@ STATISTICS: dict[Statistics, tuple[float, float]] = {
 STATISTICS_BY_LABELS: dict[int, Statistics] = {527: "audioset", 50: "esc50", 35: "speech-commands"}
 
 MEL_BINS = 128  # of every published AST
+HEAD_WIDTH = 64  # of ViT and DeiT
 NARROW_HEAD_WIDTH = 16  # of networks too narrow for 64: tests, toys
 NORM_EPS = 1e-6  # of the released code; timm's, not torch's default
 STRIDES = (10, 12, 14, 16)  # equal ones that the paper reports, in the order tried
