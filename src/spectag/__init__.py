@@ -17,16 +17,19 @@ if TYPE_CHECKING:
     from spectag.errors import AudioError, DataError, FileError, InputError, ModelError, SpectagError
     from spectag.labels import LabelSet
     from spectag.model.bundle import Bundle
+    from spectag.model.card import Card
+    from spectag.model.config import ASTConfig
     from spectag.model.ensemble import Ensemble, load
-    from spectag.model.network import AST, ASTConfig
+    from spectag.model.network import AST
     from spectag.tag.results import ClipTags, Tag
     from spectag.tag.tagger import Tagger
 
 _HOME = {
     "AST": "spectag.model.network",
-    "ASTConfig": "spectag.model.network",
+    "ASTConfig": "spectag.model.config",
     "AudioError": "spectag.errors",
     "Bundle": "spectag.model.bundle",
+    "Card": "spectag.model.card",
     "ClipTags": "spectag.tag.results",
     "DataError": "spectag.errors",
     "Ensemble": "spectag.model.ensemble",
@@ -48,6 +51,7 @@ __all__ = [
     "ASTConfig",
     "AudioError",
     "Bundle",
+    "Card",
     "ClipTags",
     "DataError",
     "Ensemble",

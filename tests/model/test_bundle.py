@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small import TINY, make_bundle
+from small import TINY, make_bundle, with_facts
 
 from spectag import errors
 from spectag.labels import LabelSet
 from spectag.model import convert, directory, fields
 from spectag.model.bundle import Bundle, load
+from spectag.model.card import Card
 
 INPUTS = torch.randn(2, 100, 128, generator=torch.Generator().manual_seed(1))
 
@@ -93,7 +94,7 @@ def test_scores(bundle):
     x = torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0]], dtype=torch.bfloat16)
     assert bundle.scores(x).dtype == torch.float32
     torch.testing.assert_close(bundle.scores(x).sum(), torch.tensor(1.0))
-    bundle.activation = "sigmoid"
+    bundle = with_facts(bundle, activation="sigmoid")
     torch.testing.assert_close(bundle.scores(x), x.float().sigmoid())
 
 
@@ -119,9 +120,13 @@ def test_describe_is_plain_and_complete(saved):
 )
 def test_parts_that_do_not_fit(bundle, change, error, message):
     with pytest.raises(error, match=message):
-        replace(bundle, **change)
+        with_facts(bundle, **change)
     with pytest.raises(errors.ShapeMismatch, match="frames of the front end is 99, of the network 100"):
-        replace(bundle, front_end=replace(bundle.front_end, frames=99))
+        with_facts(bundle, front_end=replace(bundle.front_end, frames=99))
+    with pytest.raises(
+        errors.ShapeMismatch, match=r"the card describes .*frames=100.*, but the network is .*frames=90"
+    ):
+        replace(bundle, network=make_bundle(frames=90).network)
 
 
 # --- transformers -------------------------------------------------------------------------------------------------
@@ -134,7 +139,7 @@ def transformers():
 
 @pytest.mark.parametrize(("activation", "dtype"), [("softmax", torch.float32), ("sigmoid", torch.float16)])
 def test_transformers_runs_our_bundle(transformers, tmp_path, activation, dtype):
-    bundle = replace(make_bundle(frames=120), activation=activation)
+    bundle = with_facts(make_bundle(frames=120), activation=activation)
     path = bundle.save(tmp_path / "bundle", dtype=dtype)
     bundle = load(path)
     generator = np.random.default_rng(0)
@@ -462,7 +467,7 @@ def test_what_cannot_be_saved(bundle, saved, tmp_path):
         bundle.save(saved)
     for odd in (object(), float("nan")):
         with pytest.raises(errors.SaveError, match="bundle: provenance holds more than plain values: "):
-            replace(make_bundle(), provenance={"a": odd}).save(saved)
+            with_facts(make_bundle(), provenance={"a": odd}).save(saved)
     assert (saved / "model.safetensors").read_bytes() == before
 
 
@@ -475,11 +480,12 @@ def test_nothing_is_executed_nor_followed(saved, tmp_path):
 
 def test_documents_are_read_back(tmp_path):
     """The pure half of saving: every field that documents() writes, read() understands."""
-    card = directory.Card(TINY, make_bundle().front_end, LabelSet.numbered(5), "sigmoid", "", "", {"x": 1})
+    card = Card(TINY, make_bundle().front_end, LabelSet.numbered(5), "sigmoid", {"x": 1})
     for name, document in directory.documents(card).items():
         fields.write_json(tmp_path / name, document)
     again = directory.read(tmp_path, outputs=5)
-    assert replace(again, activation_from="", format="") == card
+    assert again.activation_from == "spectag.json"
+    assert replace(again, activation_from=card.activation_from, format=card.format) == card
 
 
 class Evil:

@@ -12,7 +12,8 @@ from small import TINY, make_bundle
 from spectag.errors import InputError, ShapeMismatch
 from spectag.model import convert
 from spectag.model.bundle import load
-from spectag.model.network import AST, ASTConfig
+from spectag.model.config import ASTConfig
+from spectag.model.network import AST
 
 OFFICIAL = [
     "00_base384_f10_t10_len1024_imagenet",

@@ -17,11 +17,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
-from spectag.audio.fbank import FrontEnd, Window
+from spectag.audio.fbank import FrontEnd
+from spectag.choices import Activation, WindowFunction
 from spectag.errors import (
     InputError,
     LabelMismatch,
@@ -32,11 +32,10 @@ from spectag.errors import (
     UnreadableModel,
 )
 from spectag.labels import LabelSet
+from spectag.model.card import Card
+from spectag.model.config import ASTConfig
 from spectag.model.fields import CONFIG, EXTRA, MARK, PREPROCESSOR, PROCESSOR, WEIGHTS, Fields, write_json
-from spectag.model.network import ASTConfig
 from spectag.version import __version__
-
-Activation = Literal["sigmoid", "softmax"]
 
 FORMAT = 1  # of spectag.json
 DIGEST = "weights_sha256"  # field of spectag.json; bundles from before there was one lack it
@@ -57,19 +56,6 @@ GEOMETRY: tuple[tuple[str, str, int], ...] = (
     ("mel_bins", "num_mel_bins", 128),
     ("frames", "max_length", 1024),
 )
-
-
-@dataclass(frozen=True)
-class Card:
-    """All that a bundle knows but its weights. ``activation_from`` says where the activation was found and why."""
-
-    config: ASTConfig
-    front_end: FrontEnd
-    labels: LabelSet
-    activation: Activation
-    activation_from: str
-    format: str
-    provenance: dict[str, Any] = field(default_factory=dict)
 
 
 def default_activation(labels: int) -> tuple[Activation, str]:
@@ -295,13 +281,13 @@ def _front_end(directory: Path, extra: Fields | None, geometry: ASTConfig) -> Fr
     if kind != EXTRACTOR:
         raise NotAModel(f"{fields.path}: feature_extractor_type: expected {EXTRACTOR}, got {kind!r}")
     # transformers knows the released code's window only.
-    window = "hanning" if extra is None else extra.choice("window", get_args(Window))
+    window = "hanning" if extra is None else extra.choice("window", get_args(WindowFunction))
     mean, std = fields.number("mean", FrontEnd.mean), fields.number("std", FrontEnd.std)  # transformers' defaults too
     if fields.data.get("do_normalize", True) is False:
         mean, std = 0.0, 0.5  # (x - 0) / (2 * 0.5) = x
     try:
         front_end = FrontEnd(
-            window=window,  # type: ignore[arg-type]  # one of get_args(Window)
+            window=window,  # type: ignore[arg-type]  # one of get_args(WindowFunction)
             mel_bins=fields.integer("num_mel_bins", 128),
             mean=mean,
             std=std,

@@ -5,106 +5,16 @@ Module names follow timm's ViT/DeiT, so that published weights need the fewest r
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from spectag.audio.fbank import MOST_BINS, MOST_FRAMES
-from spectag.errors import InputError, ShapeMismatch
+from spectag.errors import InputError
 from spectag.model import adapt
+from spectag.model.config import ASTConfig
 
 LONG = 1000  # tokens: from about there on a CPU's bf16 gradient of attention is faster than its fp32 one
-# What a file may ask for, lest it ask for all memory; the other sizes are checked against its tensors.
-MOST = {"mel_bins": MOST_BINS, "frames": MOST_FRAMES, "patch": MOST_FRAMES, "stride": MOST_FRAMES}
-
-
-@dataclass(frozen=True)
-class ASTConfig:
-    """The geometry of a network. Pairs are (frequency, time), in mel bins and frames of 10 ms.
-
-    Args:
-        width: embedding width D, a multiple of heads.
-        depth: encoder layers.
-        heads: attention heads.
-        mlp_ratio: hidden width of the MLP over D.
-        patch: size of a patch.
-        stride: distance of neighbouring patches; smaller than the patch: they overlap (paper: 10, 10).
-        mel_bins: F of the inputs.
-        frames: T that the positional embedding is laid out for; other lengths adapt it at run time.
-        labels: outputs C of the head.
-        tokens: class tokens whose outputs are averaged: 2 (class and distillation, as DeiT and AST) or 1.
-        norm_eps: epsilon of every LayerNorm.
-
-    Raises:
-        ShapeMismatch: an impossible combination, or a size beyond ``MOST``; the message names the field.
-    """
-
-    width: int = 768
-    depth: int = 12
-    heads: int = 12
-    mlp_ratio: float = 4.0
-    patch: tuple[int, int] = (16, 16)
-    stride: tuple[int, int] = (10, 10)
-    mel_bins: int = 128
-    frames: int = 1024
-    labels: int = 527
-    tokens: int = 2
-    norm_eps: float = 1e-6
-
-    def __post_init__(self) -> None:
-        for name in ("patch", "stride"):
-            pair = tuple(getattr(self, name))
-            if len(pair) != 2 or not all(isinstance(n, int) and n > 0 for n in pair):
-                raise ShapeMismatch(f"{name} must be two positive whole numbers (frequency, time); got {pair!r}")
-            object.__setattr__(self, name, pair)
-        for name in ("width", "depth", "heads", "mel_bins", "frames", "labels"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ShapeMismatch(f"{name} must be a positive whole number; got {value!r}")
-        for name, most in MOST.items():
-            value = getattr(self, name)
-            if (max(value) if isinstance(value, tuple) else value) > most:
-                raise ShapeMismatch(f"{name} must be at most {most}; got {value!r}")
-        if self.width % self.heads:
-            raise ShapeMismatch(f"width must be a multiple of heads; got width {self.width}, heads {self.heads}")
-        if self.tokens not in (1, 2):
-            raise ShapeMismatch(f"tokens must be 1 (class) or 2 (class and distillation); got {self.tokens!r}")
-        self.grid_for(self.frames)
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Patches along (frequency, time) at the configured length."""
-        return self.grid_for(self.frames)
-
-    @property
-    def hidden(self) -> int:
-        """Hidden width of the MLP."""
-        return round(self.width * self.mlp_ratio)
-
-    def grid_for(self, frames: int) -> tuple[int, int]:
-        """Patches along (frequency, time) for T frames: ``(T - patch) // stride + 1`` per axis.
-
-        Raises:
-            ShapeMismatch: an axis is shorter than one patch.
-        """
-        if self.mel_bins < self.patch[0]:
-            raise ShapeMismatch(f"mel_bins {self.mel_bins} is less than one patch of {self.patch[0]} bins")
-        if frames < self.patch[1]:
-            raise ShapeMismatch(
-                f"{frames} frames are shorter than one patch of {self.patch[1]} frames: pad the fbank (see fit)"
-            )
-        return (
-            (self.mel_bins - self.patch[0]) // self.stride[0] + 1,
-            (frames - self.patch[1]) // self.stride[1] + 1,
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values, for JSON."""
-        return asdict(self)
 
 
 class Attention(nn.Module):

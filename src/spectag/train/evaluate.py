@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectag.audio.read import Source
+from spectag.choices import Activation
 from spectag.data.manifest import Manifest
 from spectag.labels import LabelSet
 from spectag.model.bundle import Bundle
-from spectag.model.directory import Activation
 from spectag.train.examples import Waveforms
 from spectag.train.metrics import Metrics
 from spectag.train.processes import gathered

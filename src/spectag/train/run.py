@@ -21,12 +21,13 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from spectag.audio.fbank import FrontEnd
+from spectag.choices import Activation
 from spectag.data.shards import reading_order
 from spectag.errors import InputError, RecipeError, RunFailed, RunInterrupted
 from spectag.model.bundle import Bundle, load
 from spectag.model.bundle import build as build_network
+from spectag.model.card import Card
 from spectag.model.device import find_device
-from spectag.model.directory import Activation
 from spectag.model.network import AST
 from spectag.train import scores
 from spectag.train.augment import Rng
@@ -131,7 +132,7 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
     activation: Activation = "sigmoid" if recipe.loss == "bce" else "softmax"
 
     def bundle(network: AST) -> Bundle:
-        return Bundle(network, front_end, plan.train.labels, activation, provenance)
+        return Bundle(Card(network.config, front_end, plan.train.labels, activation, provenance), network)
 
     judge = Judge(scorer, recipe.cache_gb * 1e9, rank, plan.processes)
     watched = plan.validation or plan.test
