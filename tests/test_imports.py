@@ -23,11 +23,12 @@ ARROWS = {
     "labels": GROUND,
     "audio": {*GROUND, "labels"},
     "model": {*GROUND, "labels", "audio"},
-    "tag": {*GROUND, "labels", "audio", "model"},
+    "engines": {*GROUND, "labels", "audio", "model"},
+    "tag": {*GROUND, "labels", "audio", "model", "engines"},
     "data": {*GROUND, "labels", "audio"},
     "train": {*GROUND, "labels", "audio", "model", "data"},
-    "cli": {*GROUND, "labels", "audio", "model", "data", "tag", "train"},
-    "__init__": {*GROUND, "labels", "audio", "model", "tag"},
+    "cli": {*GROUND, "labels", "audio", "model", "engines", "data", "tag", "train"},
+    "__init__": {*GROUND, "labels", "audio", "model", "engines", "tag"},
     "__main__": {"cli"},
 }
 

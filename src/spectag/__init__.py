@@ -14,6 +14,8 @@ from spectag.version import __version__
 if TYPE_CHECKING:
     from spectag.audio.fbank import FrontEnd, fbank
     from spectag.audio.read import read
+    from spectag.engines.base import Engine
+    from spectag.engines.factory import make_engine
     from spectag.errors import AudioError, DataError, FileError, InputError, ModelError, SpectagError
     from spectag.labels import LabelSet
     from spectag.model.bundle import Bundle
@@ -32,6 +34,7 @@ _HOME = {
     "Card": "spectag.model.card",
     "ClipTags": "spectag.tag.results",
     "DataError": "spectag.errors",
+    "Engine": "spectag.engines.base",
     "Ensemble": "spectag.model.ensemble",
     "FileError": "spectag.errors",
     "FrontEnd": "spectag.audio.fbank",
@@ -43,6 +46,7 @@ _HOME = {
     "Tagger": "spectag.tag.tagger",
     "fbank": "spectag.audio.fbank",
     "load": "spectag.model.ensemble",
+    "make_engine": "spectag.engines.factory",
     "read": "spectag.audio.read",
 }
 
@@ -54,6 +58,7 @@ __all__ = [
     "Card",
     "ClipTags",
     "DataError",
+    "Engine",
     "Ensemble",
     "FileError",
     "FrontEnd",
@@ -67,6 +72,7 @@ __all__ = [
     "errors",
     "fbank",
     "load",
+    "make_engine",
     "read",
 ]
 

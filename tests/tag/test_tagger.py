@@ -13,6 +13,7 @@ from sounds import FRAMES, noise, starts
 
 from spectag.audio import read
 from spectag.audio.fbank import fit
+from spectag.engines.pytorch import TorchEngine
 from spectag.errors import (
     AudioError,
     AudioNotFound,
@@ -25,7 +26,6 @@ from spectag.errors import (
 )
 from spectag.model.bundle import Bundle
 from spectag.tag import tagger as module
-from spectag.tag.engines import TorchEngine
 from spectag.tag.folder import expand
 from spectag.tag.results import ClipTags
 from spectag.tag.tagger import Tagger

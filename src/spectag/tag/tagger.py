@@ -26,11 +26,13 @@ from torch import Tensor
 from spectag.audio import read
 from spectag.audio.fbank import FrontEnd, fbank_blocks, fit
 from spectag.audio.read import SAMPLE_RATE
+from spectag.choices import Precision
+from spectag.engines.base import Engine
+from spectag.engines.factory import make_engine
 from spectag.errors import AudioError, FileError, InputError, SpectagError, SpectagWarning
 from spectag.labels import LabelSet
 from spectag.model.bundle import Bundle
 from spectag.model.ensemble import Ensemble, load
-from spectag.tag.engines import Engine, Precision, engine
 from spectag.tag.folder import read_ahead
 from spectag.tag.notes import noted
 from spectag.tag.results import ClipTags, Tag
@@ -84,7 +86,7 @@ class Tagger:
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size must be a whole number of at least 1; got {batch_size!r}")
         self.bundle: Bundle | Ensemble = model if isinstance(model, (Bundle, Ensemble)) else load(model)
-        self.engine: Engine = engine(self.bundle, device, precision)
+        self.engine: Engine = make_engine(self.bundle, device, precision)
         self.batch_size = batch_size
 
     @property

@@ -27,7 +27,7 @@ from spectag.errors import InputError, RecipeError, RunFailed, RunInterrupted
 from spectag.model.bundle import Bundle, load
 from spectag.model.bundle import build as build_network
 from spectag.model.card import Card
-from spectag.model.device import find_device
+from spectag.model.device import find_device, trains_faster_in_bf16
 from spectag.model.network import AST
 from spectag.train import scores
 from spectag.train.augment import Rng
@@ -235,15 +235,8 @@ def _precision(recipe: Recipe, device: str) -> Any:
     if recipe.precision == "fp16" and device != "cuda":
         raise RecipeError(f"recipe {recipe.name}: precision fp16 needs a CUDA device, got {device}: set bf16 or fp32")
     if recipe.precision == "auto":
-        return "bf16-mixed" if _has_bf16(device) else "32-true"
+        return "bf16-mixed" if trains_faster_in_bf16(torch.device(device)) else "32-true"
     return {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[recipe.precision]
-
-
-def _has_bf16(device: str) -> bool:
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    abilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # not in older versions
-    return device == "cpu" and bool(abilities.get("amx_bf16"))
 
 
 def _loggers(plan: Plan) -> list[Logger]:
