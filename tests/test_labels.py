@@ -1,6 +1,5 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from spectag.errors import DataError, InputError
 from spectag.labels import LabelSet, nearest

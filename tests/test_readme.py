@@ -17,7 +17,9 @@ from spectag.cli.main import main
 from spectag.labels import LabelSet
 from spectag.model import convert
 from spectag.model.bundle import Bundle
-from spectag.model.network import AST, ASTConfig
+from spectag.model.card import Card
+from spectag.model.config import ASTConfig
+from spectag.model.network import AST
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -64,7 +66,8 @@ def place(tmp_path_factory) -> Path:
             shutil.copy(clip, folder / f"{fold}-{label}{fold}-A.ogg")
 
     config = ASTConfig(width=64, depth=1, heads=1, frames=128, labels=527)
-    bundle = Bundle(AST(config), FrontEnd("hanning", frames=128), LabelSet.audioset(), "sigmoid")
+    card = Card(config, FrontEnd("hanning", frames=128), LabelSet.audioset(), "sigmoid")
+    bundle = Bundle(card, AST(config))
     hub = place / "hub" / "models--MIT--ast-finetuned-audioset-10-10-0.4593"
     bundle.save(hub / "snapshots" / "0123abcd")
     (hub / "refs").mkdir()

@@ -3,8 +3,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from spectag.errors import InputError, ShapeMismatch
 from spectag.model import adapt

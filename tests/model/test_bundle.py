@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small import TINY, make_bundle
+from small import TINY, make_bundle, with_facts
 
 from spectag import errors
 from spectag.audio.fbank import compute_inputs, normalise
 from spectag.labels import LabelSet
 from spectag.model import convert, directory, fields
 from spectag.model.bundle import Bundle, load
+from spectag.model.card import Card
 
 INPUTS = torch.randn(2, 100, 128, generator=torch.Generator().manual_seed(1))
 
@@ -48,16 +49,11 @@ def edit(path: Path, **fields) -> None:
 )
 def test_round_trip(tmp_path, fields):
     bundle = make_bundle(**fields)
-    bundle.thresholds = {"class 0": 0.25}
     loaded = load(bundle.save(tmp_path / "a/b"))
     assert loaded.network.config == bundle.network.config
     assert loaded.front_end == bundle.front_end
     assert loaded.labels == bundle.labels
-    assert (loaded.activation, loaded.thresholds, loaded.provenance) == (
-        "softmax",
-        {"class 0": 0.25},
-        {"source": "a test"},
-    )
+    assert (loaded.activation, loaded.provenance) == ("softmax", {"source": "a test"})
     ours, theirs = bundle.network.state_dict(), loaded.network.state_dict()
     assert ours.keys() == theirs.keys()
     assert all(ours[key].equal(theirs[key]) for key in ours)
@@ -99,7 +95,7 @@ def test_scores(bundle):
     x = torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0]], dtype=torch.bfloat16)
     assert bundle.scores(x).dtype == torch.float32
     torch.testing.assert_close(bundle.scores(x).sum(), torch.tensor(1.0))
-    bundle.activation = "sigmoid"
+    bundle = with_facts(bundle, activation="sigmoid")
     torch.testing.assert_close(bundle.scores(x), x.float().sigmoid())
 
 
@@ -121,15 +117,17 @@ def test_describe_is_plain_and_complete(saved):
     [
         ({"labels": LabelSet(("a",))}, errors.LabelMismatch, "1 labels do not fit a head of 5"),
         ({"activation": "tanh"}, errors.InputError, "sigmoid, softmax"),
-        ({"thresholds": {"dog": 0.5}}, errors.LabelMismatch, "'dog'"),
-        ({"thresholds": {"class 0": 2}}, errors.InputError, "0 to 1"),
     ],
 )
 def test_parts_that_do_not_fit(bundle, change, error, message):
     with pytest.raises(error, match=message):
-        replace(bundle, **change)
+        with_facts(bundle, **change)
     with pytest.raises(errors.ShapeMismatch, match="frames of the front end is 99, of the network 100"):
-        replace(bundle, front_end=replace(bundle.front_end, frames=99))
+        with_facts(bundle, front_end=replace(bundle.front_end, frames=99))
+    with pytest.raises(
+        errors.ShapeMismatch, match=r"the card describes .*frames=100.*, but the network is .*frames=90"
+    ):
+        replace(bundle, network=make_bundle(frames=90).network)
 
 
 # --- transformers -------------------------------------------------------------------------------------------------
@@ -142,7 +140,7 @@ def transformers():
 
 @pytest.mark.parametrize(("activation", "dtype"), [("softmax", torch.float32), ("sigmoid", torch.float16)])
 def test_transformers_runs_our_bundle(transformers, tmp_path, activation, dtype):
-    bundle = replace(make_bundle(frames=120), activation=activation)
+    bundle = with_facts(make_bundle(frames=120), activation=activation)
     path = bundle.save(tmp_path / "bundle", dtype=dtype)
     bundle = load(path)
     generator = np.random.default_rng(0)
@@ -239,8 +237,6 @@ def test_label_ids_and_activation_of_a_hub_checkpoint(tmp_path, labels, activati
         ("spectag.json", {"format": "x"}, errors.ShapeMismatch, "format: expected a positive whole number"),
         ("spectag.json", {"window": "kaiser"}, errors.ModelError, "window: expected hamming or hanning, got kaiser"),
         ("spectag.json", {"activation": ...}, errors.ModelError, "activation: expected sigmoid or softmax"),
-        ("spectag.json", {"thresholds": {"class 0": "high"}}, errors.ModelError, "class 0: expected a finite number"),
-        ("spectag.json", {"thresholds": {"dog": 0.5}}, errors.LabelMismatch, "dog"),
         ("spectag.json", {"label_ids": ["/m/1"]}, errors.LabelMismatch, "as many ids as names"),
         ("spectag.json", {"label_ids": 7}, errors.LabelMismatch, "label_ids"),
         ("config.json", {"id2label": {"0": "a", "1": "b"}}, errors.LabelMismatch, "2 labels do not fit a head of 5"),
@@ -275,7 +271,7 @@ def test_fields_that_do_not_fit(saved, file, fields, error, message):
     edit(saved / file, **fields)
     with pytest.raises(error, match=message) as caught:
         load(saved)
-    assert file in str(caught.value) or "safetensors" in str(caught.value) or "threshold" in str(caught.value)
+    assert file in str(caught.value) or "safetensors" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -339,6 +335,13 @@ def test_a_bundle_without_its_description(saved):
         load(saved)
 
 
+@pytest.mark.parametrize("thresholds", [None, {"class 0": 0.5}, {"dog": "high"}])
+def test_thresholds_of_older_bundles_are_ignored(saved, thresholds):
+    edit(saved / "spectag.json", thresholds=thresholds)
+    again = load(saved).save(saved.parent / "again")
+    assert "thresholds" not in json.loads((again / "spectag.json").read_text())
+
+
 def test_weights_of_another_bundle(saved, tmp_path):
     other = make_bundle(seed=1).save(tmp_path / "other")
     shutil.copy(other / "model.safetensors", saved)
@@ -358,9 +361,7 @@ def test_options_that_do_not_apply(saved):
         load(saved, stride=(10, 10))
     with pytest.raises(errors.LabelMismatch, match="2 labels do not fit a head of 5"):
         load(saved, labels=LabelSet(("a", "b")))
-    edit(saved / "spectag.json", thresholds={"class 4": 0.5})
     other = load(saved, labels=LabelSet.numbered(5), window="hamming", activation="sigmoid")
-    assert other.thresholds == {"LABEL_4": 0.5}
     assert (other.labels.names[4], other.front_end.window, other.activation) == ("LABEL_4", "hamming", "sigmoid")
     assert other.describe()["activation"]["from"] == "given by the caller"
 
@@ -467,7 +468,7 @@ def test_what_cannot_be_saved(bundle, saved, tmp_path):
         bundle.save(saved)
     for odd in (object(), float("nan")):
         with pytest.raises(errors.SaveError, match="bundle: provenance holds more than plain values: "):
-            replace(make_bundle(), provenance={"a": odd}).save(saved)
+            with_facts(make_bundle(), provenance={"a": odd}).save(saved)
     assert (saved / "model.safetensors").read_bytes() == before
 
 
@@ -480,13 +481,12 @@ def test_nothing_is_executed_nor_followed(saved, tmp_path):
 
 def test_documents_are_read_back(tmp_path):
     """The pure half of saving: every field that documents() writes, read() understands."""
-    card = directory.Card(
-        TINY, make_bundle().front_end, LabelSet.numbered(5), "sigmoid", "", "", {"LABEL_1": 0.5}, {"x": 1}
-    )
+    card = Card(TINY, make_bundle().front_end, LabelSet.numbered(5), "sigmoid", {"x": 1})
     for name, document in directory.documents(card).items():
         fields.write_json(tmp_path / name, document)
     again = directory.read(tmp_path, outputs=5)
-    assert replace(again, activation_from="", format="") == card
+    assert again.activation_from == "spectag.json"
+    assert replace(again, activation_from=card.activation_from, format=card.format) == card
 
 
 class Evil:

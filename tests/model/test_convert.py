@@ -5,6 +5,7 @@ from small import TINY, make_bundle
 from spectag.errors import KeyMismatch, NotAModel, ShapeMismatch
 from spectag.model import convert
 from spectag.model.network import AST
+from spectag.model.shapes import network_shapes
 
 LAYOUTS = convert.COLUMNS
 WITH_HEAD = [layout for layout in LAYOUTS if layout != "timm"]
@@ -56,20 +57,20 @@ def test_shapes_by_arithmetic_are_the_networks(fields):
     config = replace(TINY, **fields)
     with torch.device("meta"):
         network = AST(config)
-    assert convert.shapes(config) == {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    assert network_shapes(config) == {key: tuple(value.shape) for key, value in network.state_dict().items()}
 
 
 def test_shapes_of_a_monster_cost_nothing():
     from dataclasses import replace
 
     monster = replace(TINY, width=2**31, heads=1, frames=2**20, labels=2**31)
-    assert convert.shapes(monster)["head.linear.weight"] == (2**31, 2**31)
+    assert network_shapes(monster)["head.linear.weight"] == (2**31, 2**31)
 
 
 @pytest.mark.parametrize("layout", WITH_HEAD)
 def test_check(state, layout):
     found = {key: tuple(value.shape) for key, value in convert.from_ours(state, layout, 2, 2).items()}
-    wanted = convert.expected(layout, convert.shapes(TINY), 2, 2)
+    wanted = convert.expected(layout, network_shapes(TINY), 2, 2)
     assert found == wanted
     convert.check(found | dict.fromkeys(convert.DROPPED[layout], (1,)), wanted, layout, "file")
     key = next(reversed(found))

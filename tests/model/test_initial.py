@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from spectag.model import initial
-from spectag.model.network import AST, ASTConfig
+from spectag.model.config import ASTConfig
+from spectag.model.network import AST
 
 
 @pytest.mark.parametrize("patch", [(16, 16), (128, 4)])

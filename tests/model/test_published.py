@@ -5,8 +5,7 @@ import zipfile
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from safetensors.torch import save_file
 from small import TINY, make_bundle
 

@@ -8,7 +8,8 @@ from spectag.errors import RecipeError, SpectagWarning
 from spectag.labels import LabelSet
 from spectag.model import adapt
 from spectag.model.bundle import load
-from spectag.model.network import AST, ASTConfig
+from spectag.model.config import ASTConfig
+from spectag.model.network import AST
 from spectag.train.recipe import Recipe
 from spectag.train.start import start
 

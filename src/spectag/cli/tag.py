@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from spectag.choices import BATCH_SIZE, DEVICE, MODEL, PRECISION, TOP_K, Format, Precision
-from spectag.cli.options import MODEL as MODEL_HELP
-from spectag.cli.options import BatchSize, Device, find_model, pair
+from spectag.cli.options import MODEL as MODEL_HELP, BatchSize, Device, find_model, pair
 from spectag.cli.output import opened, refuse_overwriting, say, watched
 from spectag.errors import FileError, SaveError
 

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from spectag.choices import Channels, Positions
 from spectag.errors import InputError, ShapeMismatch
 
 State = dict[str, Tensor]
-Channels = Literal["mean", "sum"]
-Positions = Literal["bilinear", "nearest", "fresh"]
 Grid = tuple[int, int]
 
 INIT_STD = 0.02  # of freshly drawn weights, as ViT and DeiT

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from spectag.audio.front_end import FrontEnd
-from spectag.choices import WindowFunction
+from spectag.choices import Activation, Channels, Statistics, WindowFunction
 from spectag.errors import (
     InputError,
     LabelMismatch,
@@ -23,59 +23,63 @@ from spectag.errors import (
 )
 from spectag.labels import LabelSet
 from spectag.model import convert, directory, fields, published, tensors
-from spectag.model.adapt import Channels, State
-from spectag.model.directory import Activation, Card
-from spectag.model.network import AST, ASTConfig
-from spectag.model.published import Statistics
+from spectag.model.adapt import State
+from spectag.model.card import Card
+from spectag.model.config import ASTConfig
+from spectag.model.network import AST
+from spectag.model.shapes import network_shapes
 from spectag.model.source import resolve
 
-FIRST_LABELS = 5  # shown by describe
 ENSEMBLE = "ensemble.json"  # in a folder of bundles that are one model: see spectag.model.ensemble
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Bundle:
-    """A network and all that is needed to use it as it was trained.
+    """A network and everything that is needed to use it as it was trained.
 
     Args:
-        network: put in eval mode.
-        front_end: turns waveforms into its inputs.
-        labels: names of its outputs, in order.
-        activation: turns logits into scores: ``sigmoid`` (labels are independent) or ``softmax`` (one of them).
-        provenance: where the weights come from, plain values; saved with the bundle.
-        thresholds: by label name, the score 0..1 from which on a label counts as present; None: not calibrated.
-        loaded: where this object was loaded from (``source``, ``format``, ``activation_from``); not saved.
+        card: the facts: front end, labels, activation, provenance.
+        network: the weights. It is put into eval mode.
 
     Raises:
-        LabelMismatch: labels do not fit the head, or a threshold has no label.
-        ShapeMismatch: front end and network differ in mel bins or frames.
-        InputError: an unknown activation, a threshold outside 0..1.
+        ShapeMismatch: the network's geometry is not the card's.
+
+    >>> config = spectag.ASTConfig(width=16, depth=1, heads=1, frames=100, labels=2)
+    >>> card = Card(config, FrontEnd(frames=100), LabelSet(("owl", "fox")), "softmax")
+    >>> bundle = Bundle(card, AST(config))
+    >>> bundle.labels.names
+    ('owl', 'fox')
     """
 
+    card: Card
     network: AST
-    front_end: FrontEnd
-    labels: LabelSet
-    activation: Activation
-    provenance: dict[str, Any] = field(default_factory=dict)
-    thresholds: dict[str, float] | None = None
-    loaded: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        config = self.network.config
-        if len(self.labels) != config.labels:
-            raise LabelMismatch(f"{len(self.labels)} labels do not fit a head of {config.labels} outputs")
-        for name in ("mel_bins", "frames"):
-            ours, theirs = getattr(self.front_end, name), getattr(config, name)
-            if ours != theirs:
-                raise ShapeMismatch(f"{name} of the front end is {ours}, of the network {theirs}: make them equal")
-        if self.activation not in get_args(Activation):
-            raise InputError(f"activation must be one of {', '.join(get_args(Activation))}; got {self.activation!r}")
-        for label, threshold in (self.thresholds or {}).items():
-            if label not in self.labels.names:
-                raise LabelMismatch(f"a threshold for {label!r}, which is no label of this bundle")
-            if not 0 <= threshold <= 1:
-                raise InputError(f"thresholds: expected a score from 0 to 1 for {label!r}, got {threshold!r}")
+        if self.network.config != self.card.config:
+            raise ShapeMismatch(
+                f"the card describes {self.card.config}, but the network is {self.network.config}: make them equal"
+            )
         self.network.eval()
+
+    @property
+    def front_end(self) -> FrontEnd:
+        """Turns waveforms into the network's inputs."""
+        return self.card.front_end
+
+    @property
+    def labels(self) -> LabelSet:
+        """Names of the outputs, in order."""
+        return self.card.labels
+
+    @property
+    def activation(self) -> Activation:
+        """Turns logits into scores."""
+        return self.card.activation
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Where the weights come from, as plain values."""
+        return self.card.provenance
 
     def scores(self, logits: Tensor) -> Tensor:
         """Logits ``[B, C]`` -> scores ``[B, C]``, float32, 0..1, by the bundle's activation."""
@@ -99,23 +103,8 @@ class Bundle:
         return _save(self, Path(directory), dtype)
 
     def describe(self) -> dict[str, Any]:
-        """All that the bundle knows but the weights, as plain data, for ``spectag info``."""
-        config = self.network.config
-        return {
-            "source": self.loaded.get("source", "built in memory"),
-            "format": self.loaded.get("format", "built in memory"),
-            "parameters": sum(p.numel() for p in self.network.parameters()),
-            "network": {**config.to_dict(), "grid": config.grid},
-            "front_end": {**self.front_end.to_dict(), "seconds": self.front_end.seconds},
-            "labels": {
-                "count": len(self.labels),
-                "first": list(self.labels.names[:FIRST_LABELS]),
-                "ids": self.labels.ids is not None,
-            },
-            "activation": {"name": self.activation, "from": self.loaded.get("activation_from", "built in memory")},
-            "thresholds": self.thresholds,
-            "provenance": self.provenance,
-        }
+        """All facts as plain data, see :meth:`spectag.model.card.Card.describe`."""
+        return self.card.describe()
 
 
 def load(
@@ -179,7 +168,7 @@ def load(
             options = published.Options(stride, frames, heads, statistics, labels, num_labels, channels)
             card, state = published.read(found.path, options)
         network = build(card.config, state)
-    if card.provenance.items() >= published.UNTRAINED.items():
+    if card.untrained:
         warnings.warn(
             f"{source}: the classification head of {found.name} is freshly drawn: train it before tagging",
             SpectagWarning,
@@ -192,15 +181,7 @@ def load(
     if activation is not None:
         card = replace(card, activation=activation, activation_from="given by the caller")
     origin = {"source": found.name, "format": card.format, "activation_from": card.activation_from}
-    return Bundle(
-        network=network,
-        front_end=card.front_end,
-        labels=card.labels,
-        activation=card.activation,
-        provenance=card.provenance or origin,
-        thresholds=card.thresholds,
-        loaded=origin | {"source": str(source)},
-    )
+    return Bundle(replace(card, source=str(source), provenance=card.provenance or origin), network)
 
 
 def build(config: ASTConfig, state: State) -> AST:
@@ -214,8 +195,7 @@ def build(config: ASTConfig, state: State) -> AST:
 def _relabel(card: Card, labels: LabelSet, source: str) -> Card:
     if len(labels) != card.config.labels:
         raise LabelMismatch(f"{source}: {len(labels)} labels do not fit a head of {card.config.labels} outputs")
-    thresholds = card.thresholds and {labels.names[card.labels.index(k)]: v for k, v in card.thresholds.items()}
-    return replace(card, labels=labels, thresholds=thresholds)
+    return replace(card, labels=labels)
 
 
 def _read_directory(path: Path) -> tuple[Card, State]:
@@ -237,7 +217,7 @@ def _read_directory(path: Path) -> tuple[Card, State]:
     config = card.config
     if config.depth > len(found):  # before the table is spelled out for so many layers
         raise ShapeMismatch(f"{path / fields.CONFIG}: num_hidden_layers: {config.depth} are not in {weights.name}")
-    wanted = convert.expected(layout, convert.shapes(config), config.depth, config.tokens)
+    wanted = convert.expected(layout, network_shapes(config), config.depth, config.tokens)
     convert.check(found, wanted, layout, str(weights))
     state = tensors.read_safetensors(weights)
     directory.check_digest(path)
@@ -251,16 +231,6 @@ def _save(bundle: Bundle, path: Path, dtype: torch.dtype) -> Path:
     state = {key: value.to(dtype) for key, value in state.items()}
     if not all(tensors.all_finite(value) for value in state.values()):
         raise SaveError(f"{path}: the weights do not fit {dtype}: save as float32")
-    card = Card(
-        config=config,
-        front_end=bundle.front_end,
-        labels=bundle.labels,
-        activation=bundle.activation,
-        activation_from="",
-        format="",
-        thresholds=bundle.thresholds,
-        provenance=bundle.provenance,
-    )
     theirs = convert.from_ours(state, "transformers", config.depth, config.tokens)
-    directory.write_bundle(path, directory.documents(card), lambda file: tensors.write_safetensors(theirs, file))
+    directory.write_bundle(path, directory.documents(bundle.card), lambda file: tensors.write_safetensors(theirs, file))
     return path

@@ -15,11 +15,9 @@ from torch import Tensor
 
 from spectag.errors import KeyMismatch, NotAModel, ShapeMismatch
 from spectag.model.adapt import State
-from spectag.model.network import ASTConfig
+from spectag.model.shapes import Shape, Shapes
 
 Layout = Literal["published", "timm", "transformers", "transformers-5"]
-Shape = tuple[int, ...]
-Shapes = dict[str, Shape]
 
 COLUMNS: tuple[Layout, ...] = ("published", "timm", "transformers", "transformers-5")
 HUGGING_FACE = "audio_spectrogram_transformer"  # "@" in the tables below
@@ -118,30 +116,6 @@ def count_layers(keys: Collection[str], layout: Layout) -> int:
     numbers = (key[len(before) :].split(".")[0] for key in keys if key.startswith(before))
     # More layers than keys cannot all be there: the rest is reported as unexpected.
     return max((int(n) + 1 for n in numbers if n.isdecimal() and len(n) < 6 and int(n) < len(keys)), default=0)
-
-
-def shapes(config: ASTConfig) -> Shapes:
-    """Shapes of this network's tensors by arithmetic, so that a claimed geometry is checked before it costs memory."""
-    f, t = config.grid
-    d = config.width
-    norm: dict[str, Shape] = {"weight": (d,), "bias": (d,)}
-    modules: dict[str, dict[str, Shape]] = {
-        "patch_embed.proj": {"weight": (d, 1, *config.patch), "bias": (d,)},
-        "norm": norm,
-        "head.norm": norm,
-        "head.linear": {"weight": (config.labels, d), "bias": (config.labels,)},
-    }
-    for layer in range(config.depth):
-        modules |= {
-            f"blocks.{layer}.norm1": norm,
-            f"blocks.{layer}.attn.qkv": {"weight": (3 * d, d), "bias": (3 * d,)},
-            f"blocks.{layer}.attn.proj": {"weight": (d, d), "bias": (d,)},
-            f"blocks.{layer}.norm2": norm,
-            f"blocks.{layer}.mlp.fc1": {"weight": (config.hidden, d), "bias": (config.hidden,)},
-            f"blocks.{layer}.mlp.fc2": {"weight": (d, config.hidden), "bias": (d,)},
-        }
-    out: Shapes = {"tokens": (1, config.tokens, d), "pos_embed": (1, config.tokens + f * t, d)}
-    return out | {f"{name}.{kind}": shape for name, kinds in modules.items() for kind, shape in kinds.items()}
 
 
 def expected(layout: Layout, ours: Mapping[str, Shape], depth: int, tokens: int) -> Shapes:

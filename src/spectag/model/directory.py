@@ -5,7 +5,7 @@
                             ``"spectag": 1``, that ``spectag.json`` belongs to it
 ``preprocessor_config.json``  dataset statistics and length, as ``transformers`` writes it for its AST feature extractor
 ``model.safetensors``       weights under the names of the Hub's ASTs, which every version of ``transformers`` reads
-``spectag.json``            format, window, activation, thresholds, label ids, provenance, digest of the weights
+``spectag.json``            format, window, activation, label ids, provenance, digest of the weights
 ==========================  ========================================================================================
 """
 
@@ -17,12 +17,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from spectag.audio.front_end import FrontEnd
-from spectag.choices import WindowFunction
+from spectag.choices import Activation, WindowFunction
 from spectag.errors import (
     InputError,
     LabelMismatch,
@@ -33,11 +32,10 @@ from spectag.errors import (
     UnreadableModel,
 )
 from spectag.labels import LabelSet
+from spectag.model.card import Card
+from spectag.model.config import ASTConfig
 from spectag.model.fields import CONFIG, EXTRA, MARK, PREPROCESSOR, PROCESSOR, WEIGHTS, Fields, write_json
-from spectag.model.network import ASTConfig
 from spectag.version import __version__
-
-Activation = Literal["sigmoid", "softmax"]
 
 FORMAT = 1  # of spectag.json
 DIGEST = "weights_sha256"  # field of spectag.json; bundles from before there was one lack it
@@ -58,20 +56,6 @@ GEOMETRY: tuple[tuple[str, str, int], ...] = (
     ("mel_bins", "num_mel_bins", 128),
     ("frames", "max_length", 1024),
 )
-
-
-@dataclass(frozen=True)
-class Card:
-    """All that a bundle knows but its weights. ``activation_from`` says where the activation was found and why."""
-
-    config: ASTConfig
-    front_end: FrontEnd
-    labels: LabelSet
-    activation: Activation
-    activation_from: str
-    format: str
-    thresholds: dict[str, float] | None = None
-    provenance: dict[str, Any] = field(default_factory=dict)
 
 
 def default_activation(labels: int) -> tuple[Activation, str]:
@@ -100,8 +84,8 @@ def read(directory: Path, outputs: int | None) -> Card:
     config = Fields.read(directory / CONFIG)
     if extra is None and MARK in config.data:
         raise NotAModel(
-            f"{directory}: {EXTRA} is missing, which holds the window and thresholds: restore it, or remove {MARK!r} "
-            f"from {CONFIG} to read what is left as transformers does"
+            f"{directory}: {EXTRA} is missing, which holds the window and the activation: restore it, or remove "
+            f"{MARK!r} from {CONFIG} to read what is left as transformers does"
         )
     labels = _labels(config, extra, outputs)
     geometry = _geometry(config, len(labels))
@@ -113,7 +97,6 @@ def read(directory: Path, outputs: int | None) -> Card:
         activation=activation,
         activation_from=reason,
         format="transformers" if extra is None else f"spectag bundle, format {extra.data['format']}",
-        thresholds=_thresholds(extra),
         provenance={} if extra is None else dict(extra.mapping("provenance") or {}),
     )
 
@@ -172,7 +155,6 @@ def documents(card: Card) -> dict[str, dict[str, Any]]:
         "written_by": f"spectag {__version__}",
         "window": card.front_end.window,
         "activation": card.activation,
-        "thresholds": card.thresholds,
         "label_ids": None if card.labels.ids is None else list(card.labels.ids),
         "provenance": card.provenance,
     }
@@ -329,11 +311,3 @@ def _activation(config: Fields, extra: Fields | None, labels: int) -> tuple[Acti
     if problem in PROBLEM_TYPES:
         return PROBLEM_TYPES[problem], f"problem_type {problem} in {CONFIG}"
     return default_activation(labels)
-
-
-def _thresholds(extra: Fields | None) -> dict[str, float] | None:
-    table = None if extra is None else extra.mapping("thresholds")
-    if extra is None or table is None:
-        return None
-    nested = Fields(extra.path, dict(table))
-    return {name: nested.number(name, None) for name in table}

@@ -22,18 +22,19 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from spectag.audio.front_end import FrontEnd
+from spectag.choices import Activation
 from spectag.errors import InputError, LabelMismatch, ModelError, NewerBundle, NotAModel, SaveError
 from spectag.labels import LabelSet
 from spectag.model import bundle
 from spectag.model.bundle import ENSEMBLE, Bundle
-from spectag.model.directory import Activation
+from spectag.model.card import IN_MEMORY, Card
 from spectag.model.fields import Fields, write_json
 from spectag.version import __version__
 
@@ -52,7 +53,8 @@ class Ensemble:
 
     Args:
         members: one or more.
-        loaded: where this object was loaded from (``source``, ``format``); not saved.
+        source: the folder that the ensemble was loaded from. Not saved.
+        format: what kind of folder that is. Not saved.
 
     Raises:
         InputError: no members.
@@ -61,7 +63,8 @@ class Ensemble:
     """
 
     members: tuple[Bundle, ...]
-    loaded: dict[str, str] = field(default_factory=dict)
+    source: str = IN_MEMORY
+    format: str = IN_MEMORY
 
     def __post_init__(self) -> None:
         self.members = tuple(self.members)
@@ -77,6 +80,14 @@ class Ensemble:
         return cls(tuple(member for part in parts for member in part))
 
     @property
+    def card(self) -> Card:
+        """The facts that all members share: front end, labels and activation.
+
+        Its geometry is that of the first member; the others may differ in all but mel bins, frames and labels.
+        """
+        return replace(self.members[0].card, provenance={}, source=self.source, format=self.format)
+
+    @property
     def front_end(self) -> FrontEnd:
         """Turns waveforms into the inputs of all members."""
         return self.members[0].front_end
@@ -90,11 +101,6 @@ class Ensemble:
     def activation(self) -> Activation:
         """What turns each member's logits into its scores."""
         return self.members[0].activation
-
-    @property
-    def thresholds(self) -> None:
-        """None: those of the members were chosen for their own scores, not for the mean."""
-        return None
 
     def save(self, directory: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32) -> Path:
         """Write the members' bundles and ``ensemble.json`` into a new folder, all or nothing.
@@ -129,14 +135,12 @@ class Ensemble:
     def describe(self) -> dict[str, Any]:
         """All that the ensemble knows but the weights, as plain data, for ``spectag info``."""
         facts = [member.describe() for member in self.members]
-        shared = {name: facts[0][name] for name in ("front_end", "labels", "activation")}
+        shared = self.card.describe()
         own = ("parameters", "network", "provenance")
         return {
-            "source": self.loaded.get("source", "built in memory"),
-            "format": self.loaded.get("format", "built in memory"),
+            **{name: shared[name] for name in ("source", "format")},
             "parameters": sum(fact["parameters"] for fact in facts),
-            **shared,
-            "thresholds": self.thresholds,
+            **{name: shared[name] for name in ("front_end", "labels", "activation")},
             "members": {f"member-{n}": {name: fact[name] for name in own} for n, fact in enumerate(facts)},
         }
 
@@ -196,13 +200,13 @@ def _read(directory: Path, source: str) -> Ensemble:
         raise NotAModel(f"{file.path}: members: expected each folder once, got {str(names)[:80]}")
     members = tuple(bundle.load(directory / name) for name in names)
     try:
-        return Ensemble(members, {"source": source, "format": f"spectag ensemble, format {file.data['format']}"})
+        return Ensemble(members, source, f"spectag ensemble, format {file.data['format']}")
     except ModelError as error:
         raise type(error)(f"{directory}: {error}") from error
 
 
 def _require_alike(first: Bundle, other: Bundle, number: int) -> None:
-    where = f"member {number} ({other.loaded.get('source', 'built in memory')})"
+    where = f"member {number} ({other.card.source})"
     advice = "inputs are computed once for all; such models' scores can be averaged: spectag score, spectag ensemble"
     ours, theirs = first.labels.names, other.labels.names
     if len(ours) != len(theirs):

@@ -5,115 +5,16 @@ Module names follow timm's ViT/DeiT, so that published weights need the fewest r
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from spectag.audio.front_end import MOST_BINS, MOST_FRAMES
-from spectag.errors import InputError, ShapeMismatch
+from spectag.errors import InputError
 from spectag.model import adapt
+from spectag.model.config import ASTConfig
 
-Preset = Literal["tiny", "small", "base"]
 LONG = 1000  # tokens: from about there on a CPU's bf16 gradient of attention is faster than its fp32 one
-HEAD_WIDTH = 64  # of the presets, as in ViT and DeiT
-# What a file may ask for, lest it ask for all memory; the other sizes are checked against its tensors.
-MOST = {"mel_bins": MOST_BINS, "frames": MOST_FRAMES, "patch": MOST_FRAMES, "stride": MOST_FRAMES}
-PRESET_WIDTHS: dict[str, int] = {"tiny": 192, "small": 384, "base": 768}  # DeiT-Ti, DeiT-S, DeiT-B
-
-
-@dataclass(frozen=True)
-class ASTConfig:
-    """The geometry of a network. Pairs are (frequency, time), in mel bins and frames of 10 ms.
-
-    Args:
-        width: embedding width D, a multiple of heads.
-        depth: encoder layers.
-        heads: attention heads.
-        mlp_ratio: hidden width of the MLP over D.
-        patch: size of a patch.
-        stride: distance of neighbouring patches; smaller than the patch: they overlap (paper: 10, 10).
-        mel_bins: F of the inputs.
-        frames: T that the positional embedding is laid out for; other lengths adapt it at run time.
-        labels: outputs C of the head.
-        tokens: class tokens whose outputs are averaged: 2 (class and distillation, as DeiT and AST) or 1.
-        norm_eps: epsilon of every LayerNorm.
-
-    Raises:
-        ShapeMismatch: an impossible combination, or a size beyond ``MOST``; the message names the field.
-    """
-
-    width: int = 768
-    depth: int = 12
-    heads: int = 12
-    mlp_ratio: float = 4.0
-    patch: tuple[int, int] = (16, 16)
-    stride: tuple[int, int] = (10, 10)
-    mel_bins: int = 128
-    frames: int = 1024
-    labels: int = 527
-    tokens: int = 2
-    norm_eps: float = 1e-6
-
-    def __post_init__(self) -> None:
-        for name in ("patch", "stride"):
-            pair = tuple(getattr(self, name))
-            if len(pair) != 2 or not all(isinstance(n, int) and n > 0 for n in pair):
-                raise ShapeMismatch(f"{name} must be two positive whole numbers (frequency, time); got {pair!r}")
-            object.__setattr__(self, name, pair)
-        for name in ("width", "depth", "heads", "mel_bins", "frames", "labels"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ShapeMismatch(f"{name} must be a positive whole number; got {value!r}")
-        for name, most in MOST.items():
-            value = getattr(self, name)
-            if (max(value) if isinstance(value, tuple) else value) > most:
-                raise ShapeMismatch(f"{name} must be at most {most}; got {value!r}")
-        if self.width % self.heads:
-            raise ShapeMismatch(f"width must be a multiple of heads; got width {self.width}, heads {self.heads}")
-        if self.tokens not in (1, 2):
-            raise ShapeMismatch(f"tokens must be 1 (class) or 2 (class and distillation); got {self.tokens!r}")
-        self.grid_for(self.frames)
-
-    @classmethod
-    def preset(cls, name: Preset, **fields: Any) -> ASTConfig:
-        """``tiny`` (D = 192), ``small`` (384) or ``base`` (768), each of 12 layers with 64-wide heads."""
-        if name not in PRESET_WIDTHS:
-            raise InputError(f"preset must be one of {', '.join(PRESET_WIDTHS)}; got {name!r}")
-        width = PRESET_WIDTHS[name]
-        return replace(cls(width=width, depth=12, heads=width // HEAD_WIDTH), **fields)
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Patches along (frequency, time) at the configured length."""
-        return self.grid_for(self.frames)
-
-    @property
-    def hidden(self) -> int:
-        """Hidden width of the MLP."""
-        return round(self.width * self.mlp_ratio)
-
-    def grid_for(self, frames: int) -> tuple[int, int]:
-        """Patches along (frequency, time) for T frames: ``(T - patch) // stride + 1`` per axis.
-
-        Raises:
-            ShapeMismatch: an axis is shorter than one patch.
-        """
-        if self.mel_bins < self.patch[0]:
-            raise ShapeMismatch(f"mel_bins {self.mel_bins} is less than one patch of {self.patch[0]} bins")
-        if frames < self.patch[1]:
-            raise ShapeMismatch(f"{frames} frames are shorter than one patch of {self.patch[1]} frames: pad the fbank")
-        return (
-            (self.mel_bins - self.patch[0]) // self.stride[0] + 1,
-            (frames - self.patch[1]) // self.stride[1] + 1,
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values, for JSON."""
-        return asdict(self)
 
 
 class Attention(nn.Module):
@@ -131,12 +32,6 @@ class Attention(nn.Module):
         y = attend(q, k, v)
         out: Tensor = self.proj(y.transpose(1, 2).flatten(2))
         return out
-
-    def maps(self, x: Tensor) -> Tensor:
-        """The attention weights themselves, ``[B, heads, N, N]``; rows sum to 1."""
-        q, k, _ = self._split(x, None)
-        logits: Tensor = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
-        return logits.softmax(-1)
 
     def _split(self, x: Tensor, first: int | None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries ``[B, heads, first or N, d]``, keys and values ``[B, heads, N, d]``."""
@@ -231,7 +126,7 @@ class AST(nn.Module):
     """Inputs ``[B, T, F]`` (normalised, see :class:`spectag.audio.front_end.FrontEnd`) -> logits ``[B, C]``.
 
     T may be any length of at least one patch: the positional embedding is cut or interpolated to it
-    (:func:`spectag.model.adapt.positions`), once per length.
+    (:func:`spectag.model.adapt.positions`).
     """
 
     def __init__(self, config: ASTConfig) -> None:
@@ -245,7 +140,6 @@ class AST(nn.Module):
         self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
         self.head = Head(config)
         self.recompute = False  # while training: activations within layers (gradient checkpointing)
-        self._positions: dict[tuple[object, ...], Tensor] = {}
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -288,16 +182,6 @@ class AST(nn.Module):
         tokens: Tensor = self.norm(self.blocks[-1](x, self.config.tokens))
         return tokens.mean(1)
 
-    def attention(self, inputs: Tensor) -> Tensor:
-        """Attention weights ``[B, depth, heads, N, N]``, N = tokens + patches, by a pass of their own."""
-        x = self._embed_patches(inputs, None)
-        maps = []
-        for block in self.blocks:
-            assert isinstance(block, Block)
-            maps.append(block.attn.maps(block.norm1(x)))
-            x = block(x)
-        return torch.stack(maps, 1)
-
     def _embed_patches(self, inputs: Tensor, keep: Tensor | None) -> Tensor:
         """``[B, T, F] -> [B, tokens + patches, D]`` with positions added."""
         if inputs.ndim != 3 or inputs.shape[2] != self.config.mel_bins:
@@ -316,18 +200,7 @@ class AST(nn.Module):
         return torch.cat([tokens, patches], dim=1)
 
     def positions(self, grid: tuple[int, int]) -> Tensor:
-        """The positional embedding for a grid, ``[1, tokens + f * t, D]``; adapted ones are kept while unchanged."""
+        """The positional embedding for a grid of patches, ``[1, tokens + f * t, D]``."""
         if grid == self.config.grid:
             return self.pos_embed
-        if torch.is_grad_enabled() and self.pos_embed.requires_grad:
-            return adapt.positions(self.pos_embed, self.config.grid, grid, self.config.tokens)
-        weights = self.pos_embed
-        key = (grid, weights.data_ptr(), weights._version, weights.device, weights.dtype)
-        adapted = self._positions.get(key)
-        if adapted is None:
-            adapted = adapt.positions(weights.detach(), self.config.grid, grid, self.config.tokens)
-            # Clips come in few lengths, long recordings in one: keep some, forget all when the weights change.
-            # A new dict each time, so that threads never see one change.
-            same = {k: v for k, v in self._positions.items() if k[1:] == key[1:]}
-            self._positions = {**(same if len(same) < 32 else {}), key: adapted}
-        return adapted
+        return adapt.positions(self.pos_embed, self.config.grid, grid, self.config.tokens)

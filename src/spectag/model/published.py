@@ -11,21 +11,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 
 from spectag.audio.front_end import FrontEnd
+from spectag.choices import Channels, Positions, Statistics, WindowFunction
 from spectag.errors import InputError, LabelMismatch, NotAModel, ShapeMismatch, SpectagWarning
 from spectag.labels import LabelSet
 from spectag.model import adapt, convert, tensors
-from spectag.model.adapt import Channels, Grid, Positions, State
-from spectag.model.convert import Shapes
-from spectag.model.directory import Card, default_activation
+from spectag.model.adapt import Grid, State
+from spectag.model.card import UNTRAINED, Card
+from spectag.model.config import ASTConfig
+from spectag.model.directory import default_activation
 from spectag.model.fields import CONFIG
-from spectag.model.network import HEAD_WIDTH, ASTConfig
+from spectag.model.shapes import Shapes, network_shapes
 
-Statistics = Literal["audioset", "esc50", "speech-commands"]
 # (mean, standard deviation) of the fbank with a Hann window, in natural-log units: the released recipes.
 STATISTICS: dict[Statistics, tuple[float, float]] = {
     "audioset": (FrontEnd.mean, FrontEnd.std),
@@ -35,13 +36,13 @@ STATISTICS: dict[Statistics, tuple[float, float]] = {
 STATISTICS_BY_LABELS: dict[int, Statistics] = {527: "audioset", 50: "esc50", 35: "speech-commands"}
 
 MEL_BINS = 128  # of every published AST
+HEAD_WIDTH = 64  # of ViT and DeiT
 NARROW_HEAD_WIDTH = 16  # of networks too narrow for 64: tests, toys
 NORM_EPS = 1e-6  # of the released code; timm's, not torch's default
 STRIDES = (10, 12, 14, 16)  # equal ones that the paper reports, in the order tried
 LENGTHS = (1024, 512, 128, 998)  # frames: AudioSet, ESC-50, Speech Commands; 10 s without padding
 WHOLE_SECOND = 100  # frames, as the paper counts
 HEAD_SEED = 0  # an untrained head is the same at every load
-UNTRAINED = {"head": "untrained"}  # in the provenance, until training writes one of its own
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def _checkpoint(path: Path, state: State, options: Options) -> tuple[Card, State
     if options.num_labels not in (None, count):
         raise LabelMismatch(f"{path}: num_labels is {options.num_labels}, but the head has {count} outputs")
     config = _config(path, size, stride, frames, count, options)
-    wanted = convert.expected("published", convert.shapes(config), size.depth, size.tokens)
+    wanted = convert.expected("published", network_shapes(config), size.depth, size.tokens)
     convert.check(found, wanted, "published", str(path))
     labels = options.labels or LabelSet.for_outputs(count)
     card = _card(config, labels, options, "hanning", "published checkpoint", path)
@@ -162,7 +163,7 @@ def _initial_weights(path: Path, state: State, options: Options) -> tuple[Card, 
         labels = LabelSet.audioset() if options.num_labels is None else LabelSet.for_outputs(options.num_labels)
     stride, frames = options.stride or (STRIDES[0], STRIDES[0]), options.frames or LENGTHS[0]
     config = _config(path, size, stride, frames, len(labels), options)
-    image = convert.shapes(config)
+    image = network_shapes(config)
     image["patch_embed.proj.weight"] = (size.width, size.channels, *size.patch)
     image["pos_embed"] = (1, size.positions, size.width)
     convert.check(found, convert.expected("timm", image, size.depth, size.tokens), "timm", str(path))
@@ -244,9 +245,7 @@ def _heads(width: int, heads: int | None) -> int:
     return heads
 
 
-def _card(
-    config: ASTConfig, labels: LabelSet, options: Options, window: Literal["hamming", "hanning"], what: str, path: Path
-) -> Card:
+def _card(config: ASTConfig, labels: LabelSet, options: Options, window: WindowFunction, what: str, path: Path) -> Card:
     statistics = options.statistics or STATISTICS_BY_LABELS.get(len(labels), "audioset")
     mean, std = STATISTICS[statistics]
     activation, reason = default_activation(len(labels))

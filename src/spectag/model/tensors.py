@@ -17,7 +17,7 @@ from torch import Tensor
 
 from spectag.errors import NonFiniteWeights, NotAModel, SaveError, ShapeMismatch, UnreadableModel
 from spectag.model.adapt import State
-from spectag.model.convert import Shapes
+from spectag.model.shapes import Shapes
 
 # Where training programs put the weights inside of a checkpoint: DeiT's "model", many others' "state_dict".
 NESTED = ("model", "state_dict")

@@ -13,9 +13,9 @@ from spectag.errors import RecipeError, ShapeMismatch
 from spectag.labels import LabelSet
 from spectag.model import initial, published
 from spectag.model.adapt import State, adapt
-from spectag.model.bundle import build as build_network
-from spectag.model.bundle import load
-from spectag.model.network import AST, ASTConfig
+from spectag.model.bundle import build as build_network, load
+from spectag.model.config import ASTConfig
+from spectag.model.network import AST
 from spectag.model.source import resolve
 from spectag.train.recipe import SIZES, Recipe, build
 
