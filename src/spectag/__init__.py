@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from spectag.model.bundle import Bundle
     from spectag.model.card import Card
     from spectag.model.config import ASTConfig
-    from spectag.model.ensemble import Ensemble, load
+    from spectag.model.ensemble import Ensemble
+    from spectag.model.loading import load, read_checkpoint
     from spectag.model.network import AST
     from spectag.tag.results import ClipTags, Tag
     from spectag.tag.tagger import Tagger
@@ -45,9 +46,10 @@ _HOME = {
     "Tag": "spectag.tag.results",
     "Tagger": "spectag.tag.tagger",
     "fbank": "spectag.audio.fbank",
-    "load": "spectag.model.ensemble",
+    "load": "spectag.model.loading",
     "make_engine": "spectag.engines.factory",
     "read": "spectag.audio.read",
+    "read_checkpoint": "spectag.model.loading",
 }
 
 __all__ = [
@@ -74,6 +76,7 @@ __all__ = [
     "load",
     "make_engine",
     "read",
+    "read_checkpoint",
 ]
 
 

@@ -18,7 +18,7 @@ import torch
 from spectag.audio.read import read
 from spectag.data.layouts import read_manifest
 from spectag.errors import InputError, RecipeError, SaveError
-from spectag.model.bundle import load
+from spectag.model.loading import load
 from spectag.train.files import AtomicCheckpoints, position
 from spectag.train.plan import plan
 from spectag.train.recipe import Recipe, build

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spectag.cli import data, download, ensemble, pack, sweep, tag, train
+from spectag.cli import data, download, ensemble, model, pack, sweep, tag, train
 from spectag.cli.output import say
 from spectag.errors import SpectagError, SpectagWarning
 from spectag.version import __version__
@@ -41,8 +41,8 @@ def _global(
 
 for command in (
     tag.tag,
-    tag.info,
-    tag.convert,
+    model.info,
+    model.convert,
     train.train,
     train.evaluate,
     train.recipes,

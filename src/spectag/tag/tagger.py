@@ -32,7 +32,8 @@ from spectag.engines.factory import make_engine
 from spectag.errors import AudioError, FileError, InputError, SpectagError, SpectagWarning
 from spectag.labels import LabelSet
 from spectag.model.bundle import Bundle
-from spectag.model.ensemble import Ensemble, load
+from spectag.model.ensemble import Ensemble
+from spectag.model.loading import load
 from spectag.tag.folder import read_ahead
 from spectag.tag.notes import noted
 from spectag.tag.results import ClipTags, Tag

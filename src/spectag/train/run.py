@@ -24,11 +24,11 @@ from spectag.audio.fbank import FrontEnd
 from spectag.choices import Activation
 from spectag.data.shards import reading_order
 from spectag.errors import InputError, RecipeError, RunFailed, RunInterrupted
-from spectag.model.bundle import Bundle, load
-from spectag.model.bundle import build as build_network
+from spectag.model.bundle import Bundle
 from spectag.model.card import Card
 from spectag.model.device import find_device, trains_faster_in_bf16
-from spectag.model.network import AST
+from spectag.model.loading import load_bundle
+from spectag.model.network import AST, build_network
 from spectag.train import scores
 from spectag.train.augment import Rng
 from spectag.train.evaluate import Evaluation, Judge, Scorer
@@ -181,7 +181,7 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
         candidates["averaged"] = bundle(build_network(network.config, averaging.weights.mean()))
     if recipe.select == "best":
         trainer.strategy.barrier()
-        candidates["best"] = load(best)
+        candidates["best"] = load_bundle(best)
     evaluations: dict[str, Evaluation] = {}
     chosen_by: dict[str, Evaluation] = {}
     for name, candidate in candidates.items():
