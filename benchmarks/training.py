@@ -46,7 +46,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import spectag
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.front_end import FrontEnd
 from spectag.audio.read import SAMPLE_RATE
 from spectag.data.layouts import read_manifest
 from spectag.data.manifest import Clip, Manifest

@@ -11,7 +11,7 @@ import soundfile
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
-    from spectag.audio.fbank import FrontEnd
+    from spectag.audio.front_end import FrontEnd
     from spectag.labels import LabelSet
     from spectag.model.bundle import Bundle
     from spectag.model.card import Card

@@ -16,7 +16,8 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spectag.audio.read import blocks, read
+from spectag.audio.read import open as open_recording
+from spectag.audio.read import read
 from spectag.data import packing
 from spectag.data.layouts import read_manifest
 from spectag.data.manifest import Clip, Manifest
@@ -200,8 +201,7 @@ def test_ids_are_unique(loose, tmp_path):
 
 def test_stretches_of_a_recording_cost_one_decoding(loose, monkeypatch, tmp_path):
     opened = []
-    monkeypatch.setattr(packing, "blocks", lambda part: opened.append(part) or blocks(part))
-    monkeypatch.setattr(packing, "read", lambda part: opened.append(part) or read(part))
+    monkeypatch.setattr(packing, "open_recording", lambda part: opened.append(part) or open_recording(part))
     pack(loose, tmp_path / "out")
     assert len(opened) == 13 + 2, "13 files, the stretches, and the one without an end"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.front_end import FrontEnd
 from spectag.labels import LabelSet
 from spectag.model.bundle import Bundle
 from spectag.model.card import Card

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from small import TINY, make_bundle, with_facts
 
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.front_end import FrontEnd
 from spectag.errors import InputError, LabelMismatch, ShapeMismatch
 from spectag.labels import LabelSet
 from spectag.model.card import UNTRAINED

@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -156,3 +157,27 @@ def test_a_pickle_in_place_of_the_weights(saved):
     (saved / "model.safetensors").write_bytes(pickle.dumps(Evil()))
     with pytest.raises(errors.UnreadableModel):
         load(saved)
+
+
+def test_reading_a_card_needs_no_torch(saved):
+    """So that a model can be described, or run by another engine, where there is no torch."""
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from spectag.model.directory import read_card\n"
+        "card = read_card(Path(sys.argv[1]))\n"
+        "assert card.labels.names[0] == 'class 0' and card.describe()['parameters'] > 0\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, saved], capture_output=True, text=True, timeout=900)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_card_is_read_without_weights(saved, bundle):
+    (saved / "model.safetensors").unlink()
+    card = directory.read_card(saved)
+    assert (card.config, card.front_end, card.labels) == (bundle.network.config, bundle.front_end, bundle.labels)
+    with pytest.raises(errors.LabelMismatch, match="5 labels do not fit a head of 4"):
+        directory.read_card(saved, outputs=4)
+    with pytest.raises(errors.NotAModel, match=r"config\.json is missing"):
+        directory.read_card(saved.parent)

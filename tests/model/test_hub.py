@@ -107,7 +107,7 @@ def load_elsewhere(hub, tmp_path, *sources, **environment):
     }
     command = [sys.executable, "-c", SCRIPT, *sources]
     environment = kept | settings | environment
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=900)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

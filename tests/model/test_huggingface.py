@@ -9,6 +9,7 @@ import pytest
 import torch
 from small import edit, make_bundle, with_facts
 
+from spectag.audio.fbank import compute_inputs, normalise
 from spectag.errors import SpectagWarning
 from spectag.labels import LabelSet
 from spectag.model.bundle import Bundle
@@ -34,7 +35,7 @@ def test_transformers_runs_our_bundle(transformers, tmp_path, activation, dtype)
     bundle = load(path)
     generator = np.random.default_rng(0)
     waveform = (0.1 * generator.standard_normal(17_000)).astype(np.float32)
-    inputs = bundle.front_end.inputs(torch.from_numpy(waveform))[None]
+    inputs = compute_inputs(torch.from_numpy(waveform), bundle.front_end)[None]
     with torch.no_grad():
         scores = bundle.scores(bundle.network(inputs))[0]
 
@@ -96,7 +97,8 @@ def test_a_preprocessor_nested_in_a_processor(saved):
 def test_inputs_that_are_not_normalised(saved):
     edit(saved / "preprocessor_config.json", do_normalize=False)
     x = torch.randn(3, 128)
-    torch.testing.assert_close(load(saved).front_end.normalise(x), x)
+    front_end = load(saved).front_end
+    torch.testing.assert_close(normalise(x, front_end.mean, front_end.std), x)
 
 
 def as_transformers_writes_it(path: Path, **config) -> Path:

@@ -7,7 +7,7 @@ import soundfile
 import torch
 from sounds import FRAMES, noise
 
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.front_end import FrontEnd
 from spectag.labels import LabelSet
 from spectag.model.bundle import Bundle
 from spectag.model.card import Card

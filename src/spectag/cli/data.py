@@ -83,7 +83,7 @@ def stats(
 
     manifest, over = _training(read_manifest(directory), split, chosen)
 
-    from spectag.audio.fbank import FrontEnd
+    from spectag.audio.front_end import FrontEnd
     from spectag.data.statistics import statistics
 
     front_end = FrontEnd(window or "hamming", bins)

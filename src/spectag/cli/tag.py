@@ -1,62 +1,72 @@
-"""spectag tag."""
+"""spectag tag, info, convert."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from spectag.cli.options import MODEL, BatchSize, Device, find_model
+from spectag.choices import BATCH_SIZE, DEVICE, MODEL, PRECISION, TOP_K, Format, Precision
+from spectag.cli.options import MODEL as MODEL_HELP
+from spectag.cli.options import BatchSize, Device, find_model
 from spectag.cli.output import opened, refuse_overwriting, say, watched
+from spectag.errors import FileError
 
 
 def tag(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Recordings, and folders of them.")],
-    model: Annotated[str, typer.Option("--model", "-m", help=MODEL)] = "esc10",
-    top_k: Annotated[int, typer.Option(min=1, help="At most so many tags per recording.")] = 5,
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Audio or video files, and folders of them.")],
+    model: Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP)] = MODEL,
+    top_k: Annotated[int, typer.Option(min=1, help="Show at most this many tags per recording.")] = TOP_K,
     threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Only tags with at least this score.", show_default="none")
+        float | None,
+        typer.Option(min=0, max=1, help="Show only tags with at least this score.", show_default="none"),
     ] = None,
     format: Annotated[
-        Literal["text", "json", "jsonl", "csv"], typer.Option("--format", "-f", help="How results are written.")
+        Format,
+        typer.Option("--format", "-f", help="Output format: a table for people, or one for programs."),
     ] = "text",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to.", show_default="stdout")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write the results to this file.", show_default="stdout"),
     ] = None,
-    device: Device = "cpu",
+    device: Device = DEVICE,
     precision: Annotated[
-        Literal["fp32", "bf16"], typer.Option(help="Of the network; the front end stays fp32.")
-    ] = "fp32",
-    batch_size: BatchSize = 16,
+        Precision,
+        typer.Option(help="Number format of the network. bf16 is faster on GPUs and on processors with bf16."),
+    ] = PRECISION,
+    batch_size: BatchSize = BATCH_SIZE,
 ) -> None:
-    """Name what is heard in recordings.
+    """Name the sounds in recordings.
 
-    Of any length and format. A broken one costs just itself, and the exit code is 1.
+    Recordings may have any format and length. A file that cannot be read does not stop the others: it is reported, and
+    the exit code is 1.
     """
-    from spectag.tag.folder import expand
+    from spectag.audio.find import find_recordings
 
-    files = list(expand(paths))
+    files = list(find_recordings(paths))
     names = [file if isinstance(file, str) else file.path or "" for file in files]
     if output is not None:
         refuse_overwriting(output, names)
     find_model(model)
 
-    from spectag.errors import FileError
-    from spectag.tag.results import writer
+    from spectag.tag.results import make_writer
     from spectag.tag.tagger import Tagger
 
     tagger = Tagger(model, device=device, precision=precision, batch_size=batch_size)
     failed = 0
     with opened(output) as file:
-        results = writer(format, file, clip_width=max(map(len, names)))
+        writer = make_writer(format, file, clip_width=max(map(len, names)))
         try:
             for result in watched(tagger.tag_many(files, top_k, threshold), len(files), quiet=file.isatty()):
-                results.write(result)
+                writer.write(result)
                 if isinstance(result, FileError):
                     failed += 1
                     say("error", str(result))
+                else:
+                    for warning in result.warnings:
+                        say("warning", warning)
         finally:
-            results.close()
+            writer.close()
     if failed:
         raise typer.Exit(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.front_end import FrontEnd
 from spectag.choices import Statistics, WindowFunction
 from spectag.errors import ShapeMismatch
 from spectag.labels import LabelSet

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any, get_args
 
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.front_end import FrontEnd
 from spectag.choices import Activation
 from spectag.errors import InputError, LabelMismatch, ShapeMismatch
 from spectag.labels import LabelSet

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from spectag.audio.fbank import MOST_BINS, MOST_FRAMES
+from spectag.audio.front_end import MOST_BINS, MOST_FRAMES
 from spectag.errors import ShapeMismatch
 
 # The largest sizes that a file may ask for, so that a hostile one cannot take all memory. The sizes that are not listed

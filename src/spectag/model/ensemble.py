@@ -27,7 +27,7 @@ from typing import Any
 
 import torch
 
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.front_end import FrontEnd
 from spectag.choices import Activation
 from spectag.errors import InputError, LabelMismatch, ModelError, NotAModel
 from spectag.files import new_folder, write_text

@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.front_end import FrontEnd
 from spectag.choices import Activation
 from spectag.errors import InputError, LabelMismatch, NotAModel, ShapeMismatch, SpectagWarning
 from spectag.labels import LabelSet

@@ -67,7 +67,7 @@ class ModelRecipe(Section):
 
 
 class FrontEndRecipe(Section):
-    """Front end, see :class:`spectag.audio.fbank.FrontEnd`.
+    """Front end, see :class:`spectag.audio.front_end.FrontEnd`.
 
     What is null is the initial checkpoint's; without one Hamming, 128 bins, 1024 frames, and statistics measured on the
     training clips.

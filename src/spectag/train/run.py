@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.front_end import FrontEnd
 from spectag.choices import Activation
 from spectag.data.shards import reading_order
 from spectag.errors import InputError, RecipeError, RunFailed, RunInterrupted
@@ -29,16 +29,17 @@ from spectag.model.card import Card
 from spectag.model.device import find_device, trains_faster_in_bf16
 from spectag.model.loading import load_bundle
 from spectag.model.network import AST, build_network
-from spectag.train import scores
+from spectag.score.evaluate import Evaluation
+from spectag.score.npz import write_scores
+from spectag.score.report import write_report
 from spectag.train.augment import Rng
-from spectag.train.evaluate import Evaluation, Judge, Scorer
 from spectag.train.examples import TrainingClips, Waveforms, statistics, targets
 from spectag.train.files import AtomicCheckpoints, Checkpoints, position, write_text
 from spectag.train.history import Averaging, History, Skipped
+from spectag.train.judge import Judge, Scorer
 from spectag.train.plan import Plan, check_directory, prepare
 from spectag.train.processes import gathered, leave, meet
 from spectag.train.recipe import Recipe
-from spectag.train.report import write_report
 from spectag.train.sampler import EpochSampler, balancing_weights
 from spectag.train.start import fill, start
 from spectag.train.task import TrainingTask
@@ -61,7 +62,7 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
 
     Args:
         plan: what to do.
-        scorer: scores held-out clips, see :data:`spectag.train.evaluate.Scorer`.
+        scorer: scores held-out clips, see :data:`spectag.train.judge.Scorer`.
         callbacks: further Lightning callbacks, a progress bar for instance.
 
     Returns:
@@ -213,7 +214,7 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
     }
     if first:
         if chosen is not None:
-            scores.write(replace(chosen.table, model=str(plan.out / BUNDLE)), plan.out / SCORES)
+            write_scores(plan.out / SCORES, replace(chosen.table, model=str(plan.out / BUNDLE)))
         write_report(plan.out / PAGE, report, chosen.table if chosen else None)
         write_text(plan.out / REPORT, json.dumps(report, indent=1, ensure_ascii=False))  # last: the run is finished
     meet()  # none goes on to another run before that

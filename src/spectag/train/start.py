@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.front_end import FrontEnd
 from spectag.errors import RecipeError, ShapeMismatch
 from spectag.labels import LabelSet
 from spectag.model import initial

@@ -16,10 +16,10 @@ from typing import Any
 import yaml
 
 from spectag.errors import RecipeError
+from spectag.score.metrics import FIGURES
+from spectag.score.plots import sweep_figure
+from spectag.score.report import write_sweep
 from spectag.train.files import write_text
-from spectag.train.history import FIGURES
-from spectag.train.plots import sweep_figure
-from spectag.train.report import write_sweep
 
 
 @dataclass(frozen=True)

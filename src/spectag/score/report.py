@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_curve
 
-from spectag.train import plots
-from spectag.train.files import write_text
-from spectag.train.scores import ScoreTable
+from spectag.files import write_text
+from spectag.score import plots
+from spectag.score.metrics import FIGURES
+from spectag.score.table import ScoreTable
 
 LARGE = 60  # more classes than this do not fit into a matrix or one chart
 ENDS = 25  # so many of the worst and of the best are shown then
 PAIRS, WORST, UNREAD, POINTS = 15, 20, 200, 300
-FIGURES = {"accuracy": "accuracy", "mean_ap": "mAP", "mean_auc": "mAUC", "d_prime": "d′"}
 WEIGHTS = {"last": "last epoch", "averaged": "mean over epochs", "best": "best epoch"}
 
 
@@ -40,8 +40,8 @@ def write_report(path: Path, report: Mapping[str, Any], scores: ScoreTable | Non
     result = _section(report, "result")
     if scores is not None and not len(scores.ids):
         scores = None
-    single = scores.single if scores is not None else recipe.get("loss") == "ce"
-    counts = scores.confusion() if scores is not None and single else None
+    single = scores.single_label if scores is not None else recipe.get("loss") == "ce"
+    counts = scores.confusion_matrix() if scores is not None and single else None
     labels = scores.labels if scores is not None else ()
     few = counts is not None and len(counts) <= LARGE
     _write(
@@ -74,7 +74,7 @@ def write_sweep(path: Path, title: str, columns: Sequence[str], rows: Sequence[S
         title: the page's heading.
         columns: headings of the table.
         rows: its cells; numbers are rounded to four digits, None is a dash.
-        svg: from :func:`spectag.train.plots.sweep_figure`; empty for none.
+        svg: from :func:`spectag.score.plots.sweep_figure`; empty for none.
 
     Raises:
         SaveError: the file could not be written.
@@ -90,7 +90,7 @@ def write_sweep(path: Path, title: str, columns: Sequence[str], rows: Sequence[S
 
 def _write(path: Path, template: str, **content: Any) -> None:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("spectag.train", "pages"),
+        loader=jinja2.PackageLoader("spectag", "pages"),
         autoescape=True,
         trim_blocks=True,
         undefined=jinja2.StrictUndefined,
@@ -223,7 +223,7 @@ def _line(scores: ScoreTable, column: int) -> tuple[NDArray[np.float64], NDArray
 
 def _worst(scores: ScoreTable) -> list[tuple[str, str, str, str]]:
     loss = scores.losses()
-    if scores.single:
+    if scores.single_label:
         order = np.argsort((scores.scores * scores.targets).sum(1), kind="stable")[:WORST]
     else:
         order = np.argsort(-loss, kind="stable")[:WORST]

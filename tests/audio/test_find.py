@@ -1,15 +1,11 @@
-import itertools
 import os
 import sys
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from spectag.audio.find import find_recordings
 from spectag.errors import FileError
-from spectag.tag.folder import expand, read_ahead
 
 
 def touch(root: Path, *names: str) -> None:
@@ -19,7 +15,7 @@ def touch(root: Path, *names: str) -> None:
 
 
 def inside(root: Path, *paths: Path) -> list[str]:
-    return [os.path.relpath(str(p), root).replace(os.sep, "/") for p in expand(paths or (root,))]
+    return [os.path.relpath(str(p), root).replace(os.sep, "/") for p in find_recordings(paths or (root,))]
 
 
 def test_a_folder_is_its_recordings_sorted(tmp_path: Path) -> None:
@@ -32,12 +28,12 @@ def test_a_folder_is_its_recordings_sorted(tmp_path: Path) -> None:
 def test_files_are_taken_as_given_in_order(tmp_path: Path) -> None:
     touch(tmp_path, "b.bin", "a.wav", "sub/.c.wav")
     given = [tmp_path / "b.bin", tmp_path / "sub/.c.wav", tmp_path / "missing.wav", tmp_path / "a.wav"]
-    assert list(expand(given)) == list(map(str, given))
+    assert list(find_recordings(given)) == list(map(str, given))
 
 
 def test_a_folder_without_recordings_says_what_was_looked_for(tmp_path: Path) -> None:
     touch(tmp_path, "x.txt")
-    [error] = expand([tmp_path])
+    [error] = find_recordings([tmp_path])
     assert isinstance(error, FileError)
     assert error.path == str(tmp_path)
     assert ".flac" in error.error
@@ -67,49 +63,7 @@ def test_patterns_are_expanded_unless_they_name_a_file(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_listed(tmp_path: Path) -> None:
     touch(tmp_path, "a.wav", "locked/b.wav")
     (tmp_path / "locked").chmod(0)
-    error, path = expand([tmp_path])
+    error, path = find_recordings([tmp_path])
     (tmp_path / "locked").chmod(0o700)
     assert isinstance(error, FileError)
     assert path == str(tmp_path / "a.wav")
-
-
-def numbers(n: int) -> Iterator[int]:
-    time.sleep(0.002 * (n % 3))
-    yield from range(n)
-
-
-@pytest.mark.parametrize("workers", [1, 3])
-def test_read_ahead_keeps_order(workers: int) -> None:
-    tasks = (lambda n=n: numbers(n) for n in range(20))
-    assert list(read_ahead(tasks, workers=workers, items=2)) == [i for n in range(20) for i in range(n)]
-
-
-def test_read_ahead_raises_where_items_are_taken() -> None:
-    def broken() -> Iterator[int]:
-        yield 1
-        raise KeyError("broken")
-
-    stream = read_ahead([broken, lambda: numbers(2)], workers=1, items=4)
-    assert next(stream) == 1
-    with pytest.raises(KeyError, match="broken"):
-        next(stream)
-
-
-def test_read_ahead_is_bounded_and_stops() -> None:
-    made: list[int] = []
-    started: list[int] = []
-
-    def endless(n: int) -> Iterator[int]:
-        started.append(n)
-        for i in itertools.count():
-            made.append(n)
-            yield i
-
-    before = threading.active_count()
-    stream = read_ahead((lambda n=n: endless(n) for n in itertools.count()), workers=2, items=3)
-    assert list(itertools.islice(stream, 10)) == list(range(10))
-    time.sleep(0.05)
-    assert max(started) == 1  # two threads, both still busy
-    assert len(made) <= 10 + 2 * (3 + 1)
-    stream.close()
-    assert threading.active_count() == before

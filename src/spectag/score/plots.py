@@ -194,7 +194,7 @@ def sweep_figure(
         stds: standard deviations, None or NaN where there is but one run.
         metric: name of the vertical axis.
         name: unique among the page's figures.
-        standalone: True for a file of its own, on light paper; False for a page of :func:`spectag.train.report`.
+        standalone: True for a file of its own, on light paper; False for a page of :func:`spectag.score.report`.
     """
     centres, spreads = ([_number(value) for value in values] for values in (means, stds))
     figure, axes = _axes(max(4.6, 1 + 0.28 * len(labels)), 3.2)
