@@ -48,9 +48,9 @@ def test_transformers_runs_our_bundle(transformers, tmp_path, activation, dtype)
         torch.testing.assert_close(model(inputs).logits, bundle.network(inputs), atol=1e-4, rtol=0)
 
     pipeline = transformers.pipeline("audio-classification", model=str(path), device="cpu")
-    # Before 5, transformers applied softmax to everything unless told otherwise.
-    told = {} if int(transformers.__version__.split(".")[0]) >= 5 else {"function_to_apply": activation}
-    answer = {tag["label"]: tag["score"] for tag in pipeline(waveform, top_k=None, **told)}
+    # Before version 5, transformers applied softmax to everything by default.
+    options = {} if int(transformers.__version__.split(".")[0]) >= 5 else {"function_to_apply": activation}
+    answer = {tag["label"]: tag["score"] for tag in pipeline(waveform, top_k=None, **options)}
     assert answer == pytest.approx(dict(zip(bundle.labels.names, scores.tolist(), strict=True)), abs=1e-3)
 
 

@@ -40,7 +40,7 @@ def test_aliases(monkeypatch, saved, source, repository):
 def test_bundled_models_and_what_shares_their_name(monkeypatch, saved, tmp_path):
     monkeypatch.setattr("spectag.model.source.find_bundled", lambda: {"esc10": saved})
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "esc10").mkdir()  # a data set, say
+    (tmp_path / "esc10").mkdir()  # a data set, for example
     assert load("esc10").describe()["source"] == "esc10"
     shutil.copytree(saved, tmp_path / "esc10", dirs_exist_ok=True)
     edit(tmp_path / "esc10/spectag.json", provenance={"source": "local"})

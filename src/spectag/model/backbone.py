@@ -39,6 +39,9 @@ class Backbone:
         positions: rows of the positional embedding, those of the class tokens included.
         channels: input channels of the patch kernel.
         patch: size of the patch kernel, (frequency, time).
+
+    >>> Backbone(768, 12, 3072, tokens=2, positions=1214, channels=1, patch=(16, 16)).patches
+    1212
     """
 
     width: int
@@ -66,7 +69,13 @@ def measure_backbone(found: Shapes, table: KeyTable, tokens: int, path: Path) ->
 
     Raises:
         KeyMismatch: tensors are missing or unexpected.
-        ShapeMismatch: a tensor has not as many axes as it should.
+        ShapeMismatch: a tensor does not have as many axes as it should.
+
+    >>> from spectag.model.deit import DEIT
+    >>> from spectag.model.shapes import network_shapes
+    >>> found = DEIT.expected(network_shapes(ASTConfig()), depth=12, tokens=2)
+    >>> measure_backbone(found, DEIT, tokens=2, path=Path("deit.pth")).width
+    768
     """
     depth = table.count_layers(found)
     rows = {row.ours: row for row in table.rows(max(depth, 1), tokens)}
@@ -109,6 +118,10 @@ def make_config(
 
     Raises:
         ShapeMismatch: the sizes do not go together; the message names the file.
+
+    >>> backbone = Backbone(192, 12, 768, tokens=2, positions=1214, channels=1, patch=(16, 16))
+    >>> make_config(backbone, stride=(10, 10), frames=1024, labels=10, heads=None, path=Path("a.pth")).heads
+    3
     """
     try:
         return ASTConfig(
@@ -138,6 +151,10 @@ def make_card(config: ASTConfig, labels: LabelSet, window: WindowFunction, given
         given: what the caller says.
         what: the kind of file, for people.
         path: the file.
+
+    >>> card = make_card(ASTConfig(), LabelSet.audioset(), "hanning", Given(), "published", Path("a.pth"))
+    >>> card.activation, card.provenance["statistics"]
+    ('sigmoid', 'audioset')
     """
     statistics = given.statistics or STATISTICS_BY_LABELS.get(len(labels), "audioset")
     mean, std = STATISTICS[statistics]

@@ -94,7 +94,7 @@ class Card:
 
 
 def default_activation(labels: int) -> tuple[Activation, str]:
-    """What the scores of a checkpoint that does not say so are computed with, and why.
+    """The activation of a checkpoint that does not name one, and why it is this one.
 
     >>> default_activation(527)
     ('sigmoid', "default for AudioSet's 527 labels")

@@ -48,6 +48,12 @@ def read_deit(path: Path, state: State, given: Given) -> Checkpoint:
 
     Raises:
         ModelError: one of its subclasses; the message names the file.
+
+    >>> config = spectag.ASTConfig(width=16, depth=1, heads=1, stride=(16, 16), frames=128)
+    >>> state = tensors.from_ours(spectag.AST(config).state_dict(), DEIT.rows(depth=1, tokens=2))
+    >>> checkpoint = read_deit(Path("deit.pth"), state, Given(frames=512))
+    >>> checkpoint.grid, checkpoint.card.config.grid  # of the images, and of the network that it becomes
+    ((8, 8), (12, 50))
     """
     found = {key: tuple(value.shape) for key, value in state.items()}
     backbone = measure_backbone(found, DEIT, tokens=2 if "dist_token" in found else 1, path=path)

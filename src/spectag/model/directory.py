@@ -76,6 +76,8 @@ def check_digest(folder: Path) -> None:
 
     Raises:
         UnreadableModel: it was written with other weights.
+
+    >>> check_digest(spectag.load("esc10").save("saved"))
     """
     if not (folder / EXTRA).exists():
         return

@@ -107,6 +107,9 @@ def read_names(config: Fields, outputs: int | None) -> tuple[str, ...] | None:
 
     Raises:
         LabelMismatch: an output without a label, or not as many labels as outputs.
+
+    >>> read_names(Fields(Path("config.json"), {"id2label": {"0": "owl", "1": "fox"}}), outputs=2)
+    ('owl', 'fox')
     """
     table = config.mapping("id2label")
     if table is None:
@@ -127,6 +130,10 @@ def read_geometry(config: Fields, labels: int) -> ASTConfig:
     Raises:
         NotAModel: another architecture.
         ShapeMismatch: an impossible geometry.
+
+    >>> config = Fields(Path("config.json"), {"model_type": "audio-spectrogram-transformer", "hidden_size": 192})
+    >>> read_geometry(config, labels=10).width
+    192
     """
     kind = config.data.get("model_type")
     if kind not in ARCHITECTURE:
@@ -157,6 +164,10 @@ def read_front_end(folder: Path, geometry: ASTConfig) -> FrontEnd:
     Raises:
         NotAModel: no such file, or that of another kind of model.
         ShapeMismatch: an impossible front end, or one that does not fit the geometry.
+
+    >>> _ = Path("preprocessor_config.json").write_text('{"mean": -6.5}')
+    >>> read_front_end(Path("."), ASTConfig()).mean
+    -6.5
     """
     if (folder / PREPROCESSOR).exists():
         fields = Fields.read(folder / PREPROCESSOR)

@@ -13,7 +13,11 @@ PARAMETERS = ("tokens", "pos_embed")  # tensors of the network itself; all other
 
 @dataclass(frozen=True)
 class TensorRow:
-    """One tensor of this network, and the tensors of a file that it is joined from: ``ours = cat(theirs, axis)``."""
+    """One tensor of this network, and the tensors of a file that it is joined from: ``ours = cat(theirs, axis)``.
+
+    >>> TensorRow("tokens", ("cls_token", "dist_token"), axis=1).theirs
+    ('cls_token', 'dist_token')
+    """
 
     ours: str
     theirs: tuple[str, ...]
@@ -41,7 +45,7 @@ class KeyTable:
     dropped: frozenset[str] = frozenset()
 
     def rows(self, depth: int, tokens: int) -> list[TensorRow]:
-        """All tensors of a network with so many layers and class tokens."""
+        """Spell out the table for a number of layers and class tokens: one row for each tensor of the network."""
         rows = []
         for ours, names in self.names.items():
             theirs = tuple(names.split())

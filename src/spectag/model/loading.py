@@ -224,7 +224,7 @@ def _read_directory(folder: Path, given: Given) -> Checkpoint:
     head = found.get(HEAD_BIAS)
     card = read_card(folder, head[0] if head else None, given)
     config = card.config
-    if config.depth > len(found):  # before the table is spelled out for so many layers
+    if config.depth > len(found):  # checked before the table is spelled out for all layers
         raise ShapeMismatch(f"{folder / CONFIG}: num_hidden_layers: {config.depth} are not in {weights.name}")
     wanted = table.expected(network_shapes(config), config.depth, config.tokens)
     table.check_shapes(found, wanted, str(weights))
@@ -261,10 +261,10 @@ def _refuse_options(given: Given, kind: Kind, source: str) -> None:
         if name in OPTIONS[kind]:
             continue
         if kind == "ensemble":
-            raise InputError(f"{source}: {name}= is for one network; the members of an ensemble say so themselves")
+            raise InputError(f"{source}: {name}= is for one network; an ensemble takes no options")
         if name == "channels":
             raise InputError(f"{source}: channels= is for initial weights (DeiT, ViT); an AST's kernel has one channel")
-        raise InputError(f"{source}: {name}= is for weight files; a directory says so itself")
+        raise InputError(f"{source}: {name}= is for weight files; the files of a directory say it")
 
 
 def _overrule(card: Card, given: Given, located: Located, source: str) -> Card:

@@ -68,6 +68,11 @@ def read_official(path: Path, state: State, given: Given) -> Checkpoint:
 
     Warns:
         SpectagWarning: geometry, labels, statistics or activation are guesses.
+
+    >>> config = spectag.ASTConfig(width=16, depth=1, heads=1)
+    >>> state = tensors.from_ours(spectag.AST(config).state_dict(), OFFICIAL.rows(depth=1, tokens=2))
+    >>> read_official(Path("a.pth"), state, Given()).card.config == config
+    True
     """
     found = {key: tuple(value.shape) for key, value in state.items()}
     backbone = measure_backbone(found, OFFICIAL, tokens=2, path=path)

@@ -36,6 +36,11 @@ def write_bundle(folder: Path, card: Card, state: State, dtype: torch.dtype) -> 
         NonFiniteWeights: there are NaN or infinite weights.
         SaveError: a fact is more than plain values, dtype cannot hold the weights, or writing failed; the message says
             whether files were replaced.
+
+    >>> checkpoint = spectag.read_checkpoint("esc10")
+    >>> write_bundle(Path("copy"), checkpoint.card, checkpoint.state, torch.float16)
+    >>> spectag.load("copy").labels == checkpoint.card.labels
+    True
     """
     config = card.config
     theirs = tensors.from_ours(_converted(folder, state, dtype), TRANSFORMERS.rows(config.depth, config.tokens))

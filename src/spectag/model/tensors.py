@@ -50,7 +50,7 @@ def read_safetensors(path: Path) -> State:
 
 
 def read_weights(path: Path) -> State:
-    """Read a state dict as float32, from a safetensors file or a ``.pth``, which are told apart by content.
+    """Read a state dict as float32, from a safetensors file or a ``.pth``; the content decides which it is.
 
     The prefix ``module.``, which ``torch.nn.DataParallel`` puts before every key, is taken off.
 
