@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from spectag.model.bundle import Bundle as Bundle
     from spectag.model.card import Card as Card
     from spectag.model.config import ASTConfig as ASTConfig
-    from spectag.model.ensemble import Ensemble as Ensemble, load as load
+    from spectag.model.ensemble import Ensemble as Ensemble
+    from spectag.model.loading import load as load, read_checkpoint as read_checkpoint
     from spectag.model.network import AST as AST
     from spectag.tag.results import (
         ClipFeatures as ClipFeatures,
@@ -54,7 +55,8 @@ _MODULES = {
     "spectag.model.bundle": ("Bundle",),
     "spectag.model.card": ("Card",),
     "spectag.model.config": ("ASTConfig",),
-    "spectag.model.ensemble": ("Ensemble", "load"),
+    "spectag.model.ensemble": ("Ensemble",),
+    "spectag.model.loading": ("load", "read_checkpoint"),
     "spectag.model.network": ("AST",),
     "spectag.tag.results": ("ClipFeatures", "ClipScores", "ClipTags", "Tag"),
     "spectag.tag.tagger": ("Tagger",),

@@ -230,7 +230,7 @@ def test_errors_are_one_line(models, files, clips, tmp_path, capsys) -> None:
         (["ensemble", *files, "-o", files[0]], "is one of the inputs"),
         (["ensemble", *files, "-o", tmp_path / "none" / "mean.npz"], "does not exist"),
         (["ensemble", *models, "-o", tmp_path / "whole"], "member 2 .*labels: expected 3 .* got 4"),
-        (["ensemble", *models[:2], "-o", tmp_path], "there is something already"),
+        (["ensemble", *models[:2], "-o", tmp_path], "already exists"),
         (["ensemble", "no.such", "-o", tmp_path / "whole"], "no such file or directory"),
         (["score", "no.such", "--data", clips, "-o", tmp_path / "s.npz"], "no such file or directory"),
         (["score", models[0], "--data", clips, "-o", tmp_path / "none" / "s.npz"], "does not exist"),

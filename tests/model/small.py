@@ -1,6 +1,8 @@
 """Small models with weights far from the initial ones."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -9,7 +11,9 @@ from spectag.labels import LabelSet
 from spectag.model.bundle import Bundle
 from spectag.model.card import Card
 from spectag.model.config import ASTConfig
+from spectag.model.keys import KeyTable
 from spectag.model.network import AST
+from spectag.model.tensors import from_ours
 
 TINY = ASTConfig(width=32, depth=2, heads=2, mlp_ratio=2.0, frames=100, labels=5)
 
@@ -29,3 +33,15 @@ def make_bundle(seed: int = 0, **fields) -> Bundle:
 def with_facts(bundle: Bundle, **facts) -> Bundle:
     """The same network with other facts on its card."""
     return replace(bundle, card=replace(bundle.card, **facts))
+
+
+def renamed(bundle: Bundle, table: KeyTable) -> dict[str, torch.Tensor]:
+    """The bundle's weights under the names of another kind of file."""
+    config = bundle.network.config
+    return from_ours(bundle.network.state_dict(), table.rows(config.depth, config.tokens))
+
+
+def edit(path: Path, **fields) -> None:
+    """Change fields of a JSON file; a field set to ... is removed."""
+    data = json.loads(path.read_text()) | fields
+    path.write_text(json.dumps({key: value for key, value in data.items() if value is not ...}))

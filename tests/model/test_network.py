@@ -1,3 +1,5 @@
+"""The network: its numbers are those of the published implementation and of transformers."""
+
 import math
 import re
 from dataclasses import replace
@@ -9,12 +11,13 @@ from hypothesis import given, settings, strategies as st
 from small import TINY, make_bundle
 
 from spectag.errors import InputError, ShapeMismatch
-from spectag.model import convert
-from spectag.model.bundle import load
+from spectag.model import tensors
 from spectag.model.config import ASTConfig
-from spectag.model.network import AST
+from spectag.model.huggingface import TRANSFORMERS, TRANSFORMERS_5
+from spectag.model.loading import load
+from spectag.model.network import AST, build_network, stacked_parts
 
-OFFICIAL = [
+PUBLISHED = [
     "00_base384_f10_t10_len1024_imagenet",
     "01_base384_f12_t12_len512_imagenet",
     "02_base384_f16_t16_len1024_imagenet",
@@ -30,7 +33,7 @@ def draw(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("name", OFFICIAL)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_logits_of_the_published_implementation(golden, name):
     numbers = np.load(golden / f"official/{name}.npz")
     stride_f, stride_t, frames = map(int, re.search(r"_f(\d+)_t(\d+)_len(\d+)", name).groups())
@@ -57,19 +60,13 @@ def test_logits_of_transformers(stride, frames):
         )
     ).eval()
     ours = make_bundle(stride=stride, frames=frames).network
-    state = convert.from_ours(ours.state_dict(), "transformers-5", 2, 2)
+    state = tensors.from_ours(ours.state_dict(), TRANSFORMERS_5.rows(2, 2))
     if any(".encoder.layer." in key for key in theirs.state_dict()):  # transformers before 5
-        state = convert.from_ours(ours.state_dict(), "transformers", 2, 2)
+        state = tensors.from_ours(ours.state_dict(), TRANSFORMERS.rows(2, 2))
     theirs.load_state_dict(state)
     inputs = draw(3, frames, 128)
     with torch.no_grad():
         torch.testing.assert_close(ours(inputs), theirs(inputs).logits, atol=1e-4, rtol=0)
-
-
-@given(seconds=st.integers(1, 60))
-def test_patches_by_the_papers_formula(seconds):
-    f, t = ASTConfig(frames=100 * seconds).grid
-    assert f * t == 12 * math.ceil((100 * seconds - 16) / 10)
 
 
 @given(
@@ -122,7 +119,7 @@ def test_another_length_is_the_network_adapted_to_it():
 
     network = make_bundle().network
     other = AST(replace(TINY, frames=230)).eval()
-    state = adapt.adapt(
+    state = adapt.adapt_state(
         network.state_dict(), network.config.grid, other.config.grid, tokens=2, patch=(16, 16), labels=None
     )
     other.load_state_dict(state)
@@ -178,29 +175,6 @@ def test_dropped_paths_only_in_training():
     assert not torch.allclose(network.train()(inputs), before)
 
 
-def test_the_default_is_the_papers_network_of_87_million():
-    with torch.device("meta"):
-        network = AST(ASTConfig())
-    assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(87, abs=1)
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"width": 30, "heads": 4},
-        {"tokens": 3},
-        {"depth": 0},
-        {"patch": (16,)},
-        {"stride": (0, 10)},
-        {"frames": 15},
-        {"patch": (129, 2)},
-    ],
-)
-def test_impossible_geometry_names_the_field(fields):
-    with pytest.raises(ShapeMismatch, match="|".join(fields)):
-        ASTConfig(**fields)
-
-
 @pytest.mark.parametrize("frames", [64, 1024 * 4])
 def test_gradients_in_bf16_are_those_in_fp32(frames):
     """Short and long inputs, whose attention is computed in different precisions."""
@@ -219,3 +193,20 @@ def test_gradients_of_weights_in_bf16():
     network = AST(TINY).bfloat16()
     network(draw(2, 100, TINY.mel_bins).bfloat16()).sum().backward()
     assert all(p.grad is not None and p.grad.dtype == torch.bfloat16 for p in network.parameters())
+
+
+def test_stacked_parts_are_the_queries_keys_and_values():
+    network = AST(replace(TINY, mlp_ratio=3.0))  # whose MLP has the shape of queries, keys and values
+    width = network.config.width
+    stacked = {name for name, parameter in network.named_parameters() if stacked_parts(name) == 3}
+    assert stacked == {f"blocks.{layer}.attn.qkv.weight" for layer in range(2)}
+    assert {tuple(network.get_parameter(name).shape) for name in stacked} == {(3 * width, width)}
+    assert stacked_parts("blocks.0.mlp.fc1.weight") == 1
+
+
+def test_a_network_is_built_around_its_tensors():
+    state = {key: value.clone() for key, value in make_bundle().network.state_dict().items()}
+    network = build_network(TINY, state)
+    assert not network.training
+    for key, value in network.state_dict().items():
+        assert value.data_ptr() == state[key].data_ptr(), key

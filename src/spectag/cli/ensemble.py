@@ -96,7 +96,9 @@ def _combine_models(models: Sequence[str], output: Path, half: bool) -> None:
 
     import torch
 
-    from spectag.model.ensemble import Ensemble, load, require_new
+    from spectag.files import require_new
+    from spectag.model.ensemble import Ensemble
+    from spectag.model.loading import load
 
     require_new(output)
     whole = Ensemble.of(load(name) for name in models)

@@ -91,3 +91,14 @@ class Card:
             "activation": {"name": self.activation, "from": self.activation_from},
             "provenance": self.provenance,
         }
+
+
+def default_activation(labels: int) -> tuple[Activation, str]:
+    """The activation of a checkpoint that does not name one, and why it is this one.
+
+    >>> default_activation(527)
+    ('sigmoid', "default for AudioSet's 527 labels")
+    """
+    if labels == 527:
+        return "sigmoid", "default for AudioSet's 527 labels"
+    return "softmax", f"default for {labels} labels"

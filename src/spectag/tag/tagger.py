@@ -32,7 +32,8 @@ from spectag.engines.factory import make_engine
 from spectag.errors import AudioError, FileError, InputError, SpectagError
 from spectag.labels import LabelSet
 from spectag.model.bundle import Bundle
-from spectag.model.ensemble import Ensemble, load
+from spectag.model.ensemble import Ensemble
+from spectag.model.loading import load
 from spectag.tag.results import ClipFeatures, ClipScores, ClipTags, Tag
 from spectag.tag.windows import Window, cut_windows, weighted_mean
 

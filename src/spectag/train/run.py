@@ -24,10 +24,11 @@ from spectag.audio.front_end import FrontEnd
 from spectag.choices import Activation
 from spectag.data.shards import reading_order
 from spectag.errors import InputError, RecipeError, RunFailed, RunInterrupted
-from spectag.model.bundle import Bundle, build as build_network, load
+from spectag.model.bundle import Bundle
 from spectag.model.card import Card
 from spectag.model.device import find_device, trains_faster_in_bf16
-from spectag.model.network import AST
+from spectag.model.loading import load_bundle
+from spectag.model.network import AST, build_network
 from spectag.score.evaluate import Evaluation
 from spectag.score.npz import write_scores
 from spectag.score.report import write_report
@@ -181,7 +182,7 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
         candidates["averaged"] = bundle(build_network(network.config, averaging.weights.mean()))
     if recipe.select == "best":
         trainer.strategy.barrier()
-        candidates["best"] = load(best)
+        candidates["best"] = load_bundle(best)
     evaluations: dict[str, Evaluation] = {}
     chosen_by: dict[str, Evaluation] = {}
     for name, candidate in candidates.items():
