@@ -107,7 +107,7 @@ def page(path: Path, report: dict, scores: ScoreTable | None) -> Page:
 
 def test_single_label(tmp_path):
     scores = single(10, 80)
-    told = page(tmp_path, report_of(scores), scores)
+    shown = page(tmp_path, report_of(scores), scores)
     accuracy = 100 * (scores.targets.argmax(1) == scores.scores.argmax(1)).mean()
     for text in (
         "Training run meadow",
@@ -127,52 +127,52 @@ def test_single_label(tmp_path):
         "b.wav no such file",
         "Line chart over epochs: loss 2 at epoch 1, 0.25 at epoch 8",
     ):
-        assert text in told, text
-    assert "Average precision" not in told
-    assert told.source.isascii() is False  # a dash, a prime: written as UTF-8, said so
-    assert '<meta charset="utf-8">' in told.source
+        assert text in shown, text
+    assert "Average precision" not in shown
+    assert shown.source.isascii() is False  # a dash: written as UTF-8, and declared as such
+    assert '<meta charset="utf-8">' in shown.source
 
 
 def test_confusions_and_worst_clips_are_the_true_ones(tmp_path):
     targets = np.eye(3)[[0, 0, 0, 1, 2]]
     scores = np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.05, 0.9, 0.05], [0.1, 0.8, 0.1], [0.2, 0.1, 0.7]])
     table = ScoreTable(["a", "b", "c", "d", "e"], targets, scores, ["cat", "dog", "owl"], "softmax")
-    told = page(tmp_path, report_of(table), table)
-    assert "cat dog 2 66.7 %" in told
-    assert "c cat 0.05 dog 0.90, cat 0.05, owl 0.05 3.00 b cat 0.30 dog 0.60, cat 0.30, owl 0.10 1.20 e" in told
+    shown = page(tmp_path, report_of(table), table)
+    assert "cat dog 2 66.7 %" in shown
+    assert "c cat 0.05 dog 0.90, cat 0.05, owl 0.05 3.00 b cat 0.30 dog 0.60, cat 0.30, owl 0.10 1.20 e" in shown
     cat = report_of(table)["result"]
-    assert f"cat 3 {cat['ap']['cat']:.3f} {cat['auc']['cat']:.3f} 33.3 % 100.0 %" in told
+    assert f"cat 3 {cat['ap']['cat']:.3f} {cat['auc']['cat']:.3f} 33.3 % 100.0 %" in shown
 
 
 def test_multi_label(tmp_path):
     scores = multi(12, 90)
     assert not scores.single_label
     report = report_of(scores)
-    told = page(tmp_path, report, scores)
+    shown = page(tmp_path, report, scores)
     known = sorted(v for v in report["result"]["ap"].values() if v is not None)
     for text in ("Average precision", "Precision over recall", f"average precision {known[0]:.2f}", "Worst clips", "–"):
-        assert text in told, text
+        assert text in shown, text
     for text in ("accuracy", "Confusion", "recall precision"):
-        assert text not in told, text
-    assert "class 11 0 – –" in told  # nothing is claimed of a class without clips
+        assert text not in shown, text
+    assert "class 11 0 – –" in shown  # nothing is claimed of a class without clips
 
 
 @pytest.mark.parametrize(("make", "text"), [(single, "Most frequent confusions"), (multi, "The 25 classes with the")])
 def test_many_classes_are_not_squeezed_into_a_figure(tmp_path, make, text):
     scores = make(70, 300)
-    told = page(tmp_path, report_of(scores), scores)
-    assert text in told
-    assert "Confusion matrix" not in told
-    assert "70 classes, lowest average precision first" in told
+    shown = page(tmp_path, report_of(scores), scores)
+    assert text in shown
+    assert "Confusion matrix" not in shown
+    assert "70 classes, lowest average precision first" in shown
 
 
 def test_the_best_epoch_is_optimistic_only_where_the_held_out_clips_chose_it(tmp_path):
     report = report_of(single(3, 9))
     report["validation"] = report["results"]
-    told = page(tmp_path, report, None)
-    assert "The weights of this run on the validation clips" in told
-    assert "mAP on the validation clips" in told
-    assert "optimistic" not in told
+    shown = page(tmp_path, report, None)
+    assert "The weights of this run on the validation clips" in shown
+    assert "mAP on the validation clips" in shown
+    assert "optimistic" not in shown
     del report["validation"]
     assert "optimistic" in page(tmp_path, report, None)
     del report["results"]["best"]
@@ -182,9 +182,9 @@ def test_the_best_epoch_is_optimistic_only_where_the_held_out_clips_chose_it(tmp
 def test_nothing_held_out(tmp_path):
     report = report_of(single(3, 9)) | {"result": None, "results": {}, "skipped": []}
     report["epochs"] = [{"epoch": 1, "loss": float("nan"), "lr": 0.1, "seconds": 1.0}]
-    told = page(tmp_path, report, None)
-    assert "No clips were held out, so these weights have not been scored" in told
-    assert "Worst clips" not in told
+    shown = page(tmp_path, report, None)
+    assert "No clips were held out, so these weights have not been scored" in shown
+    assert "Worst clips" not in shown
 
 
 def test_every_key_may_be_missing(tmp_path, monkeypatch):
@@ -214,11 +214,11 @@ def test_hostile_names(tmp_path, make):
     report["versions"] = {HOSTILE[0]: HOSTILE[1]}
     report["skipped"] = [{"id": name, "reason": name} for name in HOSTILE]
     report["result"]["failed"] = HOSTILE
-    told = page(tmp_path, report, scores)
+    shown = page(tmp_path, report, scores)
     for name in HOSTILE[:4]:
-        assert name in told, name
-    assert "49" not in re.findall(r"\$ (\d+) &", told.source)
-    assert not re.search("[\x00\x1b\u202e\udcff]", told.source)
+        assert name in shown, name
+    assert "49" not in re.findall(r"\$ (\d+) &", shown.source)
+    assert not re.search("[\x00\x1b\u202e\udcff]", shown.source)
 
 
 def test_a_page_is_small_and_always_the_same(tmp_path):
@@ -238,9 +238,9 @@ def test_sweep(tmp_path):
     means, stds = ([row.get(key) for row in rows] for key in ("accuracy", "accuracy std"))
     plot = plots.plot_sweep([row["setting"] for row in rows], means, stds, "accuracy")
     write_sweep(tmp_path / "sweep.html", "Sweep of model.stride", rows, plot)
-    told = Page((tmp_path / "sweep.html").read_text("utf-8"))
-    assert "Sweep of model.stride" in told
-    assert "accuracy for each setting: stride=8 0.8125 ± 0.01; <script>alert(1)</script> 0.8333" in told
-    assert "setting runs accuracy stride=8 3 0.812 ± 0.010 <script>alert(1)</script> 1 0.833 stride=16 0 –" in told
+    shown = Page((tmp_path / "sweep.html").read_text("utf-8"))
+    assert "Sweep of model.stride" in shown
+    assert "accuracy for each setting: stride=8 0.8125 ± 0.01; <script>alert(1)</script> 0.8333" in shown
+    assert "setting runs accuracy stride=8 3 0.812 ± 0.010 <script>alert(1)</script> 1 0.833 stride=16 0 –" in shown
     write_sweep(tmp_path / "sweep.html", "Sweep", rows, None)
     assert "img" not in Page((tmp_path / "sweep.html").read_text("utf-8")).tags

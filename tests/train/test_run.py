@@ -17,7 +17,7 @@ import torch
 
 from spectag.audio.read import read
 from spectag.data.layouts import read_manifest
-from spectag.errors import InputError, RecipeError, SaveError
+from spectag.errors import FileError, InputError, RecipeError, SaveError
 from spectag.model.bundle import load
 from spectag.train.files import AtomicCheckpoints, position
 from spectag.train.plan import plan
@@ -143,7 +143,7 @@ def test_a_broken_held_out_clip_is_reported_not_fatal(tones, tmp_path):
 
     def paths_too(bundle, clips):
         for clip in clips:
-            yield "1-9-A.wav: not audio" if isinstance(clip, Path) else next(iter(scorer(bundle, [clip])))
+            yield FileError("1-9-A.wav", "not audio") if isinstance(clip, Path) else next(iter(scorer(bundle, [clip])))
 
     todo = plan(build(TINY | {"epochs": 1}, "tiny"), read_manifest(tmp_path / "data"), tmp_path / "run", fold=1)
     result = run(todo, paths_too)["result"]
