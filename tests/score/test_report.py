@@ -144,6 +144,22 @@ def test_confusions_and_worst_clips_are_the_true_ones(tmp_path):
     assert f"cat 3 {cat['ap']['cat']:.3f} {cat['auc']['cat']:.3f} 33.3 % 100.0 %" in shown
 
 
+def test_a_confusion_is_a_share_of_the_true_class(tmp_path):
+    targets, guesses = np.eye(2)[[0, 0, 0, 1, 1, 1]], np.eye(2)[[0, 1, 1, 1, 1, 1]]
+    table = ScoreTable(list("abcdef"), targets, 0.25 + 0.5 * guesses, ["cat", "dog"], "softmax")
+    assert "share of the true class cat dog 2 66.7 %" in page(tmp_path, report_of(table), table)
+
+
+def test_worst_clips_with_several_labels_have_the_highest_loss(tmp_path):
+    targets = np.array([[1, 1], [1, 1], [0, 1]])
+    scores = np.array([[0.5, 0.5], [0.1, 0.5], [0.1, 0.9]])
+    table = ScoreTable(["even", "bad", "good"], targets, scores, ["cat", "dog"], "sigmoid")
+    losses = [f"{-np.log(parts).mean():.2f}" for parts in ([0.1, 0.5], [0.5, 0.5], [0.9, 0.9])]
+    shown = page(tmp_path, report_of(table), table)
+    assert f"bad dog 0.50, cat 0.10 dog 0.50, cat 0.10 {losses[0]} even cat 0.50, dog 0.50" in shown
+    assert f"{losses[1]} good dog 0.90 dog 0.90, cat 0.10 {losses[2]}" in shown
+
+
 def test_multi_label(tmp_path):
     scores = multi(12, 90)
     assert not scores.single_label
