@@ -42,7 +42,7 @@ def ensemble(
     """Average the scores of several models.
 
     Given score files, it prints the figures of each file and of their mean. Given models, it writes a directory that
-    every command accepts as a model. An ensemble among the inputs counts once for each of its members.
+    tag, evaluate and score accept as a model. An ensemble among the inputs counts once for each of its members.
     """
     score_files = [name for name in inputs if is_score_file(name)]
     if score_files and len(score_files) < len(inputs):
