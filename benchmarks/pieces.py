@@ -50,10 +50,11 @@ def attention(tokens: int, batch: int, dtype: torch.dtype) -> tuple[Callable[[],
 
 
 def muon(config: ASTConfig, dtype: torch.dtype) -> tuple[Callable[[], object], Callable[[], object]]:
-    matrices = [p for p in AST(config).blocks.parameters() if p.ndim == 2]
+    named = {name: p for name, p in AST(config).blocks.named_parameters() if p.ndim == 2}
+    matrices, stacked = list(named.values()), [3 if "qkv" in name else 1 for name in named]
     twins = [nn.Parameter(p.detach().clone()) for p in matrices]
     peer = torch.optim.Muon(twins, lr=1e-3)
-    ours = Muon([{"params": matrices, "muon": True}], lr=1e-3, precision=dtype)
+    ours = Muon([{"params": matrices, "muon": True, "stacked": stacked}], lr=1e-3, precision=dtype)
 
     def update(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
         for p in parameters:

@@ -53,11 +53,11 @@ from spectag.data.manifest import Clip, Manifest
 from spectag.errors import SpectagError
 from spectag.labels import LabelSet
 from spectag.model.config import ASTConfig
-from spectag.train.examples import TrainingClips, Waveforms, targets
+from spectag.train.examples import TrainingClips, Waveforms, collate
 from spectag.train.plan import Plan, plan
 from spectag.train.recipe import Recipe, build, read_recipe
 from spectag.train.run import run
-from spectag.train.sampler import EpochSampler, balancing_weights
+from spectag.train.sampler import EpochSampler, compute_clip_weights
 
 PEER, OURS = "transformers", "spectag"
 SIZES = {"base": (768, 12), "small": (384, 6), "tiny": (192, 3)}  # width and heads of DeiT's; 12 layers each
@@ -276,14 +276,15 @@ def deliveries(manifest: Manifest, recipe: Recipe, cache_gb: float, device: str,
         waveforms.preload()
         if not waveforms.complete:
             print(f"(not all of {len(manifest)} clips fit into --memory {cache_gb:g})")
-    truth = targets(manifest)
-    examples = TrainingClips(waveforms, truth, FrontEnd(frames=recipe.front_end.frames or 1024), recipe.augment)
-    weights = balancing_weights(truth.numpy()) if recipe.balanced else None
+    targets = manifest.targets()
+    examples = TrainingClips(waveforms, targets, FrontEnd(frames=recipe.front_end.frames or 1024), recipe.augment)
+    weights = compute_clip_weights(targets) if recipe.balanced else None
     number = workers(device) if waveforms.complete else readers()
     loader = DataLoader(
         examples,
         recipe.batch_size // recipe.accumulate,
         sampler=EpochSampler(len(examples), recipe.seed, weights),
+        collate_fn=collate,
         num_workers=number,
         persistent_workers=number > 0,
         pin_memory=device != "cpu",

@@ -10,11 +10,10 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import Callback
 
-from spectag.errors import AudioError
 from spectag.score.evaluate import Evaluation
 from spectag.score.metrics import FIGURES
 from spectag.train.averaging import WeightMean
-from spectag.train.examples import Example, Waveforms
+from spectag.train.examples import Batch, Unreadable, Waveforms
 from spectag.train.files import write_table
 from spectag.train.processes import gathered, rank
 from spectag.train.recipe import Recipe
@@ -58,7 +57,7 @@ class History(Callback):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._counted = time.monotonic()
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Example, batch_idx: int) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int) -> None:
         examples = len(batch.clip)
         self.losses = [self.losses[0] + float(pl_module.latest_loss) * examples, self.losses[1] + examples]
 
@@ -129,10 +128,10 @@ class Skipped(Callback):
     """
 
     def __init__(self, waveforms: Waveforms, strict: bool) -> None:
-        self._waveforms, self._strict = waveforms, strict
+        self._strict = strict
         self.reasons: dict[str, str] = {}  # by clip id
-        for index in waveforms.failed:
-            self._note(index)
+        for index, error in waveforms.failed.items():
+            self._note(Unreadable(waveforms.clips[index].id, error))
 
     def state_dict(self) -> dict[str, Any]:
         return {"reasons": self.reasons}
@@ -140,18 +139,11 @@ class Skipped(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.reasons |= state_dict["reasons"]
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Example, batch_idx: int) -> None:
-        for index in {index for index in batch.broken.flatten().tolist() if index >= 0}:
-            self._note(index)
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Batch, batch_idx: int) -> None:
+        for clip in batch.unreadable:
+            self._note(clip)
 
-    def _note(self, index: int) -> None:
-        name = self._waveforms.clips[index].id
-        if name in self.reasons:
-            return
-        try:  # in another process, perhaps, where it failed before
-            self._waveforms[index]
-            self.reasons[name] = "could not be read, but can be now"
-        except AudioError as error:
-            if self._strict:
-                raise
-            self.reasons[name] = str(error)
+    def _note(self, unreadable: Unreadable) -> None:
+        if self._strict:
+            raise unreadable.error
+        self.reasons.setdefault(unreadable.clip, str(unreadable.error))

@@ -23,7 +23,8 @@ from torch.utils.data import DataLoader
 from spectag.audio.front_end import FrontEnd
 from spectag.choices import Activation
 from spectag.data.shards import reading_order
-from spectag.errors import InputError, RecipeError, RunFailed, RunInterrupted
+from spectag.data.statistics import statistics
+from spectag.errors import DataError, InputError, RecipeError, RunFailed, RunInterrupted
 from spectag.model.bundle import Bundle
 from spectag.model.card import Card
 from spectag.model.device import find_device, trains_faster_in_bf16
@@ -32,15 +33,15 @@ from spectag.model.network import AST, build_network
 from spectag.score.evaluate import Evaluation
 from spectag.score.npz import write_scores
 from spectag.score.report import write_report
-from spectag.train.augment import Rng
-from spectag.train.examples import TrainingClips, Waveforms, statistics, targets
+from spectag.train.examples import TrainingClips, Waveforms, collate
 from spectag.train.files import AtomicCheckpoints, Checkpoints, position, write_text
 from spectag.train.history import Averaging, History, Skipped
 from spectag.train.judge import Judge, Scorer
 from spectag.train.plan import Plan, check_directory, prepare
 from spectag.train.processes import gathered, leave, meet
 from spectag.train.recipe import Recipe
-from spectag.train.sampler import EpochSampler, balancing_weights
+from spectag.train.rng import Rng
+from spectag.train.sampler import EpochSampler, compute_clip_weights
 from spectag.train.start import fill, start
 from spectag.train.task import TrainingTask
 from spectag.version import __version__
@@ -96,25 +97,29 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
     waveforms.preload()
     skipped = Skipped(waveforms, plan.strict)
     if recipe.front_end.mean is None:
-        mean, std = statistics(waveforms, _front_end(fill(recipe, "front_end", {"mean": 0.0, "std": 1.0})))
-        recipe = fill(recipe, "front_end", {"mean": mean, "std": std})
+        unmeasured = _front_end(fill(recipe, "front_end", {"mean": 0.0, "std": 1.0}))
+        measured = statistics(waveforms.sources(), unmeasured, os.cpu_count() or 1, frames=unmeasured.frames)
+        if not measured.std:
+            raise DataError(f"expected sounds, got {len(waveforms)} training clips of digital silence: check the data")
+        recipe = fill(recipe, "front_end", {"mean": measured.mean, "std": measured.std})
     front_end = _front_end(recipe)
 
     last, best = (plan.out / "checkpoints" / name for name in ("last.ckpt", "best"))
-    truth = targets(plan.train)
+    targets = plan.train.targets()
     sampler = EpochSampler(
         len(waveforms),
         recipe.seed,
-        balancing_weights(truth.numpy()) if recipe.balanced else None,
+        compute_clip_weights(targets) if recipe.balanced else None,
         rank,
         plan.processes,
         _order(plan),
     )
     workers = 0 if waveforms.complete and device.type == "cpu" else max(1, (os.cpu_count() or 2) - 1)
     loader = DataLoader(
-        TrainingClips(waveforms, truth, front_end, recipe.augment),
+        TrainingClips(waveforms, targets, front_end, recipe.augment),
         batch_size=recipe.batch_size // (recipe.accumulate * plan.processes),
         sampler=sampler,
+        collate_fn=collate,
         num_workers=workers,
         persistent_workers=workers > 0,
         worker_init_fn=_ignore_sigterm,
