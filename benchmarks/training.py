@@ -60,7 +60,7 @@ from spectag.errors import SpectagError
 from spectag.labels import LabelSet
 from spectag.model.config import ASTConfig
 from spectag.train.examples import TrainingClips, Waveforms, collate
-from spectag.train.plan import Plan, plan
+from spectag.train.plan import Plan, RunOptions, make_plan
 from spectag.train.recipe import Recipe, build, read_recipe
 from spectag.train.run import run
 from spectag.train.sampler import EpochSampler, compute_clip_weights
@@ -222,7 +222,8 @@ def our_steps(recipe: Recipe, args: argparse.Namespace, steps: int, peer: Callab
         clips = (Clip(f"{n:06}", paths[n % DIFFERENT], (n % DIFFERENT,)) for n in range(steps * recipe.batch_size))
         train = Manifest(tuple(clips), LabelSet.audioset(), "noise")
         in_memory = build(recipe.model_dump() | {"cache_gb": 1e6}, recipe.name)
-        run(Plan(in_memory, train, None, None, Path(folder, "out"), "nothing", args.device), _nothing, [turns])
+        options = RunOptions(device=args.device)
+        run(Plan(in_memory, train, None, None, "nothing", Path(folder, "out"), options), _nothing, [turns])
     return turns
 
 
@@ -307,7 +308,7 @@ def deliveries(manifest: Manifest, recipe: Recipe, cache_gb: float, device: str,
 
 def pipeline(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure the clips per second that training consumes, and that the loader delivers from files and from memory."""
-    planned = plan(read_recipe(args.recipe, args.set), read_manifest(args.data), Path("nowhere"))
+    planned = make_plan(read_recipe(args.recipe, args.set), read_manifest(args.data), Path("nowhere"))
     recipe = planned.recipe
     measured = recipe.front_end.model_dump() | {"mean": -4.2677393, "std": 4.5689974}
     # The cost of a step depends only on the sizes, not on where the weights come from or how they are used.
