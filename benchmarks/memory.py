@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
-from spectag.audio.read import SAMPLE_RATE
-from spectag.audio.read import open as open_recording
+from spectag.audio.read import SAMPLE_RATE, open as open_recording
 
 RATE = 96_000  # Hz
 

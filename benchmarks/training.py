@@ -52,7 +52,7 @@ from spectag.data.layouts import read_manifest
 from spectag.data.manifest import Clip, Manifest
 from spectag.errors import SpectagError
 from spectag.labels import LabelSet
-from spectag.model.network import ASTConfig
+from spectag.model.config import ASTConfig
 from spectag.train.examples import TrainingClips, Waveforms, collate
 from spectag.train.plan import Plan, plan
 from spectag.train.recipe import Recipe, build, read_recipe

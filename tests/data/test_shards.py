@@ -13,11 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from spectag.audio.read import open as open_recording
-from spectag.audio.read import read
+from spectag.audio.read import open as open_recording, read
 from spectag.data import packing
 from spectag.data.layouts import read_manifest
 from spectag.data.manifest import Clip, Manifest

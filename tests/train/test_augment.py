@@ -8,8 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from spectag.audio.fbank import compute_inputs, fbank
 from spectag.audio.front_end import FrontEnd

@@ -38,8 +38,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from spectag.audio.read import SAMPLE_RATE
-from spectag.audio.read import open as open_recording
+from spectag.audio.read import SAMPLE_RATE, open as open_recording
 from spectag.data.manifest import Clip, Manifest
 from spectag.data.workers import Watch, in_order
 from spectag.errors import AudioError, AudioNotFound, EmptyAudio, InputError, SpectagError

@@ -31,8 +31,7 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from spectag.audio.read import SAMPLE_RATE, Recording
-from spectag.audio.read import open as open_recording
+from spectag.audio.read import SAMPLE_RATE, Recording, open as open_recording
 from spectag.audio.source import Segment, Source
 from spectag.data.manifest import Clip, Manifest
 from spectag.data.shards import shard_name, write_index

@@ -21,14 +21,15 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from spectag.audio.front_end import FrontEnd
+from spectag.choices import Activation
 from spectag.data.shards import reading_order
 from spectag.data.statistics import statistics
 from spectag.errors import DataError, InputError, RecipeError, RunFailed, RunInterrupted
-from spectag.model.bundle import Bundle, load
-from spectag.model.bundle import build as build_network
-from spectag.model.device import find_device
-from spectag.model.directory import Activation
-from spectag.model.network import AST
+from spectag.model.bundle import Bundle
+from spectag.model.card import Card
+from spectag.model.device import find_device, trains_faster_in_bf16
+from spectag.model.loading import load_bundle
+from spectag.model.network import AST, build_network
 from spectag.score.evaluate import Evaluation
 from spectag.score.npz import write_scores
 from spectag.score.report import write_report
@@ -137,7 +138,7 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
     activation: Activation = "sigmoid" if recipe.loss == "bce" else "softmax"
 
     def bundle(network: AST) -> Bundle:
-        return Bundle(network, front_end, plan.train.labels, activation, provenance)
+        return Bundle(Card(network.config, front_end, plan.train.labels, activation, provenance), network)
 
     judge = Judge(scorer, recipe.cache_gb * 1e9, rank, plan.processes)
     watched = plan.validation or plan.test
@@ -186,7 +187,7 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
         candidates["averaged"] = bundle(build_network(network.config, averaging.weights.mean()))
     if recipe.select == "best":
         trainer.strategy.barrier()
-        candidates["best"] = load(best)
+        candidates["best"] = load_bundle(best)
     evaluations: dict[str, Evaluation] = {}
     chosen_by: dict[str, Evaluation] = {}
     for name, candidate in candidates.items():
@@ -240,15 +241,8 @@ def _precision(recipe: Recipe, device: str) -> Any:
     if recipe.precision == "fp16" and device != "cuda":
         raise RecipeError(f"recipe {recipe.name}: precision fp16 needs a CUDA device, got {device}: set bf16 or fp32")
     if recipe.precision == "auto":
-        return "bf16-mixed" if _has_bf16(device) else "32-true"
+        return "bf16-mixed" if trains_faster_in_bf16(torch.device(device)) else "32-true"
     return {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[recipe.precision]
-
-
-def _has_bf16(device: str) -> bool:
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    abilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # not in older versions
-    return device == "cpu" and bool(abilities.get("amx_bf16"))
 
 
 def _loggers(plan: Plan) -> list[Logger]:
