@@ -59,7 +59,7 @@ class EpochSampler(Sampler[Draw]):
         self.world = world
         self.order = order
         self.epoch = 0
-        self.begun = (-1, 0)
+        self.begun = (0, 0)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration; Lightning calls this."""
