@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spectag.audio.read import blocks, read
@@ -348,6 +348,7 @@ def test_shards_must_be_whole(packed):
 # the order of an epoch
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 9), max_size=200), st.integers(1, 12), st.integers(0, 2**32))
 def test_an_epoch_reads_every_clip_once_and_a_few_shards_at_a_time(shards, buffer, seed):
     clips = [Clip(str(i), Path(f"shard-{shard:06d}.tar"), ()) for i, shard in enumerate(shards)]

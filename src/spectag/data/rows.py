@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +11,6 @@ from pathlib import Path
 from spectag.data.manifest import Clip, Manifest
 from spectag.errors import DataError, InputError
 from spectag.labels import LabelSet
-
-SEPARATORS = "|;,"  # the likeliest first: names of classes hardly hold the first two
 
 
 @dataclass(frozen=True)
@@ -23,14 +21,14 @@ class Row:
         where: file and line, for messages.
         id: the file's path relative to the data set; absolute where the table says so and it lies elsewhere.
         file: where it should lie.
-        labels: a cell that may name several labels, or their names.
+        labels: names of its labels.
         split, fold, group, start, end: as in a :class:`Clip`.
     """
 
     where: str
     id: str
     file: str
-    labels: str | tuple[str, ...]
+    labels: tuple[str, ...]
     split: str | None = None
     fold: int | None = None
     group: str | None = None
@@ -64,15 +62,13 @@ def gather(root: Path, rows: Iterable[Row], layout: str, labels: LabelSet | None
     rows = list(rows)
     if not rows:
         raise DataError(f"{root}: the tables of this data set ({layout}) have no rows")
-    separator = _separator({row.labels for row in rows if isinstance(row.labels, str)})
-    names = [_names(row.labels, separator) for row in rows]
-    labels = labels or LabelSet(tuple(sorted({name for some in names for name in some}, key=_natural)))
+    labels = labels or LabelSet(tuple(sorted({name for row in rows for name in row.labels}, key=_natural)))
     takes: dict[tuple[str, float | None, float | None], Row] = {}
     heard: defaultdict[tuple[str, float | None, float | None], set[int]] = defaultdict(set)
-    for row, some in zip(rows, names, strict=True):
+    for row in rows:
         key = row.file, row.start, row.end
         _agree(takes.setdefault(key, row), row)
-        for name in some:
+        for name in row.labels:
             try:
                 heard[key].add(labels.index(name))
             except InputError as error:
@@ -100,28 +96,6 @@ def _agree(one: Row, other: Row) -> None:
             raise DataError(
                 f"{other.where}: {other.id} has {field} {second!r} here and {first!r} in {one.where}: expected one"
             )
-
-
-def _names(cell: str | tuple[str, ...], separator: str | None) -> tuple[str, ...]:
-    if isinstance(cell, str):
-        cell = tuple(cell.split(separator)) if separator else (cell,)
-    return tuple(name for name in map(str.strip, cell) if name)
-
-
-def _separator(cells: set[str]) -> str | None:
-    """What stands between several labels of a cell, if anything does.
-
-    The evidence is a label of such a cell in another cell, too. Since a comma may belong to a name ("Inside, small
-    room"; "Inside, public space"), there the label must stand alone elsewhere, or the names become no more by cutting.
-    """
-    for separator in SEPARATORS:
-        cut = {cell: set(_names(cell, separator)) for cell in cells}
-        counts = Counter(name for names in cut.values() for name in names)
-        repeated = {name for names in cut.values() if len(names) > 1 for name in names if counts[name] > 1}
-        alone = {name for names in cut.values() if len(names) == 1 for name in names}
-        if repeated and (separator != "," or repeated & alone or len(counts) <= len(cells)):
-            return separator
-    return None
 
 
 def _natural(name: str) -> tuple[bool, int, str]:

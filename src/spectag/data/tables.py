@@ -167,17 +167,23 @@ def _row(
         split = part(name.split("/")[0])
     own = cell("split")
     split = part(own) or own or split
-    labels = _labels(f"{where}, {column['label']}", cells.get(column["label"] or ""))
+    labels = _labels(where, column["label"] or "", cells.get(column["label"] or ""))
     return Row(where, name, file, labels, split, int(float(fold)) if fold else None, cell("group") or None, start, end)
 
 
-def _labels(where: str, value: object) -> str | tuple[str, ...]:
-    """A cell, still in one piece, or the names of a list."""
-    several = value if isinstance(value, list) else [value]
+def _labels(where: str, column: str, value: object) -> tuple[str, ...]:
+    """The names in a cell. Names in a JSON list are taken as they are."""
+    several = value if isinstance(value, list) else _split(column, "" if value is None else str(value))
     names = tuple("" if isinstance(v, (list, dict)) or v is None else str(v).strip() for v in several)
     if not names or not all(names):
-        raise DataError(f"{where}: expected one or more labels, got {value!r}")
-    return names if isinstance(value, list) else names[0]
+        raise DataError(f"{where}, {column}: expected one or more labels, got {value!r}")
+    return names
+
+
+def _split(column: str, cell: str) -> list[str]:
+    """``|`` and ``;`` always separate labels; a comma, which may belong to a name, only in columns for several."""
+    names = re.split(r"[|;,]" if column in ("labels", "tags") else r"[|;]", cell)
+    return [name for name in names if name.strip()]
 
 
 def _seconds(where: str, value: str) -> float | None:
