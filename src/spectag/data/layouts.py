@@ -208,7 +208,7 @@ class Layout:
 
 # The first that matches wins: the most particular stand first.
 LAYOUTS = (
-    Layout("packed", "index.jsonl and shard-000000.tar, of spectag data pack", is_packed, read_packed),
+    Layout("packed", "index.json and shard-000000.tar, written by spectag data pack", is_packed, read_packed),
     Layout("ESC-50", "meta/esc50.csv and audio/", _is_esc50, _read_esc50),
     Layout("ESC-10", "folders such as '001 - Dog bark' of files such as 1-100032-A.ogg", _is_esc10, _read_esc10),
     Layout(

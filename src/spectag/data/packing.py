@@ -117,7 +117,7 @@ def pack(
         kept = [place for place in range(len(clips)) if place not in failed]
         missing = sorted({*manifest.missing, *(clips[place].id for place in failed)})
         rows = ((clips[place], where[place].tolist()) for place in kept)
-        write_index(folder, replace(manifest, missing=tuple(missing)), tars.sizes, len(kept), rows)
+        write_index(folder, replace(manifest, missing=tuple(missing)), tars.sizes, rows)
     seconds = int(where[kept, 3].sum()) / SAMPLE_RATE
     lines = tuple(failed[place] for place in sorted(failed))
     return Packed(len(kept), len(tars.sizes), sum(tars.sizes), seconds, over, lines)
