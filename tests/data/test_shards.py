@@ -221,14 +221,14 @@ def test_what_is_there_is_not_touched(loose, tmp_path):
     out.mkdir()
     pack(loose, out)  # empty: fine
     before = sorted(out.iterdir())
-    with pytest.raises(SaveError, match="expected a new or an empty folder"):
+    with pytest.raises(SaveError, match="choose a new or an empty folder"):
         pack(loose, out)
     assert sorted(out.iterdir()) == before
     (tmp_path / "new.partial").mkdir()
-    with pytest.raises(SaveError, match=r"new\.partial: is there already: delete it"):
+    with pytest.raises(SaveError, match=r"new\.partial: already exists: delete it"):
         pack(loose, tmp_path / "new")
     assert (tmp_path / "new.partial").is_dir()
-    with pytest.raises(SaveError, match="expected a new or an empty folder"):
+    with pytest.raises(SaveError, match="choose a new or an empty folder"):
         pack(loose, loose.clips[0].path)
 
 
@@ -245,6 +245,20 @@ def test_a_full_disk_leaves_nothing(loose, tmp_path, monkeypatch, error):
         pack(loose, tmp_path / "out", shard_bytes=60_000)
     if isinstance(error, OSError):
         assert str(caught.value).startswith(f"{tmp_path / 'out'}: could not be written (No space left on device)")
+    assert not list(tmp_path.glob("out*"))
+
+
+class Deadly:
+    """Ends the process in which it is unpickled."""
+
+    def __reduce__(self):
+        return os._exit, (1,)
+
+
+def test_a_process_that_dies(loose, tmp_path):
+    clips = (*loose.clips[:5], Clip("deadly", Deadly(), (0,)))
+    with pytest.raises(DataError, match="a process that decodes died, .* try again with --workers 1"):
+        pack(replace(loose, clips=clips), tmp_path / "out", workers=2)
     assert not list(tmp_path.glob("out*"))
 
 

@@ -42,9 +42,9 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import soundfile
 
+from spectag.ahead import Watch, in_order
 from spectag.audio.read import SAMPLE_RATE, blocks, describe
 from spectag.data.manifest import Clip, Manifest
-from spectag.data.workers import Watch, in_order
 from spectag.errors import AudioError, AudioNotFound, EmptyAudio, InputError, SpectagError, TruncatedAudioWarning
 
 SILENT = 1e-3  # peak: -60 dBFS, where 16 bits leave 5 of theirs

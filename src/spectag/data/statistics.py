@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from spectag.ahead import Watch, in_order
 from spectag.audio.read import SAMPLE_RATE, Source, blocks
-from spectag.data.workers import Watch, in_order
 from spectag.errors import AudioError, DataError, InputError, SpectagError
 
 if TYPE_CHECKING:
