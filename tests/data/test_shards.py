@@ -257,7 +257,7 @@ class Deadly:
 
 def test_a_process_that_dies(loose, tmp_path):
     clips = (*loose.clips[:5], Clip("deadly", Deadly(), (0,)))
-    with pytest.raises(DataError, match="a process that decodes died, .* try again with --workers 1"):
+    with pytest.raises(DataError, match=r"a process that decodes died, .* try again with --workers 1"):
         pack(replace(loose, clips=clips), tmp_path / "out", workers=2)
     assert not list(tmp_path.glob("out*"))
 
