@@ -15,7 +15,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from spectag.cli.main import main as spectag
-from spectag.train.scores import average, read
+from spectag.score.npz import read_scores
+from spectag.score.table import average_tables
 
 RECIPE = Path(__file__).with_name("longtail.yaml")
 VARIANTS = {"full": [], "unbalanced": ["balanced=false"], "unmixed": ["augment.mix_rate=0"]}
@@ -59,10 +60,10 @@ def main() -> None:
         train(options.data, run, 1, [f"model.stride=[128,{stride}]", *options.overrides])
         last, averaged = figures(run)
         rows.append((f"full, stride {stride}", f"{last:.3f}", f"{averaged:.3f}"))
-    small = [read(path) for path in sorted((options.out / "full").glob("**/scores.npz"))]
-    medium = small + [read(options.out / f"stride{stride}" / "scores.npz") for stride in STRIDES]
+    small = [read_scores(path) for path in sorted((options.out / "full").glob("**/scores.npz"))]
+    medium = small + [read_scores(options.out / f"stride{stride}" / "scores.npz") for stride in STRIDES]
     for name, tables in (("ensemble S", small), ("ensemble M", medium)):
-        rows.append((f"{name} ({len(tables)} models)", "", f"{average(tables).metrics().mean_ap:.3f}"))
+        rows.append((f"{name} ({len(tables)} models)", "", f"{average_tables(tables).compute_metrics().mean_ap:.3f}"))
     print(f"{'mAP':<24}  {'last epoch':<16}  averaged weights")
     for name, last_text, averaged_text in rows:
         print(f"{name:<24}  {last_text:<16}  {averaged_text}")

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
-from spectag.audio.read import SAMPLE_RATE, blocks
+from spectag.audio.read import SAMPLE_RATE, open as open_recording
 
 RATE = 96_000  # Hz
 
@@ -36,7 +36,7 @@ def measure(hours: float) -> dict[str, float]:
                 file.write(second)
         figures = {"file_mib": round(path.stat().st_size / 2**20, 1), "peak_mib_before": peak()}
         start = time.perf_counter()
-        samples = sum(len(block) for block in blocks(path))
+        samples = sum(len(block) for block in open_recording(path).blocks())
         figures |= {"hours": samples / SAMPLE_RATE / 3600, "read_seconds": round(time.perf_counter() - start, 2)}
         figures |= {"read_peak_mib": peak()}
 

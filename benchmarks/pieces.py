@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spectag.model.network import AST, ASTConfig, PatchEmbed, attend
+from spectag.model.config import ASTConfig
+from spectag.model.network import AST, PatchEmbed, attend
 from spectag.train.muon import Muon
 
 SMALL = ASTConfig(width=192, depth=6, heads=6, patch=(128, 8), stride=(128, 8), frames=256, labels=50)  # esc50-scratch

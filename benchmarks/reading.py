@@ -24,7 +24,8 @@ import av
 import numpy as np
 
 import spectag
-from spectag.audio.read import SAMPLE_RATE, Member, Source, read
+from spectag.audio.read import SAMPLE_RATE, read
+from spectag.audio.source import Member, Source
 from spectag.data.layouts import read_manifest
 from spectag.data.manifest import Clip, Manifest
 from spectag.data.packing import pack

@@ -23,6 +23,7 @@ import torch
 import transformers
 
 import spectag
+from spectag.audio.fbank import compute_inputs
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "rain.ogg"
 SECONDS = 10
@@ -36,7 +37,7 @@ def contestants(directory: str) -> dict[str, dict[str, Callable[[], object]]]:
     ours = spectag.Tagger(directory)
     half = spectag.Tagger(directory, precision="bf16")
     front_end = ours.bundle.front_end
-    inputs = front_end.inputs(waveform)[None]
+    inputs = compute_inputs(waveform, front_end)[None]
     clip = {"raw": waveform, "sampling_rate": 16000}
 
     @torch.inference_mode()
@@ -47,7 +48,7 @@ def contestants(directory: str) -> dict[str, dict[str, Callable[[], object]]]:
     return {
         "front end": {
             "transformers": lambda: extractor(waveform, sampling_rate=16000, return_tensors="pt"),
-            "spectag": lambda: front_end.inputs(waveform),
+            "spectag": lambda: compute_inputs(waveform, front_end),
         },
         "network": {
             "transformers": their_network,

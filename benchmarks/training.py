@@ -46,13 +46,13 @@ import torch
 from torch.utils.data import DataLoader
 
 import spectag
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.front_end import FrontEnd
 from spectag.audio.read import SAMPLE_RATE
 from spectag.data.layouts import read_manifest
 from spectag.data.manifest import Clip, Manifest
 from spectag.errors import SpectagError
 from spectag.labels import LabelSet
-from spectag.model.network import ASTConfig
+from spectag.model.config import ASTConfig
 from spectag.train.examples import TrainingClips, Waveforms, targets
 from spectag.train.plan import Plan, plan
 from spectag.train.recipe import Recipe, build, read_recipe

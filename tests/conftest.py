@@ -4,8 +4,22 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+# No property test may fail because the machine is busy. In CI the same examples are tried every time.
+settings.register_profile(
+    "spectag", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
+settings.load_profile("spectag")
 
 ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Tests run in random order (pytest-randomly seeds Python's and NumPy's generators, but not torch's)."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

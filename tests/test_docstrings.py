@@ -24,10 +24,12 @@ NAMES = {"np": np, "os": os, "Path": Path, "spectag": spectag, "tempfile": tempf
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
     module = import_module(name)
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
-    for test in doctest.DocTestFinder(exclude_empty=True).find(module, name):
+    for number, test in enumerate(doctest.DocTestFinder(exclude_empty=True).find(module, name)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        monkeypatch.chdir(folder)
         test.globs |= {name: value for name, value in NAMES.items() if name not in test.globs}
         runner.run(test)
     assert runner.failures == 0

@@ -23,11 +23,13 @@ ARROWS = {
     "labels": GROUND,
     "audio": {*GROUND, "labels"},
     "model": {*GROUND, "labels", "audio"},
-    "tag": {*GROUND, "labels", "audio", "model"},
+    "engines": {*GROUND, "labels", "audio", "model"},
+    "tag": {*GROUND, "labels", "audio", "model", "engines"},
     "data": {*GROUND, "labels", "audio"},
-    "train": {*GROUND, "labels", "audio", "model", "data"},
-    "cli": {*GROUND, "labels", "audio", "model", "data", "tag", "train"},
-    "__init__": {*GROUND, "labels", "audio", "model", "tag"},
+    "score": {*GROUND, "labels", "data"},
+    "train": {*GROUND, "labels", "audio", "model", "data", "score"},
+    "cli": {*GROUND, "labels", "audio", "model", "engines", "data", "tag", "score", "train"},
+    "__init__": {*GROUND, "labels", "audio", "model", "engines", "tag"},
     "__main__": {"cli"},
 }
 
@@ -66,13 +68,21 @@ def test_rooms_are_tidy() -> None:
 def test_importing_costs_no_work() -> None:
     code = (
         "import os, sys; before = dict(os.environ)\n"
-        "import spectag, spectag.errors, spectag.labels, spectag.audio.read, spectag.tag.folder, spectag.cli.main\n"
+        "import spectag, spectag.errors, spectag.labels, spectag.audio.read, spectag.audio.find, spectag.cli.main\n"
         "spectag.read, spectag.LabelSet, spectag.Tag, dir(spectag)\n"
         "assert 'torch' not in sys.modules, 'torch'\n"
         "assert os.environ == before, 'environment'\n"
     )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=900)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_figures_need_no_torch() -> None:
+    """Scores and figures are NumPy arrays; pages and plots are made without a display."""
+    rooms = ", ".join(f"spectag.score.{path.stem}" for path in (SOURCE / "score").glob("[!_]*.py"))
+    code = f"import sys, {rooms}\nassert not {{'torch', 'lightning', 'matplotlib.pyplot'}} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_public_names() -> None:

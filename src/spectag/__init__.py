@@ -12,59 +12,58 @@ from spectag import errors
 from spectag.version import __version__
 
 if TYPE_CHECKING:
-    from spectag.audio.fbank import FrontEnd, fbank
-    from spectag.audio.read import read
-    from spectag.errors import AudioError, DataError, FileError, InputError, ModelError, SpectagError
-    from spectag.labels import LabelSet
-    from spectag.model.bundle import Bundle
-    from spectag.model.ensemble import Ensemble, load
-    from spectag.model.network import AST, ASTConfig
-    from spectag.tag.results import ClipTags, Tag
-    from spectag.tag.tagger import Tagger
+    from spectag.audio.fbank import compute_inputs as compute_inputs, fbank as fbank
+    from spectag.audio.find import find_recordings as find_recordings
+    from spectag.audio.front_end import FrontEnd as FrontEnd
+    from spectag.audio.read import Recording as Recording, read as read
+    from spectag.audio.source import Segment as Segment
+    from spectag.engines.base import Engine as Engine
+    from spectag.engines.factory import make_engine as make_engine
+    from spectag.errors import (
+        AudioError as AudioError,
+        DataError as DataError,
+        FileError as FileError,
+        InputError as InputError,
+        ModelError as ModelError,
+        SpectagError as SpectagError,
+    )
+    from spectag.labels import LabelSet as LabelSet
+    from spectag.model.bundle import Bundle as Bundle
+    from spectag.model.card import Card as Card
+    from spectag.model.config import ASTConfig as ASTConfig
+    from spectag.model.ensemble import Ensemble as Ensemble
+    from spectag.model.loading import load as load, read_checkpoint as read_checkpoint
+    from spectag.model.network import AST as AST
+    from spectag.tag.results import (
+        ClipFeatures as ClipFeatures,
+        ClipScores as ClipScores,
+        ClipTags as ClipTags,
+        Tag as Tag,
+    )
+    from spectag.tag.tagger import Tagger as Tagger
 
-_HOME = {
-    "AST": "spectag.model.network",
-    "ASTConfig": "spectag.model.network",
-    "AudioError": "spectag.errors",
-    "Bundle": "spectag.model.bundle",
-    "ClipTags": "spectag.tag.results",
-    "DataError": "spectag.errors",
-    "Ensemble": "spectag.model.ensemble",
-    "FileError": "spectag.errors",
-    "FrontEnd": "spectag.audio.fbank",
-    "InputError": "spectag.errors",
-    "LabelSet": "spectag.labels",
-    "ModelError": "spectag.errors",
-    "SpectagError": "spectag.errors",
-    "Tag": "spectag.tag.results",
-    "Tagger": "spectag.tag.tagger",
-    "fbank": "spectag.audio.fbank",
-    "load": "spectag.model.ensemble",
-    "read": "spectag.audio.read",
+_MODULES = {
+    "spectag.audio.fbank": ("compute_inputs", "fbank"),
+    "spectag.audio.find": ("find_recordings",),
+    "spectag.audio.front_end": ("FrontEnd",),
+    "spectag.audio.read": ("Recording", "read"),
+    "spectag.audio.source": ("Segment",),
+    "spectag.engines.base": ("Engine",),
+    "spectag.engines.factory": ("make_engine",),
+    "spectag.errors": ("AudioError", "DataError", "FileError", "InputError", "ModelError", "SpectagError"),
+    "spectag.labels": ("LabelSet",),
+    "spectag.model.bundle": ("Bundle",),
+    "spectag.model.card": ("Card",),
+    "spectag.model.config": ("ASTConfig",),
+    "spectag.model.ensemble": ("Ensemble",),
+    "spectag.model.loading": ("load", "read_checkpoint"),
+    "spectag.model.network": ("AST",),
+    "spectag.tag.results": ("ClipFeatures", "ClipScores", "ClipTags", "Tag"),
+    "spectag.tag.tagger": ("Tagger",),
 }
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = [
-    "AST",
-    "ASTConfig",
-    "AudioError",
-    "Bundle",
-    "ClipTags",
-    "DataError",
-    "Ensemble",
-    "FileError",
-    "FrontEnd",
-    "InputError",
-    "LabelSet",
-    "ModelError",
-    "SpectagError",
-    "Tag",
-    "Tagger",
-    "__version__",
-    "errors",
-    "fbank",
-    "load",
-    "read",
-]
+__all__ = ["__version__", "errors", *_HOME]
 
 
 def __getattr__(name: str) -> Any:

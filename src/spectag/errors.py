@@ -1,19 +1,19 @@
-"""Everything spectag raises on purpose.
+"""All errors and warnings of spectag.
 
 ::
 
     SpectagError
-    ├── AudioError             one recording cannot be used; carries .source
+    ├── AudioError             one recording cannot be used
     │   ├── AudioNotFound      no such file
     │   ├── NotAudio           no decoder recognises it
-    │   ├── NoAudioStream      a container (a silent video, say) without sound
+    │   ├── NoAudioStream      a container without sound, such as a silent video
     │   ├── EmptyAudio         zero samples
     │   └── NonFiniteAudio     NaN or infinite samples
     ├── InputError             a tensor, array or option value of the wrong shape, type or range (also a ValueError)
     ├── ModelError             a checkpoint cannot be used
-    │   ├── ModelNotFound      neither a path, a known name nor a Hub id that can be fetched
+    │   ├── ModelNotFound      no path, no known name, and no Hub id that can be fetched
     │   ├── UnreadableModel    truncated, damaged, or a pickle that holds more than tensors
-    │   ├── NotAModel          readable, but not model weights (an optimiser state, say)
+    │   ├── NotAModel          readable, but not model weights, such as an optimiser state
     │   ├── KeyMismatch        missing or unexpected tensors
     │   ├── ShapeMismatch      tensors or geometry that do not fit
     │   ├── NonFiniteWeights   NaN or infinite weights
@@ -23,10 +23,11 @@
     ├── RecipeError            a recipe or a --set value cannot be used
     ├── RunInterrupted         training stopped before its end; it can be resumed
     ├── RunFailed              training cannot go on: the loss is not finite, a worker process died
-    ├── SaveError              writing failed (disk full, say); what was there before is intact
+    ├── SaveError              writing failed, for example because the disk is full; the old files are intact
     └── MissingExtra           an optional dependency is not installed
 
-A command turns any of these into one line on stderr and an exit code; a batch collects them per file.
+A command turns any of these into one line on stderr and an exit code. Functions for many files return a
+:class:`FileError` in place of a result.
 """
 
 from __future__ import annotations
@@ -35,15 +36,15 @@ from dataclasses import dataclass
 
 
 class SpectagError(Exception):
-    """Root of the tree; ``str(error)`` is one line that says what was expected, what came and what to do."""
+    """The base of all errors; ``str(error)`` is one line that says what was expected, what came, and what to do."""
 
 
 class AudioError(SpectagError):
     """One recording cannot be used.
 
     Args:
-        source: the file (or a description such as ``<bytes>``) that the message opens with.
-        reason: what was expected, what came, what to do.
+        source: the file, or a description such as ``<bytes>``, at the start of the message.
+        reason: what was expected, what came, and what to do.
     """
 
     def __init__(self, source: str, reason: str) -> None:
@@ -99,11 +100,11 @@ class FileError:
 
 
 class SpectagWarning(UserWarning):
-    """Something the user should know, though the result stands; a command prints it as one line."""
+    """Something that the user should know, although there is a result. A command prints it as one line."""
 
 
-class TruncatedAudioWarning(SpectagWarning):
-    """A recording ends or breaks before its header says; what could be read was used."""
+class AudioWarning(SpectagWarning):
+    """Something is odd about a recording, which was used all the same: it is cut off or damaged, for example."""
 
 
 class InputError(SpectagError, ValueError):
@@ -115,7 +116,7 @@ class ModelError(SpectagError):
 
 
 class ModelNotFound(ModelError):
-    """Neither a path, a known name nor a Hub id that can be fetched."""
+    """No path, no known name, and no Hub id that can be fetched."""
 
 
 class UnreadableModel(ModelError):

@@ -18,22 +18,28 @@ import av
 import numpy as np
 import pytest
 import soundfile as sf
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from spectag.audio.read import AUDIO_EXTENSIONS, SAMPLE_RATE, Member, Segment, blocks, describe, read, resample
+from spectag.audio import read as module
+from spectag.audio.find import AUDIO_EXTENSIONS
+from spectag.audio.read import SAMPLE_RATE, Waveform, read, resample
+from spectag.audio.source import Member, Segment, Source, describe
 from spectag.errors import (
     AudioError,
     AudioNotFound,
+    AudioWarning,
     EmptyAudio,
     InputError,
     NoAudioStream,
     NonFiniteAudio,
     NotAudio,
-    TruncatedAudioWarning,
 )
 
 TONE = 1000  # Hz
+
+
+def blocks(source: Source, seconds: float = 30.0) -> Iterator[Waveform]:
+    return module.open(source).blocks(seconds)
 
 
 @pytest.fixture(autouse=True)
@@ -276,8 +282,8 @@ def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
             for _ in range(seconds):
                 file.write(np.zeros((96_000, 2), np.int16))
         code = (
-            "import resource, sys; from spectag.audio.read import blocks; "
-            "sum(map(len, blocks(sys.argv[1], seconds=5))); "
+            "import resource, sys; from spectag.audio.read import open; "
+            "sum(map(len, open(sys.argv[1]).blocks(seconds=5))); "
             "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         )
         kib = int(subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, check=True).stdout)
@@ -360,8 +366,8 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
 
 
 def test_sources_of_the_wrong_kind(tmp_path: Path) -> None:
-    for source in (None, 3, [1.0], np.zeros(9)):
-        with pytest.raises(InputError, match="expected a path, bytes or a binary file object"):
+    for source in (None, 3, [1.0]):
+        with pytest.raises(InputError, match="expected a path, bytes, a binary file object"):
             read(source)  # type: ignore[arg-type]
     assert "mode 'rb'" in failure(AudioError, io.StringIO("text"))
     closed = io.BytesIO(b"x")
@@ -469,7 +475,7 @@ def test_half_a_file(data: bytes, states_length: bool, tmp_path: Path) -> None:
     path = tmp_path / "half"
     path.write_bytes(data[: len(data) // 2])
     whole = read(data)
-    with pytest.warns(TruncatedAudioWarning) as caught:
+    with pytest.warns(AudioWarning) as caught:
         half = read(path)
     assert len(caught) == 1
     message = str(caught[0].message)
@@ -518,7 +524,7 @@ def test_headers_are_not_trusted() -> None:
     data = bytearray(encoded("FLAC", "PCM_16"))
     data[21] |= 0x0F  # the number of samples: 36 bits
     data[22:26] = b"\xff" * 4
-    with pytest.warns(TruncatedAudioWarning, match=r"expected 15582\d\d\.\d\d s, read 1\.00 s"):
+    with pytest.warns(AudioWarning, match=r"expected 15582\d\d\.\d\d s, read 1\.00 s"):
         assert_tone(read(bytes(data)))
     data[21] &= 0xF0
     data[22:26] = bytes(4)  # unknown, as a stream has it
@@ -528,7 +534,7 @@ def test_headers_are_not_trusted() -> None:
 def test_damage_in_the_middle() -> None:
     mp3 = encoded("MP3", "MPEG_LAYER_III", seconds=3)
     middle = len(mp3) // 2
-    with pytest.warns(TruncatedAudioWarning, match="damaged packet"):
+    with pytest.warns(AudioWarning, match="damaged packet"):
         damaged = read(mp3[:middle] + np.random.default_rng(0).bytes(2000) + mp3[middle + 2000 :])
     assert 2.4 * SAMPLE_RATE < len(damaged) <= 3.1 * SAMPLE_RATE
 

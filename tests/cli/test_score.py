@@ -1,7 +1,9 @@
-"""spectag score and ensemble, as typed."""
+"""spectag evaluate, score and ensemble, as typed."""
 
 import json
 import re
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -10,10 +12,9 @@ import pytest
 import soundfile
 
 from spectag.cli.main import main
-from spectag.train.scores import read
+from spectag.score.npz import read_scores
 
 CLASSES = ("dog", "rain", "sea")
-FIGURES = ("mean_ap", "accuracy", "mean_auc", "d_prime")
 
 
 def call(*args: str | Path) -> int:
@@ -23,17 +24,20 @@ def call(*args: str | Path) -> int:
 def make(path: Path, seed: int, labels: tuple[str, ...] = CLASSES, mean: float = -6.0, **config) -> Path:
     import torch
 
-    from spectag.audio.fbank import FrontEnd
+    from spectag.audio.front_end import FrontEnd
     from spectag.labels import LabelSet
     from spectag.model.bundle import Bundle
-    from spectag.model.network import AST, ASTConfig
+    from spectag.model.card import Card
+    from spectag.model.config import ASTConfig
+    from spectag.model.network import AST
 
     torch.manual_seed(seed)
     network = AST(ASTConfig(width=32, depth=1, heads=2, frames=50, labels=len(labels), **config))
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
-    return Bundle(network, FrontEnd(mean=mean, frames=50), LabelSet(labels), "softmax").save(path)
+    card = Card(network.config, FrontEnd(mean=mean, frames=50), LabelSet(labels), "softmax")
+    return Bundle(card, network).save(path)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +76,7 @@ def test_scores_are_those_of_the_tagger(models, files, clips) -> None:
     from spectag.tag.tagger import Tagger
 
     for model, path in zip(models, files, strict=True):
-        table = read(path)
+        table = read_scores(path)
         assert (table.labels, table.model, table.activation, table.members) == (CLASSES, str(model), "softmax", 1)
         tagger = Tagger(model)
         columns = [tagger.labels.index(name) for name in CLASSES]
@@ -97,11 +101,11 @@ def test_a_table_and_the_average(files, tmp_path, capsys) -> None:
     out = tmp_path / "mean.npz"
     assert call("ensemble", *files, "-o", out) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["mAP", "accuracy", "mAUC", "d-prime"]
+    assert lines[0].split() == ["accuracy", "mAP", "mAUC", "d-prime"]
     assert [line.split("  ")[0] for line in lines[1:]] == [*map(str, files), "ensemble of 3"]
-    mean = np.mean([read(path).scores for path in files], axis=0)
-    np.testing.assert_allclose(read(out).scores, mean, atol=1e-7)
-    assert read(out).members == 3
+    mean = np.mean([read_scores(path).scores for path in files], axis=0)
+    np.testing.assert_allclose(read_scores(out).scores, mean, atol=1e-7)
+    assert read_scores(out).members == 3
     assert call("ensemble", out) == 0
     assert capsys.readouterr().out.splitlines()[1].split()[1:] == lines[-1].split()[3:], "the same figures"
 
@@ -112,8 +116,8 @@ def test_an_ensemble_of_models_scores_as_its_files_do(models, files, clips, tmp_
     assert re.fullmatch(rf"{re.escape(str(whole))}: ensemble of 2, \d+ parameters, 3 labels\n", capsys.readouterr().out)
     assert call("score", whole, "--data", clips, "-o", scores) == 0
     assert call("ensemble", *files[:2], "-o", mean) == 0
-    np.testing.assert_allclose(read(scores).scores, read(mean).scores, atol=1e-6)
-    assert read(scores).members == read(mean).members == 2
+    np.testing.assert_allclose(read_scores(scores).scores, read_scores(mean).scores, atol=1e-6)
+    assert read_scores(scores).members == read_scores(mean).members == 2
 
     capsys.readouterr()
     assert call("info", whole, "--json") == 0
@@ -133,16 +137,47 @@ def test_an_ensemble_of_models_scores_as_its_files_do(models, files, clips, tmp_
     assert "is an ensemble, and one network is needed" in capsys.readouterr().err
 
 
+def test_evaluate_prints_figures_over_all_clips_and_per_class(models, clips, capsys) -> None:
+    assert call("evaluate", models[0], "--data", clips, "--json") == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["model"], figures["clips"], figures["failed"]) == (str(models[0]), 12, [])
+    assert list(figures["ap"]) == list(CLASSES)
+    assert call("evaluate", models[0], "--data", clips) == 0
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{models[0]} on 12 clips (")
+    names = {"accuracy": "accuracy", "mean_ap": "mAP", "mean_auc": "mAUC", "d_prime": "d-prime"}
+    assert first.endswith(": " + ", ".join(f"{text} {figures[name]:.3f}" for name, text in names.items()))
+    assert [line.split() for line in rest] == [[name, "AP", f"{figures['ap'][name]:.3f}"] for name in CLASSES]
+
+
 def test_a_clip_that_cannot_be_read(models, clips, tmp_path, capsys) -> None:
+    """It is named on stderr, the others are scored, and the exit code says that not all went well."""
     (clips / "rain" / "9.wav").write_text("not audio")
     out = tmp_path / "s.npz"
-    assert call("score", models[0], "--data", clips, "-o", out) == 1
-    captured = capsys.readouterr()
-    assert "12 clips" in captured.out
-    [line] = captured.err.splitlines()
-    assert line.startswith("spectag: error: ")
-    assert "9.wav" in line
-    assert len(read(out).ids) == 12
+    for arguments in (["score", models[0], "--data", clips, "-o", out], ["evaluate", models[0], "--data", clips]):
+        assert call(*arguments) == 1
+        captured = capsys.readouterr()
+        assert "12 clips" in captured.out
+        [line] = captured.err.splitlines()
+        assert line.startswith("spectag: error: ")
+        assert "9.wav" in line
+    assert len(read_scores(out).ids) == 12
+
+
+def test_scoring_does_not_load_what_trains(models, files, clips, tmp_path) -> None:
+    """Torch itself imports torch.utils.data and torch.distributed; the code that trains stays out."""
+    for arguments in (
+        ["evaluate", models[0], "--data", clips],
+        ["score", models[0], "--data", clips, "-o", tmp_path / "s.npz"],
+        ["ensemble", *files],
+    ):
+        code = (
+            "import sys; from spectag.cli.main import main; code = main(sys.argv[1:])\n"
+            "bad = [name for name in sys.modules if name.split('.')[0] == 'lightning' or 'spectag.train' in name]\n"
+            "assert (code, bad) == (0, []), bad\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
 
 
 def test_other_clips_are_an_error(models, files, clips, capsys) -> None:
@@ -151,7 +186,9 @@ def test_other_clips_are_an_error(models, files, clips, capsys) -> None:
     capsys.readouterr()
     assert call("ensemble", *files) == 1
     [line] = capsys.readouterr().err.splitlines()
-    assert re.search(r"b\.npz: differs from .*a\.npz: 1 clips are in one only, such as rain/0\.wav in .*b\.npz", line)
+    assert re.search(
+        r"b\.npz: differs from .*a\.npz in 1 of the clips, for example rain/0\.wav, which only .*b\.npz", line
+    )
 
 
 def test_a_file_twice(files, capsys) -> None:
@@ -165,15 +202,15 @@ def test_a_file_twice(files, capsys) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["score", "esc10", "--data", ".", "-o", "s.parquet"], "as .npz only: .* got 's.parquet'"),
+        (["score", "esc10", "--data", ".", "-o", "s.parquet"], "ends in .npz; got 's.parquet'"),
         (["score", "esc10", "--data", "."], "Missing option '--output'"),
         (["ensemble"], "Missing argument"),
-        (["ensemble", "a.npz", "-o", "mean.csv"], "as .npz only"),
+        (["ensemble", "a.npz", "-o", "mean.csv"], "ends in .npz"),
         (["ensemble", "a.npz", "esc10"], "score files .* or models, not both; 'a.npz' is a score file"),
         (["ensemble", "a.npz", "--half"], "--half: is for models"),
         (["ensemble", "esc10", "--json", "-o", "dir"], "--json: is for score files"),
-        (["ensemble", "esc10", "esc10"], "--output: expected the new directory"),
-        (["ensemble", "esc10", "-o", "dir.npz"], "--output: expected the new directory"),
+        (["ensemble", "esc10", "esc10"], "--output: expected a new directory"),
+        (["ensemble", "esc10", "-o", "dir.npz"], "--output: expected a new directory"),
     ],
 )
 def test_usage_errors(args, message, capsys) -> None:
@@ -189,16 +226,18 @@ def test_errors_are_one_line(models, files, clips, tmp_path, capsys) -> None:
     before = files[0].read_bytes()
     for args, message in (
         (["ensemble", "none.npz"], "none.npz: no such file"),
-        (["ensemble", tmp_path / "junk.npz"], "junk.npz: no score file, or damaged"),
+        (["ensemble", tmp_path / "junk.npz"], "junk.npz: expected a score file, got"),
         (["ensemble", *files, "-o", files[0]], "is one of the inputs"),
         (["ensemble", *files, "-o", tmp_path / "none" / "mean.npz"], "does not exist"),
         (["ensemble", *models, "-o", tmp_path / "whole"], "member 2 .*labels: expected 3 .* got 4"),
-        (["ensemble", *models[:2], "-o", tmp_path], "there is something already"),
+        (["ensemble", *models[:2], "-o", tmp_path], "already exists"),
         (["ensemble", "no.such", "-o", tmp_path / "whole"], "no such file or directory"),
         (["score", "no.such", "--data", clips, "-o", tmp_path / "s.npz"], "no such file or directory"),
         (["score", models[0], "--data", clips, "-o", tmp_path / "none" / "s.npz"], "does not exist"),
         (["score", models[0], "--data", clips, "--fold", 3, "-o", tmp_path / "s.npz"], "no such fold"),
         (["score", models[0], "--data", tmp_path / "none", "-o", tmp_path / "s.npz"], "found nothing"),
+        (["evaluate", models[0], "--data", tmp_path / "none"], "found nothing"),
+        (["evaluate", models[0], "--data", clips, "--split", "test"], "--split test: .* no such"),
     ):
         assert call(*args) == 1, args
         out, err = capsys.readouterr()

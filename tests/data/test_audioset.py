@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from spectag.data.audioset import CutFiles
 from spectag.data.layouts import read_manifest
@@ -122,7 +121,6 @@ video = st.text("abYZ019-_", min_size=11, max_size=11)
 times = st.tuples(st.integers(0, 9000), st.integers(1, 20)).map(lambda t: (t[0] / 10, t[0] / 10 + t[1]))
 
 
-@settings(deadline=None)
 @given(video, times, st.sampled_from(["", "Y"]), st.integers(0, 2), st.sampled_from(["{:g}", "{:.3f}", "ms", "ms.0"]))
 def test_every_way_to_name_a_file(video, times, prefix, count, style):
     """However the file is named, its segment finds it, and a segment of other times only if the name has no times."""
@@ -133,7 +131,6 @@ def test_every_way_to_name_a_file(video, times, prefix, count, style):
     assert (files.find(video, times[0] + 7777, times[1] + 7777) == path) == (count == 0)
 
 
-@settings(deadline=None)
 @given(st.sets(video, min_size=1, max_size=8), st.data())
 def test_names_of_full_length_never_collide(videos, data):
     suffixes = ["", "_30", "_30.000", "_30000", "_30_40", "_30000_40000"]

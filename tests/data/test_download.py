@@ -25,7 +25,7 @@ from spectag.data.layouts import read_manifest
 from spectag.data.published import PUBLISHED
 from spectag.errors import DataError, SaveError, SpectagWarning
 from spectag.labels import align
-from spectag.model.bundle import load
+from spectag.model.loading import load
 
 ESC10 = {"dog": 0, "rooster": 1, "rain": 10}
 ESC50 = ESC10 | {"pig": 2, "cow": 3}

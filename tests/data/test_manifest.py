@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from spectag.audio.read import Member, Segment
+from spectag.audio.source import Member, Segment
 from spectag.data.manifest import Clip, Manifest
 from spectag.errors import DataError, SpectagWarning
 from spectag.labels import LabelSet
@@ -55,3 +56,11 @@ def test_source():
     assert clip("a.wav").source == Path("a.wav")
     assert clip("a.wav", end=2.0).source == Segment(Path("a.wav"), 0.0, 2.0)
     assert clip("a.tar", place=(512, 44)).source == Member(Path("a.tar"), 512, 44)
+
+
+def test_targets():
+    manifest = Manifest(
+        (clip("a.wav"), Clip("b.wav", Path("b.wav"), (0, 1)), Clip("c.wav", Path("c.wav"), ())), LABELS, ""
+    )
+    assert manifest.targets().dtype == np.float32
+    assert manifest.targets().tolist() == [[1, 0], [1, 1], [0, 0]]

@@ -4,8 +4,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from spectag.data.manifest import Clip, Manifest
 from spectag.data.splits import divide

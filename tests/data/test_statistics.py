@@ -5,8 +5,10 @@ import pytest
 import soundfile
 import torch
 
-from spectag.audio.fbank import FrontEnd
-from spectag.audio.read import Segment, read
+from spectag.audio.fbank import fbank
+from spectag.audio.front_end import FrontEnd
+from spectag.audio.read import read
+from spectag.audio.source import Segment
 from spectag.data.statistics import Moments, statistics
 from spectag.errors import AudioNotFound, DataError, InputError, NotAudio
 
@@ -25,7 +27,7 @@ def files(tmp_path_factory):
 
 
 def direct(waveforms, front_end=FRONT_END, frames=None):
-    x = torch.cat([front_end.fbank(w)[:frames] for w in waveforms]).double()
+    x = torch.cat([fbank(w, window=front_end.window, mel_bins=front_end.mel_bins)[:frames] for w in waveforms]).double()
     return float(x.mean()), float(x.std(correction=0)), len(x)
 
 

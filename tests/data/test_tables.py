@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from spectag.audio.read import read
 from spectag.data.layouts import read_manifest
@@ -243,7 +242,6 @@ def test_numbers_are_ordered_by_value(tmp_path):
 names = st.text("abc ", min_size=1, max_size=4).map(str.strip).filter(bool)
 
 
-@settings(deadline=None)
 @given(st.lists(st.sets(names, min_size=1, max_size=3), min_size=1), st.sampled_from("|;,"))
 def test_cutting_gives_back_what_was_joined(sets, separator):
     assert [set(_labels("here", "labels", separator.join(some))) for some in sets] == sets

@@ -14,7 +14,7 @@ import pytest
 from small import make_bundle
 
 from spectag import errors
-from spectag.model.bundle import load
+from spectag.model.loading import load
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
@@ -84,7 +84,7 @@ def hub(tmp_path):
 SCRIPT = """
 import json, sys
 from spectag import errors
-from spectag.model.bundle import load
+from spectag.model.loading import load
 answers = {}
 for source in sys.argv[1:]:
     try:
@@ -107,7 +107,7 @@ def load_elsewhere(hub, tmp_path, *sources, **environment):
     }
     command = [sys.executable, "-c", SCRIPT, *sources]
     environment = kept | settings | environment
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=900)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

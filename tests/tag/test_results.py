@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from spectag.errors import FileError
-from spectag.tag.results import ClipTags, Tag, writer
+from spectag.tag.results import ClipTags, Tag, make_writer
 
 DOG = ClipTags("a/dog.wav", 5.00100012, (Tag("dog", 0.91234567), Tag("=1+1", 1e-9)))
 QUIET = ClipTags(None, 0.01, (), ("cut off",))
@@ -17,7 +17,7 @@ BAD = FileError("bad.wav", "not audio")
 
 def written(format: str, *results: ClipTags | FileError, **options: int) -> str:
     file = io.StringIO()
-    out = writer(format, file, **options)
+    out = make_writer(format, file, **options)
     for result in results:
         out.write(result)
     out.close()
@@ -86,7 +86,7 @@ def test_text_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setenv("TERM", "dumb")  # 80 columns, no colours
     file = Terminal()
-    out = writer("text", file, clip_width=200)
+    out = make_writer("text", file, clip_width=200)
     tags = (Tag("Vehicle horn, car horn [honking]", 0.9), Tag("Speech", 0.8))
     out.write(ClipTags("x" * 100 + "[red].wav", 1.0, tags))
     shown = file.getvalue()
@@ -106,7 +106,7 @@ def test_each_result_is_complete_at_once() -> None:
 
     for format in ("jsonl", "csv", "text"):
         file = Counting()
-        out = writer(format, file)
+        out = make_writer(format, file)
         out.write(DOG)
         assert file.flushed == file.getvalue() != "", format
         assert file.flushed.endswith("\n")
@@ -123,7 +123,7 @@ def test_names_that_are_not_utf8(tmp_path: Path, format: str) -> None:
     raw = b"caf\xe9 \xc3\xa9.wav"
     target = tmp_path / "out"
     with target.open("w", encoding="utf-8", errors="backslashreplace") as file:  # as the command line opens it
-        out = writer(format, file)
+        out = make_writer(format, file)
         out.write(ClipTags(os.fsdecode(raw), 1.0, (Tag("x", 0.5),)))
         out.close()
     text = target.read_text("utf-8")

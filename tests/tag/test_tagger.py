@@ -11,11 +11,15 @@ import soundfile
 import torch
 from sounds import FRAMES, noise, starts
 
-from spectag.audio import read
-from spectag.audio.fbank import fit
+from spectag.audio.fbank import fbank, normalise, pad_or_cut
+from spectag.audio.find import find_recordings
+from spectag.audio.front_end import num_frames
+from spectag.audio.read import Recording
+from spectag.engines.pytorch import TorchEngine
 from spectag.errors import (
     AudioError,
     AudioNotFound,
+    AudioWarning,
     EmptyAudio,
     FileError,
     InputError,
@@ -25,18 +29,17 @@ from spectag.errors import (
 )
 from spectag.model.bundle import Bundle
 from spectag.tag import tagger as module
-from spectag.tag.engines import TorchEngine
-from spectag.tag.folder import expand
-from spectag.tag.results import ClipTags
+from spectag.tag.results import ClipScores, ClipTags
 from spectag.tag.tagger import Tagger
+from spectag.tag.windows import weighted_mean
 
 
 def expected(bundle: Bundle, waveform: np.ndarray) -> np.ndarray:
     """The same by hand: the whole spectrogram, its slices one by one, the mean of their scores by how much sounds."""
     front_end = bundle.front_end
-    fbank = front_end.fbank(waveform)
-    slices = [fbank[start : start + FRAMES] for start in starts(len(fbank), FRAMES)]
-    inputs = [front_end.normalise(fit(x, FRAMES))[None] for x in slices]
+    whole = fbank(waveform, window=front_end.window, mel_bins=front_end.mel_bins)
+    slices = [whole[start : start + FRAMES] for start in starts(len(whole), FRAMES)]
+    inputs = [normalise(pad_or_cut(x, FRAMES), front_end.mean, front_end.std)[None] for x in slices]
     with torch.inference_mode():
         scores = torch.cat([bundle.scores(bundle.network(x)) for x in inputs])
     weights = [(x > -15.8).double().mean().item() for x in slices]  # the floor is at -15.94
@@ -129,6 +132,38 @@ def test_what_cannot_be_tagged(tagger: Tagger, source: object, error: type[Excep
     assert isinstance(failure, FileError)
 
 
+@pytest.mark.parametrize("samples", [1, 8_400, 50_001])
+def test_windows_know_when_they_are(tagger: Tagger, samples: int) -> None:
+    waveform = np.concatenate([noise(samples), np.zeros(samples, np.float32)])
+    clip = tagger.score_windows(waveform)
+    total = num_frames(2 * samples)
+    assert clip.starts.tolist() == starts(total, FRAMES)
+    assert clip.scores.shape == (len(clip.starts), len(tagger.labels))
+    assert clip.recording.seconds == 2 * samples / 16_000
+    front_end = tagger.bundle.front_end
+    whole = fbank(waveform, window=front_end.window)
+    share = [(whole[s : s + FRAMES] > -15.8).double().sum().item() / (FRAMES * 128) for s in clip.starts]
+    np.testing.assert_allclose(clip.sound, share, atol=1e-6)
+    np.testing.assert_allclose(tagger.scores(waveform), weighted_mean(clip.scores, clip.sound), rtol=1e-6)
+    [same, failed] = tagger.score_windows_many([waveform, "missing.wav"])
+    assert isinstance(same, ClipScores)
+    np.testing.assert_allclose(same.scores, clip.scores, atol=1e-6)
+    assert isinstance(failed, FileError)
+
+
+def test_an_engine_is_handed_in(bundle: Bundle) -> None:
+    class Constant:
+        def scores(self, inputs: torch.Tensor) -> np.ndarray:
+            return np.tile(np.array([[0.1, 0.4, 0.2, 0.3]], np.float32), (len(inputs), 1))
+
+        def embed(self, inputs: torch.Tensor) -> np.ndarray:
+            return inputs.mean((1, 2))[:, None].numpy()
+
+    tagger = Tagger(bundle, engine=Constant())
+    assert [tag.label for tag in tagger.tag(noise(20_000)).tags] == ["rain", "saw", "sea", "dog"]
+    assert tagger.embed(noise(20_000)).shape == (1,)
+
+
 def test_top_k_and_threshold(tagger: Tagger) -> None:
     waveform = noise(8_000)
     scores = tagger.scores(waveform)
@@ -164,11 +199,15 @@ def test_embed(tagger: Tagger, bundle: Bundle) -> None:
     waveform = noise(20_000)
     got = tagger.embed(waveform)
     assert got.shape == (32,)
-    fbank = bundle.front_end.fbank(waveform)
-    slices = torch.stack([fbank[s : s + FRAMES] for s in starts(len(fbank), FRAMES)])
+    front_end = bundle.front_end
+    whole = fbank(waveform, window=front_end.window)
+    slices = torch.stack([whole[s : s + FRAMES] for s in starts(len(whole), FRAMES)])
     with torch.inference_mode():
-        want = bundle.network.embed(bundle.front_end.normalise(slices)).mean(0)
-    np.testing.assert_allclose(got, want.numpy(), atol=1e-5)
+        want = bundle.network.embed(normalise(slices, front_end.mean, front_end.std))
+    np.testing.assert_allclose(got, want.mean(0).numpy(), atol=1e-5)
+    windows = tagger.embed_windows(waveform)
+    np.testing.assert_allclose(windows.features, want.numpy(), atol=1e-5)
+    assert windows.starts.tolist() == starts(len(whole), FRAMES)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
@@ -205,14 +244,14 @@ def test_broken_files_cost_just_themselves(tagger: Tagger, clips: list[Path], tm
 def test_a_decoder_that_fails_unexpectedly_costs_one_file(
     tagger: Tagger, clips: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    blocks = read.blocks
+    blocks = Recording.blocks
 
-    def fragile(source: Path, **options: float) -> Iterator[np.ndarray]:
-        if str(source) == str(clips[0]):
+    def fragile(self: Recording) -> Iterator[np.ndarray]:
+        if self.path == str(clips[0]):
             raise MemoryError("2 TiB")
-        yield from blocks(source, **options)
+        yield from blocks(self)
 
-    monkeypatch.setattr(read, "blocks", fragile)
+    monkeypatch.setattr(Recording, "blocks", fragile)
     first, second = tagger.tag_many(clips[:2])
     assert isinstance(first, FileError)
     assert "MemoryError: 2 TiB" in first.error
@@ -221,7 +260,7 @@ def test_a_decoder_that_fails_unexpectedly_costs_one_file(
 
 def test_folders_and_errors(tagger: Tagger, clips: list[Path], tmp_path: Path) -> None:
     given = FileError("elsewhere", "gone")
-    results = list(tagger.tag_many([given, *expand([clips[0].parent, tmp_path])]))
+    results = list(tagger.tag_many([given, *find_recordings([clips[0].parent, tmp_path])]))
     assert [r.path for r in results] == ["elsewhere", *map(str, clips), str(tmp_path)]
     assert results[0] is given
     assert list(tagger.tag_many([])) == []
@@ -253,13 +292,17 @@ def test_samples_beyond_full_scale_are_a_warning(tagger: Tagger, scale: int) -> 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert tagger.tag(7.9 * waveform).warnings == ()
-    with pytest.warns(SpectagWarning, match="32768 times full scale"):
-        one, two = tagger.tag_many([waveform * scale, (waveform * scale, 16_000)])
+    one, two = tagger.tag_many([waveform * scale, (waveform * scale, 16_000)])
     for clip in (one, two):
         assert isinstance(clip, ClipTags)
         [warning] = clip.warnings
         assert warning.startswith("<array>: ")
         assert "divide by 32768" in warning
+    for method in (tagger.scores, tagger.embed):
+        with pytest.warns(AudioWarning, match="<array>: .*32768 times full scale"):
+            method(waveform * scale)
+    with pytest.warns(AudioWarning, match="32768 times full scale"):
+        list(tagger.scores_many([waveform * scale]))
 
 
 def test_arrays_of_any_strides(tagger: Tagger) -> None:
@@ -273,8 +316,7 @@ def test_a_recording_that_breaks_off_is_tagged_with_a_warning(
 ) -> None:
     cut = tmp_path / "cut.wav"
     cut.write_bytes(clips[2].read_bytes()[:-40_000])
-    with pytest.warns(UserWarning, match="cut off"):
-        one, whole, two = tagger.tag_many([cut, clips[2], cut])
+    one, whole, two = tagger.tag_many([cut, clips[2], cut])
     for result in (one, two):
         assert isinstance(result, ClipTags)
         assert result.duration == pytest.approx(10_000 / 16_000, abs=0.01)
@@ -295,8 +337,8 @@ def test_nan_from_the_network_is_an_error(bundle: Bundle, monkeypatch: pytest.Mo
 
 def test_every_recording_is_read_once(tagger: Tagger, clips: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    blocks = read.blocks
-    monkeypatch.setattr(read, "blocks", lambda source: seen.append(str(source)) or blocks(source))
+    blocks = Recording.blocks
+    monkeypatch.setattr(Recording, "blocks", lambda self: seen.append(self.path) or blocks(self))
     list(tagger.tag_many(clips))
     assert sorted(seen) == sorted(map(str, clips))
 
@@ -305,17 +347,18 @@ def test_long_recordings_stream(bundle: Bundle, monkeypatch: pytest.MonkeyPatch)
     tagger = Tagger(bundle, batch_size=8)
     read_blocks, ahead = 0, []
 
-    def day(source: str) -> Iterator[np.ndarray]:
+    def day(self: Recording) -> Iterator[np.ndarray]:
         nonlocal read_blocks
-        for _ in range(60):
+        for second in range(60):
             read_blocks += 1
+            self.seconds = second + 1.0
             yield noise(16_000)
 
     def scores(inputs: torch.Tensor) -> np.ndarray:
         ahead.append(read_blocks)
         return np.full((len(inputs), 4), 0.25, np.float32)
 
-    monkeypatch.setattr(read, "blocks", day)
+    monkeypatch.setattr(Recording, "blocks", day)
     monkeypatch.setattr(tagger.engine, "scores", scores)
     assert tagger.tag("day.wav").duration == 60
     one = ahead.copy()

@@ -93,7 +93,7 @@ def start(
     script.write_text(SCRIPT.format(**fields, resumes=resumes, recipe=RECIPE | recipe))
     environment = {key: value for key, value in os.environ.items() if key != "LOCAL_RANK"} | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [sys.executable, str(script), str(processes)], env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, str(script), str(processes)], env=environment, capture_output=True, text=True, timeout=900
     )
 
 

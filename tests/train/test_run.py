@@ -15,9 +15,10 @@ import pytest
 import soundfile
 import torch
 
+from spectag.audio.fbank import compute_inputs
 from spectag.audio.read import read
 from spectag.data.layouts import read_manifest
-from spectag.errors import InputError, RecipeError, SaveError
+from spectag.errors import FileError, InputError, RecipeError, SaveError
 from spectag.model.bundle import load
 from spectag.train.files import AtomicCheckpoints, position
 from spectag.train.plan import plan
@@ -74,7 +75,7 @@ def scorer(bundle, clips):
     for clip in clips:
         with torch.inference_mode():
             waveform = clip if isinstance(clip, np.ndarray) else read(clip)
-            yield bundle.scores(bundle.network(bundle.front_end.inputs(waveform)[None]))[0].numpy()
+            yield bundle.scores(bundle.network(compute_inputs(waveform, bundle.front_end)[None]))[0].numpy()
 
 
 def go(data: Path, out: Path, recipe: Recipe | None = None, **options):
@@ -143,7 +144,7 @@ def test_a_broken_held_out_clip_is_reported_not_fatal(tones, tmp_path):
 
     def paths_too(bundle, clips):
         for clip in clips:
-            yield "1-9-A.wav: not audio" if isinstance(clip, Path) else next(iter(scorer(bundle, [clip])))
+            yield FileError("1-9-A.wav", "not audio") if isinstance(clip, Path) else next(iter(scorer(bundle, [clip])))
 
     todo = plan(build(TINY | {"epochs": 1}, "tiny"), read_manifest(tmp_path / "data"), tmp_path / "run", fold=1)
     result = run(todo, paths_too)["result"]
@@ -226,7 +227,7 @@ def test_sigterm_stops_cleanly_and_never_passes_for_a_finished_run(tones, tmp_pa
     while not last.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=300)
+    _, errors = process.communicate(timeout=900)
     assert process.returncode == 1
     assert "RunInterrupted" in errors
     assert last.exists()

@@ -1,14 +1,14 @@
-"""An open recording -> frames: float32 ``[n, channels]`` at the recording's own rate, full scale = 1.0, piece by piece.
+"""An open recording -> samples: float32 ``[n, channels]`` at its own rate, full scale = 1.0, piece by piece.
 
-libsndfile decodes what it recognises, FFmpeg (PyAV) the rest. What is missing at the end is told by a warning.
+libsndfile decodes the formats that it recognises, FFmpeg (through PyAV) all others. What is missing or damaged is
+reported as a note.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO, NoReturn
 
@@ -16,62 +16,83 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from spectag.errors import AudioError, EmptyAudio, NoAudioStream, NotAudio, TruncatedAudioWarning
+from spectag.errors import AudioError, EmptyAudio, NoAudioStream, NotAudio
 
-_CHUNK = 4096  # frames per read: bounds memory with 1024 channels too, and what a damaged frame takes with it
+_CHUNK = 4096  # samples per channel and read: little memory even for 1024 channels, little lost with a damaged block
 _SLACK = 0.5  # s by which a container's duration may exceed its packets: encoder delay, the last video frame
-# FFmpeg demuxers that open nothing but the stream they are given; playlists (hls, dash, concat, sdp ..) open others.
+# FFmpeg demuxers that read only the stream they are given. Playlists (hls, dash, concat, sdp) would open other files.
 _FORMATS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,loas,matroska,mlp,mov,mp3,mpc,mpc8,"
     "mpeg,mpegts,mxf,nut,ogg,oma,qoa,rm,shn,tak,truehd,tta,voc,w64,wav,wv,xwma"
 )
-# Those whose header states a duration; for others FFmpeg guesses one from the bit rate.
+# Demuxers of formats whose header states a duration. For all others FFmpeg guesses one from the bit rate.
 _STATE_DURATION = {"ape", "asf", "flv", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "tta", "wv"}
 
 
-def frames(stream: BinaryIO, name: str) -> Iterator[tuple[float, NDArray[np.float32]]]:
+def decode_samples(
+    stream: BinaryIO, name: str, note: Callable[[str], None]
+) -> Iterator[tuple[float, NDArray[np.float32]]]:
     """Decode a recording from its beginning, with the first decoder that knows its format.
 
     Args:
-        stream: binary, can seek; is neither closed nor rewound.
-        name: what messages call it.
+        stream: binary and seekable. It is neither closed nor rewound.
+        name: what error messages call the recording.
+        note: called with one line for anything odd: the recording ends before its header says, or is damaged.
 
     Yields:
-        (rate in Hz, frames ``[n, channels]``), n >= 1, at least once; values are as the file has them, the rate is
-        whatever the header says.
+        (rate in Hz, samples ``[n, channels]``), n >= 1, at least once. Full scale is 1.0; samples may exceed it. The
+        rate is whatever the header says.
 
     Raises:
         NotAudio, NoAudioStream, EmptyAudio: see :mod:`spectag.errors`.
         AudioError: the stream itself fails.
 
-    Warns:
-        TruncatedAudioWarning: the recording ends or breaks before its header says.
+    >>> import io, soundfile
+    >>> file = io.BytesIO()
+    >>> soundfile.write(file, np.zeros((100, 2)), 8000, format="WAV")
+    >>> [(rate, samples.shape) for rate, samples in decode_samples(file, "silence.wav", print)]
+    [(8000, (100, 2))]
     """
     reader = _Reader(stream, name)
     try:
-        yield from _by_soundfile(reader, name)
+        yield from _by_soundfile(reader, name, note)
         return
     except _Refused as error:
         refused = error
-    yield from _by_pyav(reader, name, refused)
+    yield from _by_pyav(reader, name, note, refused)
 
 
 def full_scale(samples: NDArray[Any]) -> NDArray[np.float32]:
-    """Integer PCM -> float32 with full scale 1.0, unsigned centred on half its range; floats only change their type."""
+    """Convert integer PCM to float32 with full scale 1.0; floats only change their type.
+
+    Signed PCM is divided by ``2 ** (bits - 1)``. Unsigned PCM is centred on half its range first.
+
+    >>> full_scale(np.array([-128, 0, 64], np.int8))
+    array([-1. ,  0. ,  0.5], dtype=float32)
+    >>> full_scale(np.array([0, 128, 192], np.uint8))
+    array([-1. ,  0. ,  0.5], dtype=float32)
+    """
     if samples.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # becomes infinite, which is reported with its place
+        with np.errstate(over="ignore"):  # values too large for float32 become infinite, which is reported later
             return samples.astype(np.float32, copy=False)
     half = 2.0 ** (8 * samples.dtype.itemsize - 1)
     return ((samples - half if samples.dtype.kind == "u" else samples) / half).astype(np.float32)
 
 
 def reason(error: Exception) -> str:
-    """What went wrong, without the number and the file name that Python adds."""
+    """The message of an exception without the number and the file name that Python adds.
+
+    >>> reason(OSError(28, "No space left on device", "out.wav"))
+    'No space left on device'
+    """
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 class _Reader:
-    """The stream as C code may see it: no name to guess a format by, and no exception, which callbacks would print."""
+    """The stream as C code sees it: without a name to guess a format from, and without exceptions.
+
+    The decoders' callbacks would print an exception instead of raising it, so it is kept for :meth:`check`.
+    """
 
     def __init__(self, stream: BinaryIO, name: str) -> None:
         self._stream = stream
@@ -79,7 +100,7 @@ class _Reader:
         self._error: BaseException | None = None
 
     def check(self) -> None:
-        """Raise what stopped :meth:`read`, if it was not the end: a disk that fails, Ctrl-C."""
+        """Raise the exception that stopped :meth:`read`, if there was one: a failing disk, Ctrl-C."""
         if isinstance(self._error, Exception):
             raise AudioError(self._name, f"cannot be read: {reason(self._error)}") from self._error
         if self._error is not None:
@@ -87,7 +108,7 @@ class _Reader:
 
     def read(self, size: int) -> bytes:
         data = b""
-        try:  # again and again: raw streams may return less than asked, which decoders take for the end
+        try:  # raw streams may return less than asked for, which decoders would take for the end
             while len(data) < size and (more := self._stream.read(size - len(data))):
                 data = data + more if data else more
         except BaseException as error:
@@ -108,7 +129,7 @@ class _Reader:
 
 
 class _Refused(Exception):
-    """libsndfile does not read this; ``opened``: it recognised the format, but no sample came."""
+    """libsndfile does not read this file; ``opened``: it recognised the format but returned no sample."""
 
     def __init__(self, reason: str, *, opened: bool = False, malformed: bool = False) -> None:
         super().__init__(reason)
@@ -117,19 +138,21 @@ class _Refused(Exception):
 
 
 class _Forward(sf.SoundFile):  # type: ignore[misc]
-    """Reads on without the seek that soundfile adds to every read, which costs FLAC half its speed."""
+    """Reads without the seek that soundfile adds to every read, which halves the speed of FLAC."""
 
     def seekable(self) -> bool:
         return False
 
 
-def _by_soundfile(reader: _Reader, name: str) -> Iterator[tuple[float, NDArray[np.float32]]]:
+def _by_soundfile(
+    reader: _Reader, name: str, note: Callable[[str], None]
+) -> Iterator[tuple[float, NDArray[np.float32]]]:
     reader.seek(0)
     head = reader.read(3)
-    if head[:2] == b"\xff\xfe":  # what PowerShell makes of "tool > file.wav"; FFmpeg would hear MPEG layer I
+    if head[:2] == b"\xff\xfe":  # PowerShell's "tool > file.wav"; FFmpeg would take it for MPEG layer I
         raise NotAudio(name, "expected an audio or video file, got UTF-16 text: export it again")
     if head == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0"):  # MP3: libmpg123 prints to stderr
-        raise _Refused("not asked")
+        raise _Refused("not tried")
     reader.seek(0)
     try:
         file = _Forward(reader)
@@ -140,10 +163,10 @@ def _by_soundfile(reader: _Reader, name: str) -> Iterator[tuple[float, NDArray[n
         raise _Refused(why, malformed=error.code == 3) from None
     with file:
         if file.subtype.startswith("MPEG"):
-            raise _Refused("not asked")
+            raise _Refused("not tried")
         if not file.frames and _means_empty(file.extra_info, reader):
             raise EmptyAudio(name, "expected a recording, got a header and 0 samples: record or export it again")
-        done, damage = 0, ""  # frames
+        done, damage = 0, ""  # samples per channel
         while True:
             try:
                 piece = file.read(_CHUNK, dtype="float32", always_2d=True)
@@ -163,20 +186,20 @@ def _by_soundfile(reader: _Reader, name: str) -> Iterator[tuple[float, NDArray[n
         if file.frames < 2**63 - 1:  # the largest number stands for "unknown"
             expected = max(expected, file.frames)
     if damage or done < expected:
-        _warn(name, done / file.samplerate, expected / file.samplerate if done < expected else 0, damage)
+        note(_describe_loss(done / file.samplerate, expected / file.samplerate if done < expected else 0, damage))
 
 
 def _means_empty(info: str, reader: _Reader) -> bool:
-    """Whether a WAV header of 0 samples is final, or its writer could not come back to fill in the sizes."""
+    """Whether a WAV header of 0 samples is final. Otherwise its writer could not go back and fill in the sizes."""
     riff = re.search(r"^RIFF : (\d+)", info, re.MULTILINE)
     return riff is not None and int(riff[1]) + 8 >= reader.seek(0, os.SEEK_END)
 
 
 def _missing(info: str, done: int) -> int:
-    """Frames that the header promises beyond the ``done`` ones that there were, from libsndfile's log.
+    """Samples that the header promises beyond the ``done`` ones that were read, according to libsndfile's log.
 
-    WAV, AIFF and AU are logged as ``data : declared (should be present)``; of W64 and RF64 only the outermost chunk is.
-    A writer that cannot seek back leaves a size that means "unknown": 0, or just below 2 or 4 GiB.
+    The log has ``data : declared (should be present)`` for WAV, AIFF and AU, and only the outermost chunk for W64 and
+    RF64. A writer that cannot seek back leaves a size that means "unknown": 0, or just below 2 or 4 GiB.
     """
     sizes = re.search(r"(?:data|SSND|riff|Riff size|Data Size +) : (\d+) \(should be (\d+)\)", info)
     if sizes is None:
@@ -187,7 +210,7 @@ def _missing(info: str, done: int) -> int:
 
 
 def _ends_as_ogg(reader: _Reader) -> bool:
-    """Whether the last page of an Ogg stream is whole and carries the end-of-stream flag."""
+    """Whether the last page of an Ogg stream is complete and has the end-of-stream flag."""
     end = reader.seek(0, os.SEEK_END)
     reader.seek(max(0, end - 2**17))  # a page takes 65307 bytes at most
     tail = reader.read(2**17)
@@ -198,11 +221,13 @@ def _ends_as_ogg(reader: _Reader) -> bool:
 # FFmpeg
 
 
-def _by_pyav(reader: _Reader, name: str, refused: _Refused) -> Iterator[tuple[float, NDArray[np.float32]]]:
-    import av  # costs as much as NumPy, and most recordings do not need it
+def _by_pyav(
+    reader: _Reader, name: str, note: Callable[[str], None], refused: _Refused
+) -> Iterator[tuple[float, NDArray[np.float32]]]:
+    import av  # slow to import, and most recordings do not need it
 
     failures = (av.FFmpegError, OSError, ValueError)
-    # As `options` they would be the streams' too, for which PyAV before 18 overruns an array (FLV: a crash).
+    # Passed as `options` they would apply to the streams too, where PyAV before 18 overruns an array (FLV crashes).
     options = {"format_whitelist": _FORMATS}
     reader.seek(0)
     try:
@@ -224,7 +249,7 @@ def _by_pyav(reader: _Reader, name: str, refused: _Refused) -> Iterator[tuple[fl
             raise NoAudioStream(name, f"expected a sound track, got only {kinds}: choose a file with sound")
         sound = container.streams.audio[0]
         promised, scope = _promised(container, sound, reader)
-        reached = done = 0.0  # s: where the packets end; what was decoded
+        reached = done = 0.0  # s: the end of the packets; the sound decoded
         bad, damage = 0, "libsndfile calls it malformed" if refused.malformed else ""
         packets = container.demux(scope)
         while True:
@@ -255,7 +280,7 @@ def _by_pyav(reader: _Reader, name: str, refused: _Refused) -> Iterator[tuple[fl
         raise error_type(name, f"expected a sound track, got no sample ({damage or 'it is empty'}): export it again")
     cut_off = reached + _SLACK < promised
     if cut_off or damage:
-        _warn(name, done, promised if cut_off else 0, damage)
+        note(_describe_loss(done, promised if cut_off else 0, damage))
 
 
 def _open_nothing(*_: object) -> NoReturn:
@@ -263,7 +288,7 @@ def _open_nothing(*_: object) -> NoReturn:
 
 
 def _promised(container: Any, sound: Any, reader: _Reader) -> tuple[float, list[Any]]:
-    """(seconds that the header promises, 0 where it does not say; the streams that the promise is about)."""
+    """The seconds that the header promises, 0 if it does not say, and the streams that the promise is about."""
     kind = container.format.name
     if kind not in _STATE_DURATION and not (kind == "mp3" and _counts_mp3_frames(reader)):
         return 0.0, [sound]
@@ -273,8 +298,8 @@ def _promised(container: Any, sound: Any, reader: _Reader) -> tuple[float, list[
 
 
 def _counts_mp3_frames(reader: _Reader) -> bool:
-    """Whether the first MP3 frame is a Xing or Info header, which holds the length."""
-    here = reader.tell()  # FFmpeg reads on from here
+    """Whether the first MP3 frame is a Xing or Info header, which states the length."""
+    here = reader.tell()  # FFmpeg goes on from here
     reader.seek(0)
     tag = reader.read(10)
     size = 10 + sum(byte << 7 * place for place, byte in enumerate(tag[:5:-1])) if tag[:3] == b"ID3" else 0
@@ -289,13 +314,10 @@ def _to_array(frame: Any) -> NDArray[np.float32]:
     return full_scale(array.T if frame.format.is_planar else array.reshape(frame.samples, -1))
 
 
-def _warn(name: str, seconds: float, expected: float, damage: str) -> None:
+def _describe_loss(seconds: float, expected: float, damage: str) -> str:
     length = f"expected {expected:.2f} s, read {seconds:.2f} s" if expected else f"read {seconds:.2f} s"
     because = f" ({damage})" if damage else ""
-    warnings.warn(
-        TruncatedAudioWarning(
-            f"{name}: {length}: the recording is cut off or damaged{because}; what could be read is used: "
-            "copy or export it again if the rest matters"
-        ),
-        stacklevel=2,
+    return (
+        f"{length}: the recording is cut off or damaged{because}; what could be read is used: "
+        "copy or export it again if the rest matters"
     )

@@ -80,7 +80,7 @@ def stats(
         manifest = manifest.only(split=split)
     over = split or "all"
 
-    from spectag.audio.fbank import FrontEnd
+    from spectag.audio.front_end import FrontEnd
     from spectag.data.statistics import statistics
 
     front_end = FrontEnd(window)

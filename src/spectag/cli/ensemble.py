@@ -1,121 +1,80 @@
-"""spectag score, ensemble."""
+"""spectag ensemble."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spectag.cli.options import MODEL, BatchSize, Device, find_model
-from spectag.cli.output import refuse_overwriting, say, watched
-from spectag.cli.train import Data, read_data, require_train_extra
+from spectag.cli.options import find_model
+from spectag.cli.output import refuse_overwriting
+from spectag.cli.score import is_score_file, require_score_file
+from spectag.cli.train import require_train_extra
 
 if TYPE_CHECKING:
-    from spectag.train.scores import ScoreTable
-
-FIGURES = {"mean_ap": "mAP", "accuracy": "accuracy", "mean_auc": "mAUC", "d_prime": "d-prime"}
-
-
-def is_scores(path: str | Path) -> bool:
-    return str(path).lower().endswith(".npz")
-
-
-def score_file(value: Path | None) -> Path | None:
-    if value is not None and not is_scores(value):
-        raise typer.BadParameter(f"scores are written as .npz only: expected a name that ends so; got {str(value)!r}")
-    return value
-
-
-def score(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)],
-    data: Data,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE.npz", callback=score_file, help="The score file to write.")
-    ],
-    fold: Annotated[int | None, typer.Option(help="Only this fold.")] = None,
-    split: Annotated[str | None, typer.Option(help="Only this part: train, validation, test.")] = None,
-    device: Device = "cpu",
-    batch_size: BatchSize = 16,
-) -> None:
-    """Write a model's scores of a labelled data set to a file.
-
-    spectag ensemble averages such files. A clip that cannot be read is reported and left out, and the exit code is 1.
-    """
-    require_train_extra()
-    refuse_overwriting(output, [])
-    find_model(model)
-
-    manifest = read_data(data).only(fold=fold, split=split)
-
-    from spectag.model.ensemble import Ensemble
-    from spectag.tag.tagger import Tagger
-    from spectag.train.scores import tabulate, write
-
-    tagger = Tagger(model, device=device, batch_size=batch_size)
-    sources = [clip.source for clip in manifest.clips]
-    rows = watched(tagger.scores_many(sources), len(sources), quiet=False)
-    table, failed = tabulate(manifest, rows, tagger.labels, model=model, activation=tagger.bundle.activation)
-    members = len(tagger.bundle.members) if isinstance(tagger.bundle, Ensemble) else 1
-    write(replace(table, members=members), output)
-    print(f"{output}: {len(table.ids)} clips, {len(table.labels)} classes")
-    for failure in failed:
-        say("error", failure)
-    if failed:
-        raise typer.Exit(1)
+    from spectag.score.table import ScoreTable
 
 
 def ensemble(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="FILE.npz...|MODEL...", help="Score files of the same clips; or models.")
+        list[str],
+        typer.Argument(
+            metavar="FILE.npz...|MODEL...", help="Score files of the same clips, or models with the same labels."
+        ),
     ],
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="OUT", help="The averaged scores, a FILE.npz; or of models, the new directory."
+            "--output", "-o", metavar="OUT", help="Where to write the mean: a FILE.npz, or for models a new directory."
         ),
     ] = None,
-    half: Annotated[bool, typer.Option("--half", help="Models: halve the files, weights as float16.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Score files: all figures, per class too.")] = False,
+    half: Annotated[
+        bool, typer.Option("--half", help="For models: store the weights as float16, which halves the files.")
+    ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="For score files: print one JSON object with all figures, including per class."),
+    ] = False,
 ) -> None:
     """Average the scores of several models.
 
-    From score files: a table of each one's figures and of their mean's. From models: a directory that is used like any
-    other model. In both, an ensemble among the inputs counts as its members.
+    Given score files, it prints the figures of each file and of their mean. Given models, it writes a directory that
+    tag, evaluate and score accept as a model. An ensemble among the inputs counts once for each of its members.
     """
-    files = [is_scores(name) for name in inputs]
-    if all(files):
+    score_files = [name for name in inputs if is_score_file(name)]
+    if score_files and len(score_files) < len(inputs):
+        raise typer.BadParameter(f"expected score files (.npz) or models, not both; {score_files[0]!r} is a score file")
+    if score_files:
         if half:
             raise typer.BadParameter("is for models, not for score files", param_hint="--half")
         if output is not None:
-            score_file(output)
+            require_score_file(output)
             refuse_overwriting(output, inputs)
         require_train_extra()
-        _average([Path(name) for name in inputs], output, as_json)
+        _average_files([Path(name) for name in inputs], output, as_json)
         return
-    if any(files):
-        name = inputs[files.index(True)]
-        raise typer.BadParameter(f"expected score files (.npz) or models, not both; {name!r} is a score file")
     if as_json:
         raise typer.BadParameter("is for score files, not for models", param_hint="--json")
-    if output is None or is_scores(output):
-        raise typer.BadParameter("expected the new directory of the ensemble of these models", param_hint="--output")
-    _combine(inputs, output, half)
+    if output is None or is_score_file(output):
+        raise typer.BadParameter("expected a new directory for the ensemble of these models", param_hint="--output")
+    _combine_models(inputs, output, half)
 
 
-def _average(files: Sequence[Path], output: Path | None, as_json: bool) -> None:
-    from spectag.train.scores import average, read, write
+def _average_files(files: Sequence[Path], output: Path | None, as_json: bool) -> None:
+    from spectag.score.metrics import FIGURES
+    from spectag.score.npz import read_scores, write_scores
+    from spectag.score.table import average_tables
 
-    tables = [read(path) for path in files]
-    mean = average(tables)
+    tables = [read_scores(path) for path in files]
+    mean = average_tables(tables)
     if output is not None:
-        write(mean, output)
-    rows = [(table, table.metrics().to_dict()) for table in (*tables, mean)]
+        write_scores(output, mean)
+    rows = [(table, table.compute_metrics().to_dict()) for table in (*tables, mean)]
     if as_json:
-        *each, whole = [_facts(*row) for row in rows]
+        *each, whole = [_describe(*row) for row in rows]
         print(json.dumps({"files": each, "ensemble": whole}, indent=1, ensure_ascii=False))
         return
     width = max(len(table.source) for table, _ in rows)
@@ -125,19 +84,21 @@ def _average(files: Sequence[Path], output: Path | None, as_json: bool) -> None:
         print(f"{table.source:<{width}}  " + "  ".join(f"{cell:>8}" for cell in cells))
 
 
-def _facts(table: ScoreTable, figures: dict[str, Any]) -> dict[str, Any]:
+def _describe(table: ScoreTable, figures: dict[str, Any]) -> dict[str, Any]:
     about = {"source": table.source, "model": table.model, "members": table.members, "activation": table.activation}
     per_class = {name: dict(zip(table.labels, figures[name], strict=True)) for name in ("ap", "auc")}
     return {**about, **figures, **per_class}
 
 
-def _combine(models: Sequence[str], output: Path, half: bool) -> None:
+def _combine_models(models: Sequence[str], output: Path, half: bool) -> None:
     for name in models:
         find_model(name)
 
     import torch
 
-    from spectag.model.ensemble import Ensemble, load, require_new
+    from spectag.files import require_new
+    from spectag.model.ensemble import Ensemble
+    from spectag.model.loading import load
 
     require_new(output)
     whole = Ensemble.of(load(name) for name in models)

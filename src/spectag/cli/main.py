@@ -1,7 +1,8 @@
-"""The command line: parse, wire, print, exit code. Results go to stdout, everything else to stderr, a line each.
+"""The command line: it parses, connects, prints and sets the exit code.
 
-Exit codes: 0 all went well; 1 something failed; 2 wrong usage; 130 interrupted; 141 the reader of stdout went away.
-Torch is imported inside the commands, so that help and usage errors answer at once.
+Results go to stdout, everything else goes to stderr, one line each. Exit codes: 0 everything worked; 1 something
+failed; 2 wrong usage; 130 interrupted; 141 the reader of stdout went away. Torch is imported inside the commands, so
+help and usage errors are immediate.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from typing import Annotated, Any
 
 import typer
 
-from spectag.cli import data, download, ensemble, pack, sweep, tag, train
+from spectag.cli import data, download, ensemble, model, pack, score, sweep, tag, train
 from spectag.cli.output import say
 from spectag.errors import SpectagError, SpectagWarning
 from spectag.version import __version__
 
 app = typer.Typer(
     help="Tag, train, reproduce and deploy the Audio Spectrogram Transformer on recordings of any length.",
-    epilog="spectag COMMAND --help tells more.",
+    epilog="Run spectag COMMAND --help for the options of a command.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -31,23 +32,23 @@ app = typer.Typer(
 
 @app.callback()
 def _global(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", envvar="SPECTAG_DEBUG", help="Show where an error comes from; at any place.")
+        bool, typer.Option("--debug", envvar="SPECTAG_DEBUG", help="Show the traceback of errors. May stand anywhere.")
     ] = False,
 ) -> None:
-    pass  # both are taken by main, since they must work where parsing fails
+    pass  # main handles both, since they must also work where parsing fails
 
 
 for command in (
     tag.tag,
-    tag.info,
-    tag.convert,
+    model.info,
+    model.convert,
     train.train,
-    train.evaluate,
     train.recipes,
     sweep.sweep,
-    ensemble.score,
+    score.evaluate,
+    score.score,
     ensemble.ensemble,
     download.download,
 ):
@@ -57,12 +58,17 @@ app.add_typer(data.app, name="data")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code. Every error is a line on stderr, with its traceback only under ``--debug``."""
+    """Run one command and return its exit code. Errors are one line on stderr, with a traceback under ``--debug``.
+
+    >>> main(["--version"])
+    spectag ...
+    0
+    """
     args = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in args or os.environ.get("SPECTAG_DEBUG", "") not in ("", "0")
     args = [arg for arg in args if arg != "--debug"]
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # file names that are not UTF-8 must not stop the others
+        if hasattr(stream, "reconfigure"):  # a file name that is not UTF-8 must not stop the others
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     if args == ["--version"]:
         print(f"spectag {__version__}")
@@ -80,21 +86,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(args: list[str]) -> None:
-    """What Typer's own main does, without its handling of errors."""
+    """Do what Typer's own main does, without its handling of errors."""
     command = typer.main.get_command(app)
     with command.make_context("spectag", args) as context:
         command.invoke(context)
 
 
 def _report(error: BaseException) -> int:
-    """A line on stderr where one is due; the exit code."""
+    """Print an error as one line on stderr, and return the exit code."""
     if isinstance(error, typer.Exit):
         return error.exit_code
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         say("interrupted")
         return 130
     if isinstance(error, BrokenPipeError):  # spectag tag ... | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # discards what is still buffered
         return 141
     if isinstance(error, SpectagError):
         say("error", str(error))
@@ -106,13 +112,13 @@ def _report(error: BaseException) -> int:
     if isinstance(error, OSError) and error.strerror:
         say("error", f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
         return 1
-    say("error", f"unexpected {type(error).__name__}: {error} (--debug shows where; please report it)")
+    say("error", f"unexpected {type(error).__name__}: {error} (run again with --debug to see where; please report it)")
     return 1
 
 
 def _warning_printer(debug: bool) -> Callable[..., None]:
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-        if debug or issubclass(category, SpectagWarning):  # not the chatter of libraries
+        if debug or issubclass(category, SpectagWarning):  # not those of other libraries
             say("warning", str(message))
 
     return show

@@ -1,4 +1,4 @@
-"""What the commands print: lines on stderr, results in a file, a progress bar."""
+"""What the commands print: one-line messages on stderr, results in a file, a progress bar."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ T = TypeVar("T")
 
 
 def say(kind: str, text: str = "") -> None:
+    """Print one line on stderr, such as ``spectag: error: dawn.wav: ...``."""
     line = " ".join(f"spectag: {kind}: {text}".split()) if text else f"spectag: {kind}"
     print(line, file=sys.stderr, flush=True)
 
 
 def watched(items: Iterable[T], total: int, *, quiet: bool) -> Iterator[T]:
-    """A progress bar on stderr, if that is a terminal; results on a terminal are progress enough."""
+    """Pass items on and show a progress bar on stderr.
+
+    There is no bar if stderr is no terminal, or if ``quiet``: the results themselves are printed to the terminal.
+    """
     if quiet or not sys.stderr.isatty():
         yield from items
         return
@@ -33,16 +37,18 @@ def watched(items: Iterable[T], total: int, *, quiet: bool) -> Iterator[T]:
 
 
 def refuse_overwriting(output: Path, inputs: Iterable[str]) -> None:
+    """Raise SaveError if ``output`` cannot be a new file, or is one of the inputs."""
     if not output.parent.is_dir():
         raise SaveError(f"{output}: the folder {output.parent} does not exist: create it first")
     if output.is_dir():
-        raise SaveError(f"{output}: is a folder: name a file in it")
+        raise SaveError(f"{output}: is a folder: give the name of a file")
     if output.exists() and any(os.path.exists(path) and output.samefile(path) for path in inputs):
         raise SaveError(f"{output}: is one of the inputs: choose another name")
 
 
 @contextmanager
 def opened(output: Path | None) -> Iterator[IO[str]]:
+    """Open a file for results; None for stdout."""
     if output is None:
         yield sys.stdout
         return

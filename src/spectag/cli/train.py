@@ -1,25 +1,24 @@
-"""spectag train, evaluate."""
+"""spectag train."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spectag.cli.options import MODEL, BatchSize, Device, find_model
-from spectag.cli.output import say, watched
+from spectag.cli.options import Device, find_model
+from spectag.cli.output import say
 from spectag.errors import DataError, MissingExtra
 
 if TYPE_CHECKING:
     from spectag.data.manifest import Manifest
+    from spectag.train.judge import Scorer
     from spectag.train.plan import Plan
     from spectag.train.recipe import Recipe
 
@@ -78,6 +77,7 @@ def train(
     require_train_extra()
     if wandb is not None and find_spec("wandb") is None:
         raise MissingExtra("wandb", "--wandb")
+    from spectag.score.metrics import format_figures
     from spectag.train.plan import plan
     from spectag.train.recipe import read_recipe
 
@@ -99,7 +99,7 @@ def train(
         return
     print(f"{out / 'bundle'}: {report['parameters']} parameters, trained on {len(todo.train)} clips")
     if report["result"] is not None:
-        print(f"held out ({todo.description}): {figures(report['result'])}")
+        print(f"held out ({todo.description}): {format_figures(report['result'])}")
         for failure in report["result"]["failed"]:
             say("error", failure)
     elif manifest.folds:
@@ -135,6 +135,7 @@ def train_series(
     recipe: Recipe, manifest: Manifest, out: Path, held_out: list[int | None], seeds: int, options: dict[str, Any]
 ) -> dict[str, Any]:
     """Train over folds and seeds, print a line for each and for all; the summary."""
+    from spectag.score.metrics import format_figures
     from spectag.train.series import run_all, series, summary, write_summary
 
     members = series(recipe, manifest, out, folds=held_out, seeds=seeds, **options)
@@ -144,10 +145,10 @@ def train_series(
         whole = summary(members, reports)
         write_summary(out, whole)
         for run in whole["runs"]:
-            print(f"{run['out']}: {figures(run)}")
+            print(f"{run['out']}: {format_figures(run)}")
         for name, part in (("mean", whole), ("pooled", whole.get("pooled", {}))):
             if part.get("mean"):
-                print(f"{name}: {figures(part['mean'], part.get('std'))}")
+                print(f"{name}: {format_figures(part['mean'], part.get('std'))}")
     return whole
 
 
@@ -158,7 +159,7 @@ def run_one(todo: Plan) -> dict[str, Any]:
     from spectag.train.progress import ProgressBar
     from spectag.train.run import run
 
-    return run(todo, _scorer(todo.device), [ProgressBar(Console(stderr=True))] if is_first() else [])
+    return run(todo, make_scorer(todo.device), [ProgressBar(Console(stderr=True))] if is_first() else [])
 
 
 def is_first() -> bool:
@@ -177,65 +178,14 @@ def recipes() -> None:
             print(f"  {key:<8} {text}")
 
 
-def evaluate(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)],
-    data: Data,
-    fold: Annotated[int | None, typer.Option(help="Only this fold.")] = None,
-    split: Annotated[str | None, typer.Option(help="Only this part: train, validation, test.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="All figures, per class too, as one JSON object.")] = False,
-    device: Device = "cpu",
-    batch_size: BatchSize = 16,
-) -> None:
-    """Score a model on a labelled data set.
-
-    Accuracy, mAP, mAUC, d-prime and AP per class. A clip that cannot be read is reported and left out, and the exit
-    code is 1.
-    """
-    require_train_extra()
-    find_model(model)
-    manifest = read_data(data).only(fold=fold, split=split)
-
+def make_scorer(device: str) -> Scorer:
+    """Scores held-out clips with the code that tags recordings."""
     from spectag.tag.tagger import Tagger
-    from spectag.train.evaluate import evaluate as compare
 
-    tagger = Tagger(model, device=device, batch_size=batch_size)
-    sources = [clip.source for clip in manifest.clips]
-    scores = watched(tagger.scores_many(sources), len(sources), quiet=False)
-    result = compare(manifest, scores, tagger.labels, tagger.bundle.activation)
-    if as_json:
-        print(json.dumps({"model": model, "layout": manifest.layout, **result.to_dict()}, indent=1, ensure_ascii=False))
-    else:
-        values = result.metrics.to_dict()
-        print(f"{model} on {values['clips']} clips ({manifest.layout}): {figures(values)}")
-        width = max(map(len, result.labels.names))
-        for name, ap in zip(result.labels.names, values["ap"], strict=True):
-            print(f"  {name:<{width}}  AP {'-' if ap is None else format(ap, '.3f')}")
-    for failure in result.failed:
-        say("error", failure)
-    if result.failed:
-        raise typer.Exit(1)
-
-
-def _scorer(device: str):  # type: ignore[no-untyped-def]  # evaluate.Scorer, which is costly to import
-    def score(bundle, clips):  # type: ignore[no-untyped-def]
-        from spectag.tag.tagger import Tagger
-
-        return Tagger(bundle, device=device).scores_many(clips)
-
-    return score
+    return lambda bundle, clips: Tagger(bundle, device=device).scores_many(clips)
 
 
 def require_train_extra() -> None:
     """Raises MissingExtra where a library of the extra is not there."""
     if any(find_spec(name) is None for name in ("lightning", "pydantic", "yaml", "sklearn", "scipy")):
         raise MissingExtra("train", f"spectag {sys.argv[1] if len(sys.argv) > 1 else 'train'}")
-
-
-def figures(values: Mapping[str, Any], deviations: Mapping[str, float] | None = None) -> str:
-    """``accuracy 0.877 +- 0.012, mAP ...``."""
-    names = {"accuracy": "accuracy", "mean_ap": "mAP", "mean_auc": "mAUC", "d_prime": "d-prime"}
-    return ", ".join(
-        f"{text} {value:.3f}" + (f" +- {deviations[name]:.3f}" if deviations else "")
-        for name, text in names.items()
-        if (value := values.get(name)) is not None
-    )

@@ -29,23 +29,19 @@ when rounded to 16 bits: a WAV and a FLAC of it are. Silent ones are not compare
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import statistics
-import threading
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-import soundfile
 
 from spectag.ahead import Watch, in_order
-from spectag.audio.read import SAMPLE_RATE, blocks, describe
+from spectag.audio.read import SAMPLE_RATE, open as open_recording
 from spectag.data.manifest import Clip, Manifest
-from spectag.errors import AudioError, AudioNotFound, EmptyAudio, InputError, SpectagError, TruncatedAudioWarning
+from spectag.errors import AudioError, AudioNotFound, EmptyAudio, InputError, SpectagError
 
 SILENT = 1e-3  # peak: -60 dBFS, where 16 bits leave 5 of theirs
 FULL_SCALE, CLIPPED = 0.999, 0.005  # magnitude; share of samples
@@ -108,9 +104,9 @@ class Reading:
         peak: largest magnitude, full scale = 1.0.
         clipped: share of samples at full scale, 0..1.
         digest: of the waveform, rounded to 16 bits.
-        rate, channels: of the file, Hz; None where telling them would cost too much (MP3, video).
+        rate, channels: of the file, Hz; None where it cannot be read.
         error: why it cannot be read.
-        truncated: how it breaks off.
+        notes: what is odd about it, one line each.
     """
 
     clip: Clip
@@ -121,7 +117,7 @@ class Reading:
     rate: int | None
     channels: int | None
     error: SpectagError | None
-    truncated: str | None
+    notes: tuple[str, ...]
 
     @property
     def seconds(self) -> float:
@@ -137,18 +133,7 @@ def check(manifest: Manifest, jobs: int = 1, watch: Watch[Reading] = lambda resu
         jobs: threads that decode.
         watch: what the clips' results pass through, a progress bar say.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", TruncatedAudioWarning)
-        pass_on = warnings.showwarning
-
-        def show(message: Warning | str, category: type[Warning], *rest: Any, **named: Any) -> None:
-            if issubclass(category, TruncatedAudioWarning):
-                _notes.texts.append(str(message))
-            else:
-                pass_on(message, category, *rest, **named)
-
-        warnings.showwarning = show
-        readings = list(watch(in_order(_read, manifest.clips, jobs)))
+    readings = list(watch(in_order(_read, manifest.clips, jobs)))
     findings = [
         *_unusable(manifest, readings),
         *_untrained(manifest),
@@ -166,42 +151,30 @@ def check(manifest: Manifest, jobs: int = 1, watch: Watch[Reading] = lambda resu
 
 # A clip
 
-_notes = threading.local()  # .texts: warnings about the clip that this thread decodes
-
 
 def _read(clip: Clip) -> Reading:
-    _notes.texts = []
+    recording = open_recording(clip.source)
     digest = hashlib.blake2b(digest_size=16)
     samples = full = 0
-    peak, error = 0.0, None
+    error = None
     try:
-        for block in blocks(clip.source):
-            magnitude = np.abs(block)
-            peak = max(peak, float(magnitude.max()))
-            full += int(np.count_nonzero(magnitude >= FULL_SCALE))
+        for block in recording.blocks():
+            full += int(np.count_nonzero(np.abs(block) >= FULL_SCALE))
             samples += len(block)
             digest.update(np.clip(np.rint(block * 32768), -32768, 32767).astype("<i2").data)
-    except (AudioError, InputError) as failure:  # InputError: times that make no stretch
+    except (AudioError, InputError) as failure:  # InputError: times that make no segment
         samples, error = 0, failure
-    rate, channels = (None, None) if error else _header(clip)
-    truncated = _notes.texts[0].removeprefix(f"{describe(clip.source)}: ") if _notes.texts else None
-    share = full / samples if samples else 0.0
-    return Reading(clip, samples, peak, share, digest.digest(), rate, channels, error, truncated)
-
-
-def _header(clip: Clip) -> tuple[int | None, int | None]:
-    """Rate and channels, where libsndfile tells them; it prints what it thinks of some MP3 files, so it gets none."""
-    place = clip.place or (0, 2**16)
-    try:
-        with clip.path.open("rb") as file:
-            file.seek(place[0])
-            head = file.read(min(place[1], 2**16))
-        if head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0"):
-            return None, None
-        with soundfile.SoundFile(str(clip.path) if clip.place is None else io.BytesIO(head)) as sound:
-            return sound.samplerate, sound.channels
-    except (OSError, soundfile.LibsndfileError):
-        return None, None
+    return Reading(
+        clip=clip,
+        samples=samples,
+        peak=recording.peak,
+        clipped=full / samples if samples else 0.0,
+        digest=digest.digest(),
+        rate=None if error else round(recording.rate),
+        channels=None if error else recording.channels,
+        error=error,
+        notes=tuple(recording.notes),
+    )
 
 
 # Findings
@@ -255,10 +228,10 @@ def _duplicates(readings: Iterable[Reading]) -> Iterator[Finding]:
 def _flawed(readings: Iterable[Reading]) -> Iterator[Finding]:
     for reading in readings:
         name = reading.clip.id
-        if reading.truncated and not reading.error:
-            yield Finding("warning", "truncated", f"{name}: {reading.truncated}", (name,))
         if reading.error:
             continue
+        for note in reading.notes:
+            yield Finding("warning", "truncated", f"{name}: {note}", (name,))
         if reading.peak < SILENT:
             level = f"a peak of {20 * math.log10(reading.peak):.0f} dBFS" if reading.peak else "nothing but zeros"
             yield Finding("warning", "silent", f"{name}: {level}", (name,))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from spectag.audio.read import AUDIO_EXTENSIONS
+from spectag.audio import find
 from spectag.errors import DataError
 from spectag.labels import LabelSet
 
@@ -35,7 +35,7 @@ def folders(root: Path) -> list[Path]:
 
 def class_folders(root: Path) -> list[Path]:
     """Those of :func:`folders` that hold audio themselves."""
-    return [folder for folder in folders(root) if any(_is_audio(entry) for entry in _entries(folder))]
+    return [folder for folder in folders(root) if any(map(_is_audio, _entries(folder)))]
 
 
 def filled_folders(root: Path) -> list[Path]:
@@ -54,19 +54,16 @@ def audio(folder: Path) -> list[Path]:
 
 
 def walk(root: Path) -> Iterator[str]:
-    """The path of every audio file below, in no order, each folder listed once; links are followed, hidden ones not."""
-    todo, linked = [os.fspath(root)], {os.path.realpath(root)}
-    while todo:
-        for entry in _entries(todo.pop()):
-            if _is_audio(entry):
-                yield entry.path
-            elif entry.name[0] != "." and entry.is_dir():
-                if entry.is_symlink():
-                    target = os.path.realpath(entry.path)
-                    if target in linked:
-                        continue
-                    linked.add(target)
-                todo.append(entry.path)
+    """The path of every recording in a folder and below it, in no particular order.
+
+    Raises:
+        DataError: a folder cannot be listed.
+    """
+    return find.walk(root, _refuse)
+
+
+def _refuse(error: OSError) -> None:
+    raise DataError(f"{error.filename}: cannot be listed ({error.strerror})") from error
 
 
 def text(path: Path) -> str:
@@ -109,11 +106,7 @@ def label_table(folder: Path) -> LabelSet | None:
 
 
 def _is_audio(entry: os.DirEntry[str]) -> bool:
-    extension = os.path.splitext(entry.name)[1].lower()
-    try:
-        return extension in AUDIO_EXTENSIONS and entry.name[0] != "." and entry.is_file()
-    except OSError:  # links in a circle
-        return False
+    return find.has_audio_extension(entry.name) and not entry.is_dir()
 
 
 def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
@@ -121,4 +114,5 @@ def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return list(entries)
     except OSError as error:
-        raise DataError(f"{folder}: cannot be listed ({error.strerror})") from error
+        _refuse(error)
+        raise

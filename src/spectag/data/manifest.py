@@ -8,7 +8,10 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from spectag.audio.read import Member, Segment
+import numpy as np
+from numpy.typing import NDArray
+
+from spectag.audio.source import Member, Segment
 from spectag.errors import DataError, SpectagWarning
 from spectag.labels import LabelSet
 
@@ -80,6 +83,13 @@ class Manifest:
     def splits(self) -> tuple[str, ...]:
         """The names of its parts, sorted; empty where the set has none."""
         return tuple(sorted({clip.split for clip in self.clips if clip.split is not None}))
+
+    def targets(self) -> NDArray[np.float32]:
+        """Which labels each clip has, ``[clips, C]``: 1 for a label that applies, 0 for one that does not."""
+        out = np.zeros((len(self), len(self.labels)), np.float32)
+        for row, clip in enumerate(self.clips):
+            out[row, list(clip.labels)] = 1
+        return out
 
     def only(self, *, fold: int | None = None, split: str | tuple[str, ...] | None = None) -> Manifest:
         """The clips of one fold, of one part or of several.

@@ -30,7 +30,8 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from spectag.ahead import in_order
-from spectag.audio.read import SAMPLE_RATE, Segment, Source, blocks, read
+from spectag.audio.read import SAMPLE_RATE, Recording, open as open_recording
+from spectag.audio.source import Segment, Source
 from spectag.data.manifest import Clip, Manifest
 from spectag.data.shards import shard_name, write_index
 from spectag.errors import AudioError, DataError, InputError, SpectagWarning
@@ -183,21 +184,20 @@ def _outcomes(clips: Sequence[Clip], tasks: Sequence[list[int]], workers: int) -
 
 
 def _encoded(parts: list[Source]) -> tuple[list[_Sound | str], list[str]]:
-    """The clips of one task as they are stored, or what is wrong with them; and the warnings, each once."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", SpectagWarning)
-        outcomes = [_stored(x) if isinstance(x, np.ndarray) else str(x) for x in _waveforms(parts)]
-    messages = [str(warning.message) for warning in caught if issubclass(warning.category, SpectagWarning)]
+    """The clips of one task as they are stored, or what is wrong with them; and what is odd about them, each once."""
+    messages: list[str] = []
+    outcomes = [_stored(x) if isinstance(x, np.ndarray) else str(x) for x in _waveforms(parts, messages)]
     return outcomes, list(dict.fromkeys(messages))
 
 
-def _waveforms(parts: list[Source]) -> Iterator[NDArray[np.float32] | AudioError | InputError]:
+def _waveforms(parts: list[Source], messages: list[str]) -> Iterator[NDArray[np.float32] | AudioError | InputError]:
     """The same as reading each part; but stretches of one recording, which begin in order, cost one decoding."""
     stretches = [part for part in parts if isinstance(part, Segment) and 0 <= part.start < (part.end or 0) < math.inf]
     if len(stretches) < max(2, len(parts)):
-        yield from map(_alone, parts)
+        yield from (_alone(part, messages) for part in parts)
         return
-    pieces = blocks(Segment(stretches[0].file, 0.0, max(part.end or 0.0 for part in stretches)))
+    whole = open_recording(Segment(stretches[0].file, 0.0, max(part.end or 0.0 for part in stretches)))
+    pieces = whole.blocks()
     held, begin = np.empty(0, np.float32), 0  # samples, and where they begin
     for number, part in enumerate(stretches):
         first, last = round(part.start * SAMPLE_RATE), round((part.end or 0.0) * SAMPLE_RATE)
@@ -206,17 +206,25 @@ def _waveforms(parts: list[Source]) -> Iterator[NDArray[np.float32] | AudioError
                 passed = min(len(held), first - begin)
                 held, begin = np.concatenate([held[passed:], piece]), begin + passed
         except (AudioError, InputError):  # it may lie behind this one
-            yield from map(_alone, stretches[number:])
+            yield from (_alone(part, messages) for part in stretches[number:])
             return
         waveform = held[first - begin : last - begin]
-        yield waveform if len(waveform) else _alone(part)  # which says what is wrong
+        yield waveform if len(waveform) else _alone(part, messages)  # which says what is wrong
+    messages += _named(whole)
 
 
-def _alone(part: Source) -> NDArray[np.float32] | AudioError | InputError:
+def _alone(part: Source, messages: list[str]) -> NDArray[np.float32] | AudioError | InputError:
+    recording = open_recording(part)
     try:
-        return read(part)
+        waveform = np.concatenate(list(recording.blocks()))
     except (AudioError, InputError) as error:
         return error
+    messages += _named(recording)
+    return waveform
+
+
+def _named(recording: Recording) -> list[str]:
+    return [f"{recording.name}: {note}" for note in recording.notes]
 
 
 def _stored(waveform: NDArray[np.float32]) -> _Sound:

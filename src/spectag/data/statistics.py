@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectag.ahead import Watch, in_order
-from spectag.audio.read import SAMPLE_RATE, Source, blocks
+from spectag.audio.read import open as open_recording
+from spectag.audio.source import Source
 from spectag.errors import AudioError, DataError, InputError, SpectagError
 
 if TYPE_CHECKING:
-    from spectag.audio.fbank import FrontEnd
+    from spectag.audio.front_end import FrontEnd
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Statistics:
 
 
 def statistics(
-    sources: Iterable[Source | NDArray[np.float32]],
+    sources: Iterable[Source],
     front_end: FrontEnd,
     jobs: int = 1,
     *,
@@ -75,7 +76,7 @@ def statistics(
     In float64, a clip at a time and a clip in pieces; bit for bit the same for any number of jobs.
 
     Args:
-        sources: what :func:`spectag.audio.read.blocks` takes, or waveforms ``[N]``; drawn one by one.
+        sources: what :func:`spectag.audio.read.open` takes, waveforms ``[N]`` included; drawn one by one.
         front_end: whose window and bands are used; not its own statistics, nor its number of frames.
         jobs: threads.
         frames: only the first so many of each clip; None for all.
@@ -86,15 +87,16 @@ def statistics(
     """
     import torch
 
-    from spectag.audio.fbank import FRAME, HOP, fbank_blocks
+    from spectag.audio.fbank import fbank_blocks
+    from spectag.audio.front_end import FRAME, HOP
 
     most = None if frames is None else FRAME + (frames - 1) * HOP  # samples
 
     @torch.inference_mode()
-    def measured(source: Source | NDArray[np.float32]) -> Moments | SpectagError:
+    def measured(source: Source) -> Moments | SpectagError:
         total = Moments()
         try:
-            for piece in fbank_blocks(_first(_pieces(source), most), front_end):
+            for piece in fbank_blocks(_first(open_recording(source).blocks(), most), front_end):
                 variance, mean = torch.var_mean(piece.double(), correction=0)
                 total += Moments(piece.numel(), float(mean), float(variance) * piece.numel())
         except (AudioError, InputError) as error:  # InputError: times that make no stretch
@@ -116,14 +118,6 @@ def statistics(
         reason = f"; the first: {failed[0]}" if failed else ": there are none"
         raise DataError(f"statistics: expected clips, could read none{reason}")
     return Statistics(total.mean, total.std, total.count // front_end.mel_bins, tuple(failed))
-
-
-def _pieces(source: Source | NDArray[np.float32]) -> Iterable[NDArray[np.float32]]:
-    """A file's and an array's are cut alike, so that both give the same sums."""
-    if not isinstance(source, np.ndarray):
-        return blocks(source)
-    size = 30 * SAMPLE_RATE
-    return (source[start : start + size] for start in range(0, len(source), size))
 
 
 def _first(pieces: Iterable[NDArray[np.float32]], most: int | None) -> Iterator[NDArray[np.float32]]:

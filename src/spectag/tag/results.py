@@ -1,19 +1,22 @@
-"""What tagging gives, and how it is written: text, JSON, JSON lines, CSV. No torch here.
+"""The results of tagging. No torch here.
+
+The scores of a recording's windows (:class:`ClipScores`) come first. Everything else is computed from them: the tags of
+the recording (:class:`ClipTags`), and how they are written as text, JSON, JSON lines or CSV:
 
 =========  ==========================================================================================================
 format     one recording
 =========  ==========================================================================================================
-``jsonl``  a line ``{"path", "duration", "tags": [{"label", "score"}]}``, plus ``"warnings": [...]`` where there are
-           any; a failed one is ``{"path", "error"}``
+``jsonl``  a line ``{"path", "duration", "tags": [{"label", "score"}]}``, plus ``"warnings": [...]`` if there are any;
+           ``{"path", "error"}`` for a recording that failed
 ``json``   the same objects in one array
-``csv``    a row per tag, ``path,duration,rank,label,score,error``; one row without rank where nothing passed the
-           threshold, or with only path and error where it failed
-``text``   a line for people; failures are left to stderr
+``csv``    a row per tag, ``path,duration,rank,label,score,error``; one row without rank if no score reached the
+           threshold; one row with only path and error for a recording that failed
+``text``   a line for people; failures are only reported on stderr
 =========  ==========================================================================================================
 
-``duration`` is in seconds, ``score`` in 0..1, both rounded to 6 decimals; ``rank`` counts from 1. Order is that of the
-inputs. Text is UTF-8; the bytes of a file name that are not come as ``\\udcXX``, which in JSON is the escape that
-Python's ``os.fsencode`` takes back. Every format but ``json`` is complete after each recording, and each is flushed.
+``duration`` is in seconds, ``score`` in 0..1, both rounded to 6 decimals; ``rank`` counts from 1. The order is that of
+the inputs. Text is UTF-8. Bytes of a file name that are not valid UTF-8 are written as ``\\udcXX``; in JSON this is the
+escape that Python's ``os.fsencode`` reverses. Each result is flushed; every format but ``json`` is then complete.
 """
 
 from __future__ import annotations
@@ -24,18 +27,58 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from spectag.audio.read import Recording
+from spectag.choices import Format
 from spectag.errors import FileError
 
 DECIMALS = 6
 
 
 @dataclass(frozen=True)
-class Tag:
-    """A label and how sure the network is of it.
+class ClipScores:
+    """The scores of one recording, window by window.
 
     Args:
-        label: as the bundle's label set names it.
+        recording: what is known about the recording, complete.
+        starts: first frame of each window, ``[W]``; a frame is 10 ms. W >= 1.
+        scores: ``[W, C]``, 0..1, for each label of the model.
+        sound: how much of each window is sound, ``[W]``, 0..1.
+    """
+
+    recording: Recording
+    starts: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    sound: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ClipFeatures:
+    """The features of one recording, window by window.
+
+    Args:
+        recording, starts, sound: as in :class:`ClipScores`.
+        features: ``[W, D]``, the network's output before its head.
+    """
+
+    recording: Recording
+    starts: NDArray[np.int64]
+    features: NDArray[np.float32]
+    sound: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A label and its score.
+
+    Args:
+        label: a name from the model's label set.
         score: 0..1.
+
+    >>> Tag("Rain", 0.8).label
+    'Rain'
     """
 
     label: str
@@ -48,9 +91,12 @@ class ClipTags:
 
     Args:
         path: the file as it was given; None for arrays, bytes and unnamed streams.
-        duration: of what was read, in seconds.
+        duration: seconds of sound that were read.
         tags: in descending order of score.
         warnings: what was odd about the recording, one line each.
+
+    >>> ClipTags("rain.wav", 5.0, (Tag("Rain", 0.8),)).to_dict()
+    {'path': 'rain.wav', 'duration': 5.0, 'tags': [{'label': 'Rain', 'score': 0.8}]}
     """
 
     path: str | None
@@ -72,7 +118,7 @@ Result = ClipTags | FileError
 
 
 class Writer(Protocol):
-    """Writes results one by one; ``close`` ends the document and leaves the file open."""
+    """Writes results one by one. ``close`` ends the document but leaves the file open."""
 
     def write(self, result: Result) -> None: ...
 
@@ -80,7 +126,7 @@ class Writer(Protocol):
 
 
 class JSONLines:
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     def __init__(self, file: IO[str]) -> None:
         self.file = file
@@ -134,11 +180,11 @@ class CSV:
 
 
 class Text:
-    """A line per recording: the clip, then its tags with their scores; on a terminal coloured and wrapped by Rich.
+    """A line per recording: its path, then its tags with their scores. On a terminal Rich colours and wraps it.
 
     Args:
-        file: where to.
-        clip_width: characters of the longest path to come.
+        file: the text file to write to.
+        clip_width: length of the longest path that will be written.
     """
 
     def __init__(self, file: IO[str], clip_width: int = 4) -> None:
@@ -184,8 +230,18 @@ class Text:
         self.console.print(row)
 
 
-def writer(format: str, file: IO[str], clip_width: int = 4) -> Writer:
-    """The writer of a format: ``text``, ``json``, ``jsonl`` or ``csv``; clip_width as for :class:`Text`."""
+def make_writer(format: Format, file: IO[str], clip_width: int = 4) -> Writer:
+    """The writer of a format.
+
+    Args:
+        format: ``text``, ``json``, ``jsonl`` or ``csv``.
+        file: the text file to write to.
+        clip_width: as for :class:`Text`.
+
+    >>> import sys
+    >>> make_writer("jsonl", sys.stdout).write(ClipTags("rain.wav", 5.0, (Tag("Rain", 0.8),)))
+    {"path": "rain.wav", "duration": 5.0, "tags": [{"label": "Rain", "score": 0.8}]}
+    """
     if format == "text":
         return Text(file, clip_width)
     formats: dict[str, Callable[[IO[str]], Writer]] = {"json": JSONArray, "jsonl": JSONLines, "csv": CSV}
@@ -197,7 +253,7 @@ def _json(result: Result) -> str:
 
 
 def _cell(text: str) -> str:
-    """What a spreadsheet would run as a formula gets an apostrophe in front (OWASP, CSV injection)."""
+    """Text that a spreadsheet would run as a formula gets an apostrophe in front (OWASP, CSV injection)."""
     return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 

@@ -1,103 +1,106 @@
 """The front door: recordings in, tags out.
 
-One chain serves every way in; a recording is decoded, resampled and turned into a spectrogram once::
+One chain serves every way in. A recording is decoded, resampled and turned into a spectrogram once::
 
-    source -> blocks -> fbank -> windows -> fit -> normalise     for many files: in threads, ahead of the network
-           -> batches of windows, of one clip or several -> engine -> merge per clip -> tags
-
-Through it flow the inputs of a clip's windows, then one :class:`ClipTags` (still without tags) or :class:`FileError`
-that ends the clip.
+    source -> Recording -> blocks -> fbank -> windows -> inputs         for many files: in threads, ahead of the network
+           -> batches of windows of one or several recordings -> engine -> ClipScores -> tags
 """
 
 from __future__ import annotations
 
 import os
-import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spectag import ahead
 from spectag.audio import read
-from spectag.audio.fbank import FrontEnd, fbank_blocks, fit
-from spectag.audio.read import SAMPLE_RATE
-from spectag.errors import AudioError, FileError, InputError, SpectagError, SpectagWarning
+from spectag.audio.fbank import fbank_blocks, normalise, pad_or_cut
+from spectag.audio.front_end import FrontEnd
+from spectag.audio.read import Recording
+from spectag.audio.source import Source
+from spectag.choices import BATCH_SIZE, DEVICE, MODEL, PRECISION, TOP_K, Precision
+from spectag.engines.base import Engine
+from spectag.engines.factory import make_engine
+from spectag.errors import AudioError, FileError, InputError, SpectagError
 from spectag.labels import LabelSet
 from spectag.model.bundle import Bundle
-from spectag.model.ensemble import Ensemble, load
-from spectag.tag.engines import Engine, Precision, engine
-from spectag.tag.folder import read_ahead
-from spectag.tag.notes import noted
-from spectag.tag.results import ClipTags, Tag
-from spectag.tag.windows import merge, sound, windows
+from spectag.model.ensemble import Ensemble
+from spectag.model.loading import load
+from spectag.tag.results import ClipFeatures, ClipScores, ClipTags, Tag
+from spectag.tag.windows import Window, cut_windows, weighted_mean
 
-Samples: TypeAlias = "NDArray[np.generic] | Tensor"
-Source: TypeAlias = "read.Source | Samples | tuple[Samples, float]"
-Row: TypeAlias = "NDArray[np.float32]"
-Window: TypeAlias = "tuple[Tensor, float]"  # inputs [frames, F] and how much of them is sound, 0..1
-Scored: TypeAlias = "tuple[Row, float]"
-Compute: TypeAlias = "Callable[[Tensor], NDArray[np.float32]]"  # inputs [B, T, F] -> [B, ...]
+Scores: TypeAlias = "NDArray[np.float32]"  # [C], 0..1
+Features: TypeAlias = "NDArray[np.float32]"  # [D]
+Rows: TypeAlias = "NDArray[np.float32]"  # [W, C] scores, or [W, D] features
+Compute: TypeAlias = "Callable[[Tensor], Rows]"  # inputs [B, T, F] -> one row per window
+Clip = TypeVar("Clip")
+Make: TypeAlias = "Callable[[Recording, NDArray[np.int64], Rows, NDArray[np.float32]], Clip]"
 
-IN_MEMORY = (np.ndarray, Tensor, tuple)  # sources that need no decoder
-BLOCK = 30 * SAMPLE_RATE  # samples of an array whose fbank is computed at once
 READERS = min(4, os.cpu_count() or 1)  # threads
-LOUDEST = 8.0  # times full scale: mastering and resampling overshoot by less, unscaled PCM by far more
-WAITING = 8  # windows that a file may have read ahead: 0.5 MB each at 10 s
+LOUDEST = 8.0  # times full scale: mastering and resampling exceed 1 by less, unscaled PCM by far more
+WAITING = 8  # windows that one file may have read ahead: 0.5 MB each at 10 s
 
 
 class Tagger:
-    """Names what is heard in recordings of any length.
+    """Names the sounds in recordings of any length.
 
-    A source is a path, the bytes of a file, a binary file object, a stretch of any of these
-    (:class:`spectag.audio.read.Segment`), samples (a 16 kHz mono array or tensor ``[N]``), or ``(samples, rate)`` with
-    samples ``[N]`` or ``[N, channels]`` as soundfile returns them and the rate in Hz. Samples are floats with full
-    scale 1.0, or integer PCM of 8 to 32 bits.
+    A source is a path, the bytes of a file, a binary file object, a :class:`spectag.Segment` of any of these, samples
+    (a 16 kHz mono array or tensor ``[N]``), or ``(samples, rate)``; see :func:`spectag.audio.read.open`.
 
-    A clip no longer than the network's window is padded to it, as in training; a longer one is covered by windows that
-    overlap by half, the last one ending with the clip. The scores of a clip are the mean of those of its windows, each
-    weighing as much as it holds sound rather than digital silence (:func:`spectag.tag.windows.sound`).
+    A recording no longer than the network's window is padded to it, as in training. A longer one is covered by windows
+    that overlap by half, the last one ending with the recording. The scores of a recording are the mean of those of its
+    windows, each weighted by how much of it is sound rather than digital silence.
 
     Args:
-        model: whatever :func:`spectag.load` takes or gives: a path or a name, a bundle, an ensemble.
+        model: a path, a name, a bundle or an ensemble; see :func:`spectag.load`.
+        engine: what runs the model; None for PyTorch with the ``device`` and ``precision`` below.
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``fp32`` or ``bf16``.
-        batch_size: windows that the network sees at once.
+        batch_size: number of windows that the network computes at once.
 
     Raises:
         ModelError: the model cannot be used.
         InputError: a device, precision or batch size that does not exist.
+
+    >>> tagger = Tagger("esc10")
+    >>> [tag.label for tag in tagger.tag(np.zeros(16_000, np.float32), top_k=2).tags]
+    ['...', '...']
     """
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | Bundle | Ensemble = "esc10",
+        model: str | os.PathLike[str] | Bundle | Ensemble = MODEL,
         *,
-        device: str = "cpu",
-        precision: Precision = "fp32",
-        batch_size: int = 16,
+        engine: Engine | None = None,
+        device: str = DEVICE,
+        precision: Precision = PRECISION,
+        batch_size: int = BATCH_SIZE,
     ) -> None:
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size must be a whole number of at least 1; got {batch_size!r}")
         self.bundle: Bundle | Ensemble = model if isinstance(model, (Bundle, Ensemble)) else load(model)
-        self.engine: Engine = engine(self.bundle, device, precision)
+        self.engine: Engine = make_engine(self.bundle, device, precision) if engine is None else engine
         self.batch_size = batch_size
 
     @property
     def labels(self) -> LabelSet:
-        """What the scores belong to, in order."""
+        """The names of the scores, in order."""
         return self.bundle.labels
 
-    def tag(self, source: Source, top_k: int | None = 5, threshold: float | None = None) -> ClipTags:
-        """The tags of one recording.
+    def tag(self, source: Source, top_k: int | None = TOP_K, threshold: float | None = None) -> ClipTags:
+        """Tag one recording.
 
         Args:
             source: see the class.
-            top_k: at most so many tags; None for all.
+            top_k: the largest number of tags; None for all.
             threshold: only tags with at least this score, 0..1.
 
         Returns:
@@ -105,189 +108,190 @@ class Tagger:
 
         Raises:
             AudioError: the recording cannot be used.
-            InputError: a source, top_k or threshold out of its range.
+            InputError: a source, ``top_k`` or ``threshold`` out of its range.
         """
-        choose = self._chooser(top_k, threshold)
-        return choose(*self._one(source, self.engine.scores))
-
-    def scores(self, source: Source) -> Row:
-        """The scores of one recording for every label, ``[C]``, 0..1: the weighted mean over its windows.
-
-        Raises as :meth:`tag`.
-        """
-        return self._one(source, self.engine.scores)[0]
-
-    def embed(self, source: Source) -> Row:
-        """Features of one recording, ``[D]``, the mean over its windows weighted by their sound, as that of the scores.
-
-        Those of an ensemble are its members', one after the other.
-
-        Raises as :meth:`tag`.
-        """
-        return self._one(source, self.engine.embed)[0]
+        _check_choice(top_k, threshold)
+        return self._tags(self.score_windows(source), top_k, threshold)
 
     def tag_many(
-        self, sources: Iterable[Source | FileError], top_k: int | None = 5, threshold: float | None = None
+        self, sources: Iterable[Source | FileError], top_k: int | None = TOP_K, threshold: float | None = None
     ) -> Iterator[ClipTags | FileError]:
-        """The tags of many recordings: read in the background, batched across files, in the order of the sources.
+        """Tag many recordings: read in the background, batched across files, in the order of the sources.
 
         Args:
-            sources: see the class; for the recordings of folders pass ``spectag.tag.folder.expand(folders)``. A
-                :class:`FileError` is passed on.
+            sources: see the class; for folders pass ``spectag.find_recordings(folders)``. A :class:`spectag.FileError`
+                is passed on.
             top_k, threshold: as for :meth:`tag`.
 
         Yields:
-            exactly one per source: :class:`ClipTags`, or :class:`FileError` where it cannot be used (a folder, say):
-            it costs just itself.
+            exactly one result per source: :class:`spectag.ClipTags`, or :class:`spectag.FileError` for a recording that
+            cannot be used. It does not stop the others.
 
         Raises:
-            InputError: top_k or threshold out of its range, or one recording in place of several.
+            InputError: ``top_k`` or ``threshold`` out of its range, or one recording in place of several.
         """
-        choose = self._chooser(top_k, threshold)
-        return (clip if isinstance(clip, FileError) else choose(*clip) for clip in self._many(sources))
+        _check_choice(top_k, threshold)
+        clips = self.score_windows_many(sources)
+        return (clip if isinstance(clip, FileError) else self._tags(clip, top_k, threshold) for clip in clips)
 
-    def scores_many(self, sources: Iterable[Source | FileError]) -> Iterator[Row | FileError]:
-        """The scores of many recordings, ``[C]`` or a :class:`FileError` each, otherwise as :meth:`tag_many`."""
-        return (clip if isinstance(clip, FileError) else clip[0] for clip in self._many(sources))
+    def scores(self, source: Source) -> Scores:
+        """The scores of one recording for every label, ``[C]``, 0..1: the weighted mean over its windows.
 
-    def _many(self, sources: Iterable[Source | FileError]) -> Iterator[tuple[Row, ClipTags] | FileError]:
+        Raises as :meth:`tag`. Warns of what is odd about the recording (:class:`spectag.errors.AudioWarning`).
+        """
+        return _scores(self.score_windows(source))
+
+    def scores_many(self, sources: Iterable[Source | FileError]) -> Iterator[Scores | FileError]:
+        """The scores of many recordings, ``[C]`` or a :class:`spectag.FileError` each; otherwise as :meth:`tag_many`.
+
+        Warns as :meth:`scores`.
+        """
+        clips = self.score_windows_many(sources)
+        return (clip if isinstance(clip, FileError) else _scores(clip) for clip in clips)
+
+    def score_windows(self, source: Source) -> ClipScores:
+        """The scores of one recording, window by window. Raises as :meth:`tag`."""
+        return self._compute_one(source, self.engine.scores, ClipScores)
+
+    def score_windows_many(self, sources: Iterable[Source | FileError]) -> Iterator[ClipScores | FileError]:
+        """The scores of many recordings, window by window; otherwise as :meth:`tag_many`."""
         if isinstance(sources, (str, os.PathLike, bytes, np.ndarray, Tensor)) or hasattr(sources, "read"):
             raise InputError(
                 f"expected several recordings, got one {type(sources).__name__}: pass a list of recordings"
             )
-        tasks = (partial(_inputs_or_error, source, self.bundle.front_end) for source in sources)
-        ahead = read_ahead(tasks, workers=READERS, items=WAITING)
-        return _merged(_computed(ahead, self.engine.scores, self.batch_size))
+        tasks = (partial(_read_or_error, source, self.bundle.front_end) for source in sources)
+        items = ahead.chain(tasks, workers=READERS, items=WAITING)
+        return _compute_rows(items, self.engine.scores, self.batch_size, ClipScores)
 
-    def _one(self, source: Source, compute: Compute) -> tuple[Row, ClipTags]:
-        [clip] = _merged(_computed(_inputs(source, self.bundle.front_end), compute, self.batch_size))
+    def embed(self, source: Source) -> Features:
+        """Features of one recording, ``[D]``: the mean over its windows, weighted as that of the scores.
+
+        Those of an ensemble are its members' features, concatenated. Raises and warns as :meth:`scores`.
+        """
+        clip = self.embed_windows(source)
+        read.warn(clip.recording)
+        return weighted_mean(clip.features, clip.sound)
+
+    def embed_windows(self, source: Source) -> ClipFeatures:
+        """Features of one recording, window by window. Raises as :meth:`tag`."""
+        return self._compute_one(source, self.engine.embed, ClipFeatures)
+
+    def _compute_one(self, source: Source, compute: Compute, make: Make[Clip]) -> Clip:
+        [clip] = _compute_rows(_read(source, self.bundle.front_end), compute, self.batch_size, make)
         if isinstance(clip, FileError):
             raise AudioError(clip.path or "<array>", clip.error)
         return clip
 
-    def _chooser(self, top_k: int | None, threshold: float | None) -> Callable[[Row, ClipTags], ClipTags]:
-        if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
-            raise InputError(f"top_k must be a whole number of at least 1, or None for all; got {top_k!r}")
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise InputError(f"threshold must be 0 to 1, or None for none; got {threshold!r}")
+    def _tags(self, clip: ClipScores, top_k: int | None, threshold: float | None) -> ClipTags:
+        scores, recording = weighted_mean(clip.scores, clip.sound), clip.recording
         names = self.labels.names
-
-        def choose(scores: Row, clip: ClipTags) -> ClipTags:
-            tags = (Tag(names[i], float(scores[i])) for i in np.argsort(-scores, kind="stable")[:top_k])
-            return replace(clip, tags=tuple(tag for tag in tags if threshold is None or tag.score >= threshold))
-
-        return choose
-
-
-def _inputs(source: Source, front_end: FrontEnd) -> Iterator[Window | ClipTags]:
-    """The windows of a clip, then what is known of the clip."""
-    samples, peak = 0, 0.0
-
-    def measured() -> Iterator[NDArray[np.float32]]:
-        nonlocal samples, peak
-        for block in _blocks(source):
-            samples, peak = samples + len(block), max(peak, float(block.max()), -float(block.min()))
-            yield block
-
-    with noted() as notes:
-        for window in windows(fbank_blocks(measured(), front_end), front_end.frames):
-            yield front_end.normalise(fit(window, front_end.frames)), sound(window, front_end.frames)
-        if peak > LOUDEST:
-            name = "<array>" if isinstance(source, IN_MEMORY) else read.describe(source)
-            warnings.warn(
-                f"{name}: samples reach {peak:.0f} times full scale: divide by 32768 if they were 16-bit PCM",
-                SpectagWarning,
-                stacklevel=2,
-            )
-    yield ClipTags(_path(source), samples / SAMPLE_RATE, (), tuple(notes))
+        tags = (Tag(names[i], float(scores[i])) for i in np.argsort(-scores, kind="stable")[:top_k])
+        return ClipTags(
+            recording.path,
+            recording.seconds,
+            tuple(tag for tag in tags if threshold is None or tag.score >= threshold),
+            tuple(f"{recording.name}: {note}" for note in recording.notes),
+        )
 
 
-def _inputs_or_error(source: Source | FileError, front_end: FrontEnd) -> Iterator[Window | ClipTags | FileError]:
-    """The same, whatever happens: one file in a million must not cost the others."""
+def _check_choice(top_k: int | None, threshold: float | None) -> None:
+    if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
+        raise InputError(f"top_k must be a whole number of at least 1, or None for all; got {top_k!r}")
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise InputError(f"threshold must be 0 to 1, or None for none; got {threshold!r}")
+
+
+def _scores(clip: ClipScores) -> Scores:
+    read.warn(clip.recording)
+    return weighted_mean(clip.scores, clip.sound)
+
+
+# source -> windows
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """A window as the network gets it: ``[frames, F]``, normalised."""
+
+    window: Window
+    inputs: Tensor
+
+
+def _read(source: Source, front_end: FrontEnd) -> Iterator[_Inputs | Recording]:
+    """The windows of a recording, then the recording itself, whose facts are complete by then."""
+    recording = read.open(source)
+    for window in cut_windows(fbank_blocks(recording.blocks(), front_end), front_end.frames):
+        fitted = pad_or_cut(window.fbank, front_end.frames)
+        yield _Inputs(window, normalise(fitted, front_end.mean, front_end.std))
+    if recording.peak > LOUDEST:
+        recording.notes.append(
+            f"samples reach {recording.peak:.0f} times full scale: divide by 32768 if they were 16-bit PCM"
+        )
+    yield recording
+
+
+def _read_or_error(source: Source | FileError, front_end: FrontEnd) -> Iterator[_Inputs | Recording | FileError]:
+    """The same, with any failure as a value: one broken file in a million must not stop the others."""
     if isinstance(source, FileError):
         yield source
         return
+    path = read.open(source).path
     try:
-        yield from _inputs(source, front_end)
+        yield from _read(source, front_end)
     except AudioError as error:
-        yield FileError(_path(source), error.reason)
+        yield FileError(path, error.reason)
     except SpectagError as error:
-        yield FileError(_path(source), str(error))
+        yield FileError(path, str(error))
     except Exception as error:
-        yield FileError(_path(source), f"cannot be read: {type(error).__name__}: {error}")
+        yield FileError(path, f"cannot be read: {type(error).__name__}: {error}")
 
 
-def _blocks(source: Source) -> Iterator[NDArray[np.float32]]:
-    if not isinstance(source, IN_MEMORY):
-        yield from read.blocks(source)
-        return
-    waveform = _waveform(source)
-    for start in range(0, len(waveform), BLOCK):
-        yield waveform[start : start + BLOCK]
+# windows -> scores
 
 
-def _waveform(source: Samples | tuple[Samples, float]) -> NDArray[np.float32]:
-    samples, rate = source if isinstance(source, tuple) and len(source) == 2 else (source, None)
-    if isinstance(samples, Tensor):
-        samples = samples.detach().cpu()
-        samples = (samples.float() if samples.is_floating_point() else samples).numpy()
-    if not isinstance(samples, np.ndarray):
-        raise InputError("expected a 16 kHz mono array or tensor [N], or a tuple of two, (samples, rate)")
-    if rate is None and samples.ndim != 1:
-        raise InputError(
-            f"expected 16 kHz mono samples [N], got shape {list(samples.shape)}: pass (samples, rate) with samples "
-            "[N, channels]"
-        )
-    return read.resample(samples, SAMPLE_RATE if rate is None else rate)
+@dataclass
+class _Progress:
+    """A recording on its way through the network: its windows and rows so far, and what ended it, once it has ended."""
+
+    starts: list[int] = field(default_factory=list)
+    sound: list[float] = field(default_factory=list)
+    rows: list[NDArray[np.float32]] = field(default_factory=list)
+    end: Recording | FileError | None = None
+
+    def result(self, make: Make[Clip]) -> Clip | FileError:
+        assert self.end is not None
+        if isinstance(self.end, FileError):
+            return self.end
+        rows = np.stack(self.rows)
+        if not np.isfinite(rows).all():
+            return FileError(self.end.path, "the network returned NaN or infinite values: try the precision fp32")
+        return make(self.end, np.array(self.starts), rows, np.array(self.sound, np.float32))
 
 
-def _path(source: Source) -> str | None:
-    """The path as it was given, or the name of a named stream."""
-    if isinstance(source, (read.Segment, read.Member)):
-        return read.describe(source)
-    name = getattr(source, "name", None) if hasattr(source, "read") else source
-    return os.fsdecode(name) if isinstance(name, (str, os.PathLike)) else None
+def _compute_rows(
+    items: Iterable[_Inputs | Recording | FileError], compute: Compute, batch_size: int, make: Make[Clip]
+) -> Iterator[Clip | FileError]:
+    """One result per recording, in order. Windows are computed in batches, of one recording or of several."""
+    clips: deque[_Progress] = deque([_Progress()])  # the last one is still being read
+    batch: list[tuple[_Progress, Tensor]] = []
 
+    def flush() -> Iterator[Clip | FileError]:
+        if batch:
+            for (clip, _), row in zip(batch, compute(torch.stack([inputs for _, inputs in batch])), strict=True):
+                clip.rows.append(row)
+            batch.clear()
+        while clips[0].end is not None:
+            yield clips.popleft().result(make)
 
-def _computed(
-    stream: Iterable[Window | ClipTags | FileError], compute: Compute, batch_size: int
-) -> Iterator[Scored | ClipTags | FileError]:
-    """The stream with the inputs replaced by their rows of results, computed in batches; the order stays."""
-    held: list[Window | ClipTags | FileError] = []
-    inputs: list[Tensor] = []  # those among the held
-
-    def flush() -> Iterator[Scored | ClipTags | FileError]:
-        rows = iter(compute(torch.stack(inputs)) if inputs else ())
-        for item in held:
-            yield (next(rows), item[1]) if isinstance(item, tuple) else item
-        held.clear()
-        inputs.clear()
-
-    for item in stream:
-        held.append(item)
-        if isinstance(item, tuple):
-            inputs.append(item[0])
-        # A row of broken files must not pile up behind a batch that is nearly full.
-        if len(inputs) == batch_size or len(held) >= 4 * batch_size or not inputs:
+    for item in items:
+        if isinstance(item, _Inputs):
+            clips[-1].starts.append(item.window.start)
+            clips[-1].sound.append(item.window.sound)
+            batch.append((clips[-1], item.inputs))
+        else:
+            clips[-1].end = item
+            clips.append(_Progress())
+        # Many broken files in a row must not wait behind a batch that is nearly full.
+        if len(batch) == batch_size or len(clips) > 4 * batch_size or not batch:
             yield from flush()
     yield from flush()
-
-
-def _merged(stream: Iterable[Scored | ClipTags | FileError]) -> Iterator[tuple[Row, ClipTags] | FileError]:
-    """One result per clip."""
-    rows: list[Row] = []
-    weights: list[float] = []
-    for item in stream:
-        if isinstance(item, tuple):
-            rows.append(item[0])
-            weights.append(item[1])
-            continue
-        if isinstance(item, FileError):
-            yield item
-        else:
-            row = merge(rows, weights)
-            if np.isfinite(row).all():
-                yield row, item
-            else:
-                yield FileError(item.path, "the network returned NaN or infinite values: try the precision fp32")
-        rows, weights = [], []

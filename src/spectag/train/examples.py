@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from spectag.audio.fbank import FRAME, HOP, FrontEnd, num_frames
-from spectag.audio.read import SAMPLE_RATE, Segment, Source, read
+from spectag.audio.fbank import fbank
+from spectag.audio.front_end import FRAME, HOP, FrontEnd, num_frames
+from spectag.audio.read import SAMPLE_RATE, read
+from spectag.audio.source import Segment, Source
 from spectag.data.manifest import Clip, Manifest
 from spectag.errors import AudioError, DataError
 from spectag.train import augment
@@ -193,7 +195,8 @@ def statistics(waveforms: Waveforms, front_end: FrontEnd) -> tuple[float, float]
     count, total, squares = 0, 0.0, 0.0
     for index in range(len(waveforms)):
         with suppress(AudioError):
-            x = front_end.fbank(waveforms[index])[: front_end.frames].double()
+            x = fbank(waveforms[index], window=front_end.window, mel_bins=front_end.mel_bins)
+            x = x[: front_end.frames].double()
             count += x.numel()
             total += float(x.sum())
             squares += float(x.square().sum())

@@ -11,14 +11,13 @@ import lightning
 from lightning.pytorch.callbacks import Callback
 
 from spectag.errors import AudioError
+from spectag.score.evaluate import Evaluation
+from spectag.score.metrics import FIGURES
 from spectag.train.averaging import WeightMean
-from spectag.train.evaluate import Evaluation
 from spectag.train.examples import Example, Waveforms
 from spectag.train.files import write_table
 from spectag.train.processes import gathered, rank
 from spectag.train.recipe import Recipe
-
-FIGURES = ("accuracy", "mean_ap", "mean_auc", "d_prime")
 
 
 class History(Callback):

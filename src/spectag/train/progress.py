@@ -9,7 +9,9 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-NAMES = {"accuracy": "accuracy", "mean_ap": "mAP"}  # shown once they are known
+from spectag.score.metrics import FIGURES
+
+SHOWN = ("accuracy", "mean_ap")  # once they are known
 
 
 class ProgressBar(Callback):
@@ -47,7 +49,7 @@ class ProgressBar(Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         figures = trainer.callback_metrics
-        shown = ((text, figures[name]) for name, text in NAMES.items() if name in figures)
+        shown = ((FIGURES[name], figures[name]) for name in SHOWN if name in figures)
         self._figures = "".join(f", {text} {float(value):.3f}" for text, value in shown)
         if not self.console.is_terminal:
             epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"

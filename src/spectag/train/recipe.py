@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from spectag.errors import RecipeError, ShapeMismatch
 
 if TYPE_CHECKING:
-    from spectag.model.network import ASTConfig
+    from spectag.model.config import ASTConfig
 
 
 def _both(value: Any) -> Any:
@@ -67,7 +67,7 @@ class ModelRecipe(Section):
 
 
 class FrontEndRecipe(Section):
-    """Front end, see :class:`spectag.audio.fbank.FrontEnd`.
+    """Front end, see :class:`spectag.audio.front_end.FrontEnd`.
 
     What is null is the initial checkpoint's; without one Hamming, 128 bins, 1024 frames, and statistics measured on the
     training clips.
@@ -245,7 +245,7 @@ class Recipe(Section):
 
     def network_config(self, labels: int) -> ASTConfig:
         """The network's geometry for so many labels, the paper's where the recipe has nulls."""
-        from spectag.model.network import ASTConfig  # imports torch, which a misspelt key must not wait for
+        from spectag.model.config import ASTConfig  # imports torch, which a misspelt key must not wait for
 
         lengths = {
             name: value for name in ("mel_bins", "frames") if (value := getattr(self.front_end, name)) is not None

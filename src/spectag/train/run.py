@@ -20,24 +20,26 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.front_end import FrontEnd
+from spectag.choices import Activation
 from spectag.data.shards import reading_order
 from spectag.errors import InputError, RecipeError, RunFailed, RunInterrupted
-from spectag.model.bundle import Bundle, load
-from spectag.model.bundle import build as build_network
-from spectag.model.device import find_device
-from spectag.model.directory import Activation
-from spectag.model.network import AST
-from spectag.train import scores
+from spectag.model.bundle import Bundle
+from spectag.model.card import Card
+from spectag.model.device import find_device, trains_faster_in_bf16
+from spectag.model.loading import load_bundle
+from spectag.model.network import AST, build_network
+from spectag.score.evaluate import Evaluation
+from spectag.score.npz import write_scores
+from spectag.score.report import write_report
 from spectag.train.augment import Rng
-from spectag.train.evaluate import Evaluation, Judge, Scorer
 from spectag.train.examples import TrainingClips, Waveforms, statistics, targets
 from spectag.train.files import AtomicCheckpoints, Checkpoints, position, write_text
 from spectag.train.history import Averaging, History, Skipped
+from spectag.train.judge import Judge, Scorer
 from spectag.train.plan import Plan, check_directory, prepare
 from spectag.train.processes import gathered, leave, meet
 from spectag.train.recipe import Recipe
-from spectag.train.report import write_report
 from spectag.train.sampler import EpochSampler, balancing_weights
 from spectag.train.start import fill, start
 from spectag.train.task import TrainingTask
@@ -60,7 +62,7 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
 
     Args:
         plan: what to do.
-        scorer: scores held-out clips, see :data:`spectag.train.evaluate.Scorer`.
+        scorer: scores held-out clips, see :data:`spectag.train.judge.Scorer`.
         callbacks: further Lightning callbacks, a progress bar for instance.
 
     Returns:
@@ -131,7 +133,7 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
     activation: Activation = "sigmoid" if recipe.loss == "bce" else "softmax"
 
     def bundle(network: AST) -> Bundle:
-        return Bundle(network, front_end, plan.train.labels, activation, provenance)
+        return Bundle(Card(network.config, front_end, plan.train.labels, activation, provenance), network)
 
     judge = Judge(scorer, recipe.cache_gb * 1e9, rank, plan.processes)
     watched = plan.validation or plan.test
@@ -180,7 +182,7 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
         candidates["averaged"] = bundle(build_network(network.config, averaging.weights.mean()))
     if recipe.select == "best":
         trainer.strategy.barrier()
-        candidates["best"] = load(best)
+        candidates["best"] = load_bundle(best)
     evaluations: dict[str, Evaluation] = {}
     chosen_by: dict[str, Evaluation] = {}
     for name, candidate in candidates.items():
@@ -212,7 +214,7 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
     }
     if first:
         if chosen is not None:
-            scores.write(replace(chosen.table, model=str(plan.out / BUNDLE)), plan.out / SCORES)
+            write_scores(plan.out / SCORES, replace(chosen.table, model=str(plan.out / BUNDLE)))
         write_report(plan.out / PAGE, report, chosen.table if chosen else None)
         write_text(plan.out / REPORT, json.dumps(report, indent=1, ensure_ascii=False))  # last: the run is finished
     meet()  # none goes on to another run before that
@@ -234,15 +236,8 @@ def _precision(recipe: Recipe, device: str) -> Any:
     if recipe.precision == "fp16" and device != "cuda":
         raise RecipeError(f"recipe {recipe.name}: precision fp16 needs a CUDA device, got {device}: set bf16 or fp32")
     if recipe.precision == "auto":
-        return "bf16-mixed" if _has_bf16(device) else "32-true"
+        return "bf16-mixed" if trains_faster_in_bf16(torch.device(device)) else "32-true"
     return {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[recipe.precision]
-
-
-def _has_bf16(device: str) -> bool:
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    abilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # not in older versions
-    return device == "cpu" and bool(abilities.get("amx_bf16"))
 
 
 def _loggers(plan: Plan) -> list[Logger]:

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from spectag.data.manifest import Manifest
-from spectag.train import scores
+from spectag.score.metrics import FIGURES, compute_metrics
+from spectag.score.npz import read_scores
 from spectag.train.files import write_text
-from spectag.train.history import FIGURES
-from spectag.train.metrics import metrics
 from spectag.train.plan import Plan, check_directory, plan
 from spectag.train.recipe import Recipe, build
 
@@ -111,8 +110,8 @@ def _figures(result: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _pooled(members: Iterable[Member]) -> dict[str, Any]:
-    tables = [scores.read(member.plan.out / "scores.npz") for member in members]
-    figures = metrics(
+    tables = [read_scores(member.plan.out / "scores.npz") for member in members]
+    figures = compute_metrics(
         np.concatenate([table.targets for table in tables]), np.concatenate([table.scores for table in tables])
     )
     return _figures(figures.to_dict())

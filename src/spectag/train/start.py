@@ -8,15 +8,14 @@ from typing import Any
 
 import torch
 
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.front_end import FrontEnd
 from spectag.errors import RecipeError, ShapeMismatch
 from spectag.labels import LabelSet
-from spectag.model import initial, published
-from spectag.model.adapt import State, adapt
-from spectag.model.bundle import build as build_network
-from spectag.model.bundle import load
-from spectag.model.network import AST, ASTConfig
-from spectag.model.source import resolve
+from spectag.model import initial
+from spectag.model.adapt import adapt_state
+from spectag.model.config import ASTConfig
+from spectag.model.loading import read_checkpoint
+from spectag.model.network import AST, build_network
 from spectag.train.recipe import SIZES, Recipe, build
 
 FIXED = ("width", "depth", "heads", "mlp_ratio", "tokens")  # sizes that a checkpoint cannot be fitted to
@@ -36,7 +35,8 @@ def start(recipe: Recipe, labels: LabelSet) -> tuple[AST, Recipe]:
     if recipe.init is None:
         network = _drawn(recipe, len(labels))
         return network, _filled(recipe, network.config, _hamming(network.config), measure=True)
-    config, state, front_end, known, images = _checkpoint(recipe, labels)
+    checkpoint = read_checkpoint(recipe.init)
+    card, config, images = checkpoint.card, checkpoint.card.config, checkpoint.image_grid is not None
     _require_same_sizes(recipe, config)
     wanted = {name: value for name in ("patch", "stride") if (value := getattr(recipe.model, name)) is not None}
     if recipe.front_end.frames is not None:
@@ -45,18 +45,19 @@ def start(recipe: Recipe, labels: LabelSet) -> tuple[AST, Recipe]:
         fitted = replace(config, **wanted, labels=len(labels))
     except ShapeMismatch as error:
         raise RecipeError(f"recipe {recipe.name}: model and front_end do not fit {recipe.init}: {error}") from error
-    state = adapt(
-        state,
-        config.grid,
+    state = adapt_state(
+        checkpoint.state,
+        checkpoint.grid,
         fitted.grid,
         tokens=config.tokens,
         patch=fitted.patch,
-        labels=None if known == labels.names else len(labels),
-        mode="bilinear" if images else recipe.model.positions,  # images' were fitted already
+        labels=None if card.labels.names == labels.names and not images else len(labels),
+        channels=recipe.model.channels,
+        mode=recipe.model.positions,
         generator=torch.Generator().manual_seed(recipe.seed),
     )
     network = build_network(fitted, state).train()
-    return network, _filled(recipe, fitted, replace(front_end, frames=fitted.frames), measure=images)
+    return network, _filled(recipe, fitted, replace(card.front_end, frames=fitted.frames), measure=images)
 
 
 def _hamming(config: ASTConfig) -> FrontEnd:
@@ -66,31 +67,10 @@ def _hamming(config: ASTConfig) -> FrontEnd:
 def _drawn(recipe: Recipe, labels: int) -> AST:
     network = AST(recipe.network_config(labels))
     if recipe.model.initial == "structured":
-        state = initial.sinusoidal_positions(network.state_dict(), network.config.grid)
+        state = initial.set_sinusoidal_positions(network.state_dict(), network.config.grid)
         generator = torch.Generator().manual_seed(recipe.seed)
-        network.load_state_dict(initial.mimetic_attention(state, network.config.heads, generator))
+        network.load_state_dict(initial.draw_mimetic_attention(state, network.config.heads, generator))
     return network
-
-
-def _checkpoint(recipe: Recipe, labels: LabelSet) -> tuple[ASTConfig, State, FrontEnd, tuple[str, ...] | None, bool]:
-    """Geometry, weights, front end, names of the trained head's outputs, and whether images is all it learned from."""
-    assert recipe.init is not None
-    path = resolve(recipe.init).path
-    if path.is_file():
-        card, state = published.read(path, published.Options())
-        if "initial_weights" not in card.provenance:
-            return card.config, state, card.front_end, card.labels.names, False
-        options = published.Options(
-            stride=recipe.model.stride,
-            frames=recipe.front_end.frames,
-            labels=labels,
-            channels=recipe.model.channels,
-            positions=recipe.model.positions,
-        )
-        card, state = published.read(path, options)
-        return card.config, state, card.front_end, None, True
-    bundle = load(recipe.init)
-    return bundle.network.config, bundle.network.state_dict(), bundle.front_end, bundle.labels.names, False
 
 
 def _require_same_sizes(recipe: Recipe, config: ASTConfig) -> None:

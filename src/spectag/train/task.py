@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from spectag.audio.fbank import FrontEnd
+from spectag.audio.fbank import fbank, normalise
+from spectag.audio.front_end import FrontEnd
 from spectag.errors import RunFailed
 from spectag.model.network import AST
 from spectag.train import augment
@@ -98,13 +99,13 @@ class TrainingTask(lightning.LightningModule):
     def inputs(self, batch: Example, rng: augment.BatchRng) -> Tensor:
         """Waveforms ``[B, N]`` -> augmented, normalised inputs ``[B, T, F]``."""
         recipe = self.recipe.augment
-        x = self.front_end.fbank(batch.waveform)
+        x = fbank(batch.waveform, window=self.front_end.window, mel_bins=self.front_end.mel_bins)
         if recipe.equalise_db:
             x = augment.equalise(x, recipe.equalise_db, rng)
         padding = torch.arange(x.shape[1], device=x.device) >= batch.frames[:, None]
-        x = x.masked_fill(padding[..., None], 0)  # what ``fit`` pads with
+        x = x.masked_fill(padding[..., None], 0)  # what ``pad_or_cut`` pads with
         x = augment.mask(x, recipe.time_mask, recipe.freq_mask, rng)
-        x = self.front_end.normalise(x)
+        x = normalise(x, self.front_end.mean, self.front_end.std)
         return augment.noise_and_roll(x, rng) if recipe.noise_and_roll else x
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, *args: Any, **kwargs: Any) -> None:

@@ -1,0 +1,225 @@
+"""What a caller may pass as a recording, and how it becomes a stream for a decoder or samples.
+
+Decoders get a stream that was opened here, never a name, since a name could be a URL.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spectag.audio.decode import full_scale, reason
+from spectag.errors import AudioError, AudioNotFound, EmptyAudio, InputError
+
+File: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Member"
+Samples: TypeAlias = "NDArray[Any]"  # or a tensor; [N] or [N, channels]
+Source: TypeAlias = "File | Segment | Samples | tuple[Samples, float]"
+
+LOWEST_RATE, HIGHEST_RATE = 1_000, 2_000_000  # Hz: infrasound to hydrophones; beyond, a header is damaged
+
+_SPOOL = 64 * 2**20  # bytes of a pipe that are kept in memory; the rest goes to a temporary file
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file stored unchanged inside another file, such as a tar archive.
+
+    Args:
+        path: the outer file.
+        offset, size: where it begins there, and its length, in bytes.
+
+    >>> Member("clips.tar", offset=512, size=20_480).size
+    20480
+    """
+
+    path: str | os.PathLike[str]
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a recording, from one time to another.
+
+    The recording is decoded from its beginning and the part before ``start`` is dropped, since few formats can be
+    entered in the middle with sample accuracy.
+
+    Args:
+        file: the recording.
+        start, end: seconds; None for the end of the recording. A segment that reaches beyond the end stops there.
+
+    >>> Segment("dawn.wav", 60.0, 70.0).end
+    70.0
+    """
+
+    file: File
+    start: float = 0.0
+    end: float | None = None
+
+
+def describe(source: Source) -> str:
+    """What messages call a source: its path, ``<bytes>``, ``<stream>`` or ``<array>``; printable, on one line.
+
+    >>> describe(Segment("dawn.wav", 60.0))
+    'dawn.wav (60 s to end)'
+    """
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return "<bytes>"
+    if isinstance(source, Member):
+        return f"{describe(source.path)} (from byte {source.offset})"
+    if isinstance(source, Segment):
+        end = "end" if source.end is None else f"{source.end:g} s"
+        return f"{describe(source.file)} ({source.start:g} s to {end})"
+    if is_in_memory(source):
+        return "<array>"
+    name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else getattr(source, "name", None)
+    if not isinstance(name, str):  # the name of a pipe is its number
+        return "<stream>"
+    return name if name.isprintable() else ascii(name)
+
+
+def path_of(source: Source) -> str | None:
+    """The path as it was given, or the name of a named stream; None for arrays, bytes and unnamed streams.
+
+    >>> path_of(Path("dawn.wav")), path_of(b"RIFF")
+    ('dawn.wav', None)
+    """
+    if isinstance(source, (Segment, Member)):
+        return describe(source)
+    name = getattr(source, "name", None) if hasattr(source, "read") else source
+    return os.fsdecode(name) if isinstance(name, (str, os.PathLike)) else None
+
+
+def is_in_memory(source: object) -> bool:
+    """Whether a source is an array, a tensor, or a tuple of one and its rate. Torch is not imported for this.
+
+    >>> is_in_memory(np.zeros(3)), is_in_memory("dawn.wav")
+    (True, False)
+    """
+    return isinstance(source, (np.ndarray, tuple)) or (hasattr(source, "detach") and hasattr(source, "numpy"))
+
+
+def array_samples(source: Samples | tuple[Samples, float], rate: float) -> list[tuple[float, Samples]]:
+    """Convert samples in memory to what the decoders yield.
+
+    Args:
+        source: ``[N]``, or ``(samples, rate)`` with samples ``[N]`` or ``[N, channels]``; floats, or integer
+            PCM of 8 to 32 bits.
+        rate: Hz, for a source that does not say.
+
+    Returns:
+        one piece, (rate, float32 ``[n, channels]``); none if the array is empty.
+
+    Raises:
+        InputError: another type, shape or rate.
+
+    >>> [(rate, samples.shape) for rate, samples in array_samples((np.zeros((9, 2)), 44_100), 16_000)]
+    [(44100.0, (9, 2))]
+    """
+    pair = isinstance(source, tuple) and len(source) == 2
+    samples, given = source if pair else (source, None)
+    if hasattr(samples, "detach"):  # a tensor, also one of a type that NumPy does not have
+        samples = samples.detach().cpu()
+        samples = (samples.float() if samples.is_floating_point() else samples).numpy()
+    if not isinstance(samples, np.ndarray):
+        raise InputError("expected a 16 kHz mono array or tensor [N], or a tuple of two, (samples, rate)")
+    if given is None and samples.ndim != 1:
+        raise InputError(
+            f"expected 16 kHz mono samples [N], got shape {list(samples.shape)}: pass (samples, rate) with samples "
+            "[N, channels]"
+        )
+    rate = rate if given is None else given
+    if not isinstance(rate, (int, float, np.number)) or not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise InputError(f"rate: expected {LOWEST_RATE} to {HIGHEST_RATE} Hz, got {rate!r}")
+    # The full scale of wider integers is unknown: NumPy makes int64 of any list of Python integers.
+    if samples.dtype.kind not in "iuf" or (samples.dtype.kind in "iu" and samples.dtype.itemsize > 4):
+        raise InputError(f"waveform: expected floats or PCM of 8 to 32 bits, got {samples.dtype}: convert it first")
+    if samples.ndim not in (1, 2) or 0 in samples.shape[1:]:
+        raise InputError(f"waveform: expected [N] or [N, channels], got {list(samples.shape)}")
+    if samples.ndim == 2 and samples.shape[1] > max(64, samples.shape[0]):
+        raise InputError(f"waveform: expected [N, channels], got {list(samples.shape)}: transpose it")
+    if not len(samples):
+        return []
+    return [(float(rate), full_scale(samples if samples.ndim == 2 else samples[:, None]))]
+
+
+@contextmanager
+def open_stream(source: File, name: str) -> Iterator[BinaryIO]:
+    """Open a file as a seekable binary stream. A stream that was passed in is left open.
+
+    Args:
+        source: see :data:`File`.
+        name: what error messages call it.
+
+    Raises:
+        AudioNotFound, EmptyAudio: see :mod:`spectag.errors`.
+        AudioError: a directory, or a file that cannot be read.
+        InputError: ``source`` is nothing that can be opened.
+
+    >>> with open_stream(b"RIFF", "<bytes>") as stream:
+    ...     stream.read()
+    b''
+    """
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        with _seekable(io.BytesIO(source), name) as stream:
+            yield stream
+    elif isinstance(source, (str, os.PathLike)):
+        with _open(source, name) as file, _seekable(file, name) as stream:
+            yield stream
+    elif isinstance(source, Member):
+        with _open(source.path, name) as file:
+            if source.offset + source.size > os.fstat(file.fileno()).st_size:  # checked before memory is allocated
+                raise AudioError(name, f"expected {source.size} bytes there, but the file ends before: it was cut off")
+            file.seek(source.offset)
+            content = file.read(source.size)
+        with _seekable(io.BytesIO(content), name) as stream:
+            yield stream
+    elif hasattr(source, "read"):
+        with _seekable(source, name) as stream:
+            yield stream
+    else:
+        raise InputError(
+            f"source: expected a path, bytes, a binary file object, an array or (array, rate), "
+            f"got {type(source).__name__}"
+        )
+
+
+def _open(path: str | os.PathLike[str], name: str) -> BinaryIO:
+    try:
+        return Path(path).open("rb")
+    except FileNotFoundError:
+        hint = "download it and pass the file" if "://" in name else "check the path"
+        raise AudioNotFound(name, f"expected a file, found none: {hint}") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        if os.path.isdir(path):
+            raise AudioError(name, "expected a file, got a directory: name a file in it") from None
+        raise AudioError(name, f"cannot be opened: {reason(error)}") from error
+
+
+@contextmanager
+def _seekable(stream: BinaryIO, name: str) -> Iterator[BinaryIO]:
+    """``stream`` itself, or a copy in a temporary file where it cannot seek, since decoders jump back and forth."""
+    with tempfile.SpooledTemporaryFile(_SPOOL) as spool:  # on the disk only beyond _SPOOL
+        try:
+            if not isinstance(stream.read(0), bytes):
+                raise AudioError(name, "expected a binary file object, got a text one: open it with mode 'rb'")
+            # Before Python 3.11 a SpooledTemporaryFile has no seekable().
+            if not getattr(stream, "seekable", lambda: True)():
+                shutil.copyfileobj(stream, spool, 2**20)
+                stream = spool  # type: ignore[assignment]
+            size = stream.seek(0, os.SEEK_END) or stream.tell()
+        except (OSError, ValueError) as error:
+            raise AudioError(name, f"cannot be read: {reason(error)}") from error
+        if not size:
+            raise EmptyAudio(name, "expected a recording, got 0 bytes: copy or export it again")
+        yield stream
