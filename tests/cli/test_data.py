@@ -134,4 +134,4 @@ def test_stats_are_of_the_training_split(clips, capsys):
     assert (facts["over"], facts["clips"]) == ("test", 4)
     code, out, err = run(capsys, "stats", clips, "--split", "dev")
     assert (code, out) == (1, "")
-    assert "no such part; it has: test, train" in err
+    assert "no such split; it has: test, train" in err

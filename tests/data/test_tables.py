@@ -63,17 +63,17 @@ def test_formats(tmp_path, name, content):
     assert [(c.fold, c.split) for c in manifest.clips] == [(1, "validation"), (2, "holdout")]
 
 
-def test_a_table_per_part(tmp_path):
+def test_a_table_per_split(tmp_path):
     put(tmp_path, "a.wav", "b.wav", "c.wav")
     for name, file in (("train", "a"), ("my_valid-2", "b"), ("eval", "c")):
         write(tmp_path / f"{name}.csv", f"path,label\n{file}.wav,{file}\n")
     manifest = read_manifest(tmp_path)
     assert {c.id: c.split for c in manifest.clips} == {"a.wav": "train", "b.wav": "validation", "c.wav": "test"}
     assert manifest.labels.names == ("a", "b", "c")
-    assert read_manifest(tmp_path / "train.csv").splits == (), "alone it is no part"
+    assert read_manifest(tmp_path / "train.csv").splits == (), "alone it is no split"
 
 
-def test_several_tables_of_no_part(tmp_path):
+def test_several_tables_of_no_split(tmp_path):
     put(tmp_path, "a.wav")
     for name in ("one", "two"):
         write(tmp_path / f"{name}.csv", "path,label\na.wav,a\n")
@@ -125,7 +125,7 @@ def test_missing_files_are_listed(tmp_path):
     table = write(tmp_path / "t.csv", "path,label\na.wav,dog\nb.wav,cat\n.,cat\n")
     assert read_manifest(table).missing == (".", "b.wav")
     (tmp_path / "a.wav").unlink()
-    with pytest.raises(DataError, match="none of the 3 that it names is there"):
+    with pytest.raises(DataError, match="none of the 3 files that it lists exists"):
         read_manifest(table)
 
 
@@ -260,7 +260,7 @@ def test_audiofolder(tmp_path, extension):
     assert {c.id: c.split for c in manifest.clips} == {"train/a.wav": "train", "test/b.wav": "test", "c.wav": None}
 
 
-def test_audiofolder_with_metadata_per_part(tmp_path):
+def test_audiofolder_with_metadata_per_split(tmp_path):
     put(tmp_path, "train/a.wav", "valid/x/b.wav", "test/c.wav")
     write(tmp_path / "train" / "metadata.csv", "file_name,category\na.wav,dog\n")
     write(tmp_path / "valid" / "metadata.jsonl", '{"file_name": "x/b.wav", "category": "cat"}\n')
