@@ -1,20 +1,20 @@
-"""Do the tests notice wrong code? Change one line at a time, and see whether the tests of its module fail.
+"""Check that the tests notice wrong code: change one line at a time, and see whether the tests of its module fail.
 
     python benchmarks/mutants.py [PATH ...] [--sample 30] [--seed 0] [--jobs 2] [--json OUT]
     python benchmarks/mutants.py --known
 
-PATH is a module or a folder of src/spectag; the default is where arithmetic decides (ROOMS below). A mutant is one
-small change: a comparison, an operator, a number, a condition, a bound, a keyword or a statement that is left out. The
-tests that run are those that mirror the module (tests/train/test_muon.py for train/muon.py; all of tests/audio/ for a
-module of audio/ without a test file of its own), and the examples in its docstrings. If they pass, the mutant has
-survived: either a test is missing, or the change makes no difference. A mutant that runs into the time limit counts as
-killed.
+PATH is a module or a folder of src/spectag. The default is the modules that do arithmetic (ROOMS below). A mutant is
+one small change: a comparison, an operator, a number, a condition, a bound or a keyword is changed, or a statement is
+left out. For each mutant the script runs the tests that mirror the module, and the examples in its docstrings. For
+train/muon.py these tests are tests/train/test_muon.py; for a module of audio/ without a test file of its own they are
+all of tests/audio/. If the tests pass, the mutant has survived: either a test is missing, or the change makes no
+difference. A mutant that reaches the time limit counts as killed.
 
---known runs the mutants of mutants.yaml, most of which once survived, and fails if one survives.
+--known runs the mutants of mutants.yaml, most of which survived once, and fails if one survives.
 
-The checkout is not touched: mutants are written into temporary copies of it. Of the libraries, mutmut 3 was tried: it
-forks after torch has started threads, so that most children hang until the time limit, and it does not change constants
-outside of functions. Here every mutant has a process of its own, forked from one that has imported torch and no more.
+The script does not touch the checkout: it writes the mutants into temporary copies. We tried the library mutmut 3. It
+forks after torch has started threads, so most children hang until the time limit, and it does not change constants
+outside of functions. Here every mutant has its own process, forked from one that has only imported torch.
 """
 
 from __future__ import annotations
@@ -302,11 +302,15 @@ def draw_mutants(paths: Iterable[str], sample: int | None, seed: int) -> list[Mu
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", nargs="*", metavar="PATH", help="module or folder of src/spectag")
-    parser.add_argument("--sample", type=int, metavar="N", help="at most N mutants of each module, drawn at random")
+    parser.add_argument("--sample", type=int, metavar="N", help="try at most N mutants of each module, drawn at random")
     parser.add_argument("--seed", type=int, default=0, help="seed of the sample")
-    parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 2) // 2), help="mutants tried at a time")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write scores and survivors to this file")
-    parser.add_argument("--known", action="store_true", help=f"only those of {KNOWN.name}; fails if one survives")
+    parser.add_argument(
+        "--jobs", type=int, default=max(1, (os.cpu_count() or 2) // 2), help="number of mutants to try at the same time"
+    )
+    parser.add_argument("--json", type=Path, metavar="OUT", help="file to write the scores and survivors to")
+    parser.add_argument(
+        "--known", action="store_true", help=f"run only the mutants of {KNOWN.name}, and fail if one survives"
+    )
     options = parser.parse_args()
     os.environ.setdefault("SPECTAG_SHARED", str(ROOT.parent / "shared"))  # where tests/conftest.py looks for it
     os.environ.setdefault("OMP_NUM_THREADS", "1")
