@@ -1,11 +1,16 @@
-"""Pieces of a training step on the CPU beside what torch offers for them: forward and gradient, or one update.
+"""Compare pieces of a training step on the CPU with their counterparts in torch.
 
     python benchmarks/pieces.py [--threads 1] [--repeats 20]
 
-Patches: a matrix product beside the convolution that holds the same weights. Attention: ours, which may leave bf16,
-beside ``scaled_dot_product_attention``. Muon: all matrices of a shape together beside ``torch.optim.Muon``, which is
-always in bf16. Both take turns; figures are medians, ratios the peer's over ours (above 1: ours is faster). bf16 pays
-only on processors with bf16 arithmetic (AMX, AVX512-BF16).
+For the first two pieces the script times a forward and a backward pass, for Muon one update:
+
+- Patches: our matrix product, compared with the convolution that holds the same weights.
+- Attention: ours, which may compute in fp32 within bf16, compared with ``scaled_dot_product_attention``.
+- Muon: ours, which updates all matrices of one shape together, compared with ``torch.optim.Muon``, which is always in
+  bf16.
+
+The two take turns. The figures are medians, and each ratio is torch's time divided by ours (above 1: ours is faster).
+bf16 is faster only on processors with bf16 instructions (AMX or AVX512-BF16).
 """
 
 from __future__ import annotations
@@ -19,7 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spectag.model.network import AST, ASTConfig, PatchEmbed, attend
+from spectag.model.config import ASTConfig
+from spectag.model.network import AST, PatchEmbed, attend
 from spectag.train.muon import Muon
 
 SMALL = ASTConfig(width=192, depth=6, heads=6, patch=(128, 8), stride=(128, 8), frames=256, labels=50)  # esc50-scratch
@@ -64,21 +70,21 @@ def muon(config: ASTConfig, dtype: torch.dtype) -> tuple[Callable[[], object], C
 
 
 def medians(pair: tuple[Callable[[], object], Callable[[], object]], repeats: int) -> list[float]:
-    """Milliseconds of both, in turns."""
+    """Time both in turns and return their median milliseconds."""
     times: tuple[list[float], list[float]] = ([], [])
     for turn in range(repeats + 2):
         for work, seconds in zip(pair, times, strict=True):
             start = time.perf_counter()
             work()
-            if turn >= 2:  # the first warm up
+            if turn >= 2:  # the first two turns are warm-up
                 seconds.append(time.perf_counter() - start)
     return [statistics.median(seconds) * 1e3 for seconds in times]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=1, help="number of CPU threads")
+    parser.add_argument("--repeats", type=int, default=20, help="number of timed turns")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(f"processor {torch.backends.cpu.get_cpu_capability()}, threads {options.threads}, torch {torch.__version__}")

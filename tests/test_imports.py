@@ -23,12 +23,13 @@ ARROWS = {
     "labels": GROUND,
     "audio": {*GROUND, "labels"},
     "model": {*GROUND, "labels", "audio"},
-    "tag": {*GROUND, "labels", "audio", "model"},
+    "engines": {*GROUND, "labels", "audio", "model"},
+    "tag": {*GROUND, "labels", "audio", "model", "engines"},
     "data": {*GROUND, "labels", "audio"},
     "score": {*GROUND, "labels", "data"},
     "train": {*GROUND, "labels", "audio", "model", "data", "score"},
-    "cli": {*GROUND, "labels", "audio", "model", "data", "tag", "score", "train"},
-    "__init__": {*GROUND, "labels", "audio", "model", "tag"},
+    "cli": {*GROUND, "labels", "audio", "model", "engines", "data", "tag", "score", "train"},
+    "__init__": {*GROUND, "labels", "audio", "model", "engines", "tag"},
     "__main__": {"cli"},
 }
 

@@ -1,6 +1,5 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from spectag.errors import DataError, InputError
 from spectag.labels import LabelSet, nearest
@@ -45,9 +44,9 @@ def test_index_is_the_inverse_of_names(names):
     ("names", "ids", "message"),
     [
         ((), None, "at least one"),
-        (("a", "a"), None, "'a' stands there twice"),
+        (("a", "a"), None, "'a' is listed twice"),
         (("a", "b"), ("/m/1",), "as many ids as names"),
-        (("a", "b"), ("/m/1", "/m/1"), "id '/m/1' stands there twice"),
+        (("a", "b"), ("/m/1", "/m/1"), "id '/m/1' is listed twice"),
         (("a", 3), None, "to be text"),
     ],
 )

@@ -46,6 +46,7 @@ def test_the_sdist_holds_what_the_wheel_needs(tmp_path):
     wanted = (
         "src/spectag/models/esc10/model.safetensors",
         "src/spectag/train/recipes/esc10.yaml",
+        "src/spectag/pages/report.html",
         "LICENSE",
         "README.md",
     )

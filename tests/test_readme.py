@@ -15,9 +15,12 @@ import torch
 from spectag.audio.front_end import FrontEnd
 from spectag.cli.main import main
 from spectag.labels import LabelSet
-from spectag.model import convert
 from spectag.model.bundle import Bundle
-from spectag.model.network import AST, ASTConfig
+from spectag.model.card import Card
+from spectag.model.config import ASTConfig
+from spectag.model.deit import DEIT
+from spectag.model.network import AST
+from spectag.model.tensors import from_ours
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -64,7 +67,8 @@ def place(tmp_path_factory) -> Path:
             shutil.copy(clip, folder / f"{fold}-{label}{fold}-A.ogg")
 
     config = ASTConfig(width=64, depth=1, heads=1, frames=128, labels=527)
-    bundle = Bundle(AST(config), FrontEnd("hanning", frames=128), LabelSet.audioset(), "sigmoid")
+    card = Card(config, FrontEnd("hanning", frames=128), LabelSet.audioset(), "sigmoid")
+    bundle = Bundle(card, AST(config))
     hub = place / "hub" / "models--MIT--ast-finetuned-audioset-10-10-0.4593"
     bundle.save(hub / "snapshots" / "0123abcd")
     (hub / "refs").mkdir()
@@ -78,7 +82,7 @@ def place(tmp_path_factory) -> Path:
     tokens = published.pop("v.tokens")
     published |= {"v.cls_token": tokens[:, :1].clone(), "v.dist_token": tokens[:, 1:].clone()}
     torch.save({f"module.{key}": value for key, value in published.items()}, place / "ast_audioset.pth")
-    deit = convert.from_ours(AST(ASTConfig(width=64, depth=1, heads=1)).state_dict(), "timm", 1, 2)
+    deit = from_ours(AST(ASTConfig(width=64, depth=1, heads=1)).state_dict(), DEIT.rows(depth=1, tokens=2))
     deit = {key: value for key, value in deit.items() if not key.startswith("head.")}
     deit["patch_embed.proj.weight"] = deit["patch_embed.proj.weight"].repeat(1, 3, 1, 1)
     deit["pos_embed"] = torch.randn(1, 2 + 24 * 24, 64)

@@ -12,47 +12,32 @@ from spectag import errors
 from spectag.version import __version__
 
 if TYPE_CHECKING:
-    from spectag.audio.fbank import compute_inputs as compute_inputs
-    from spectag.audio.fbank import fbank as fbank
+    from spectag.audio.fbank import compute_inputs as compute_inputs, fbank as fbank
     from spectag.audio.find import find_recordings as find_recordings
     from spectag.audio.front_end import FrontEnd as FrontEnd
-    from spectag.audio.read import Recording as Recording
-    from spectag.audio.read import read as read
+    from spectag.audio.read import Recording as Recording, read as read
     from spectag.audio.source import Segment as Segment
+    from spectag.engines.base import Engine as Engine
+    from spectag.engines.factory import make_engine as make_engine
     from spectag.errors import (
         AudioError as AudioError,
-    )
-    from spectag.errors import (
         DataError as DataError,
-    )
-    from spectag.errors import (
         FileError as FileError,
-    )
-    from spectag.errors import (
         InputError as InputError,
-    )
-    from spectag.errors import (
         ModelError as ModelError,
-    )
-    from spectag.errors import (
         SpectagError as SpectagError,
     )
     from spectag.labels import LabelSet as LabelSet
     from spectag.model.bundle import Bundle as Bundle
+    from spectag.model.card import Card as Card
+    from spectag.model.config import ASTConfig as ASTConfig
     from spectag.model.ensemble import Ensemble as Ensemble
-    from spectag.model.ensemble import load as load
+    from spectag.model.loading import load as load, read_checkpoint as read_checkpoint
     from spectag.model.network import AST as AST
-    from spectag.model.network import ASTConfig as ASTConfig
     from spectag.tag.results import (
         ClipFeatures as ClipFeatures,
-    )
-    from spectag.tag.results import (
         ClipScores as ClipScores,
-    )
-    from spectag.tag.results import (
         ClipTags as ClipTags,
-    )
-    from spectag.tag.results import (
         Tag as Tag,
     )
     from spectag.tag.tagger import Tagger as Tagger
@@ -63,11 +48,16 @@ _MODULES = {
     "spectag.audio.front_end": ("FrontEnd",),
     "spectag.audio.read": ("Recording", "read"),
     "spectag.audio.source": ("Segment",),
+    "spectag.engines.base": ("Engine",),
+    "spectag.engines.factory": ("make_engine",),
     "spectag.errors": ("AudioError", "DataError", "FileError", "InputError", "ModelError", "SpectagError"),
     "spectag.labels": ("LabelSet",),
     "spectag.model.bundle": ("Bundle",),
-    "spectag.model.ensemble": ("Ensemble", "load"),
-    "spectag.model.network": ("AST", "ASTConfig"),
+    "spectag.model.card": ("Card",),
+    "spectag.model.config": ("ASTConfig",),
+    "spectag.model.ensemble": ("Ensemble",),
+    "spectag.model.loading": ("load", "read_checkpoint"),
+    "spectag.model.network": ("AST",),
     "spectag.tag.results": ("ClipFeatures", "ClipScores", "ClipTags", "Tag"),
     "spectag.tag.tagger": ("Tagger",),
 }

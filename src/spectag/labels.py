@@ -14,18 +14,25 @@ from pathlib import Path
 from spectag.errors import DataError, InputError, LabelMismatch
 
 HEADER = ("index", "mid", "display_name")
+_PUBLISHED = {527: "audioset", 50: "esc50", 35: "speech-commands"}  # number of classes -> table
 
 
 @dataclass(frozen=True)
 class LabelSet:
-    """Names, and ids where the data set has them, in the order of the outputs.
+    """Names of the outputs, and ids where the data set has them, in the order of the outputs.
 
     Args:
-        names: what people read, one per output, no two alike.
-        ids: what machines exchange (AudioSet's mids, say), one per output, no two alike; None where there are none.
+        names: what people read, one per output, all different.
+        ids: what machines exchange (AudioSet's mids, for example), one per output, all different; None where there
+            are none.
 
     Raises:
-        InputError: no names, a name or id twice or not text, or as many ids as names are not there.
+        InputError: there are no names, a name or id is listed twice or is not text, or the ids are not as many as the
+            names.
+
+    >>> labels = LabelSet(("owl", "fox"))
+    >>> labels.index("fox")
+    1
     """
 
     names: tuple[str, ...]
@@ -43,7 +50,7 @@ class LabelSet:
                 if not isinstance(value, str):
                     raise InputError(f"labels: expected every {what} to be text, got {value!r}")
                 if value in seen:
-                    raise InputError(f"labels: the {what} {value!r} stands there twice")
+                    raise InputError(f"labels: the {what} {value!r} is listed twice")
                 seen.add(value)
         if self.ids is not None and len(self.ids) != len(self.names):
             raise InputError(f"labels: expected as many ids as names ({len(self.names)}), got {len(self.ids)}")
@@ -54,55 +61,102 @@ class LabelSet:
         return len(self.names)
 
     def index(self, name_or_id: str) -> int:
-        """The output that a name or an id belongs to, 0 .. len - 1; a name wins where both exist.
+        """Return the output that a name or an id belongs to, 0 .. len - 1. A name wins where both exist.
 
         Raises:
-            InputError: unknown; the message lists the nearest.
+            InputError: there is no such label; the message lists the nearest.
+
+        >>> LabelSet.audioset().index("/m/04rlf"), LabelSet.audioset().index("Music")
+        (137, 137)
         """
         try:
             return self._index[name_or_id]
         except (KeyError, TypeError):
             raise InputError(f"no label {name_or_id!r}{nearest(str(name_or_id), self._index)}") from None
 
+    @property
+    def is_published(self) -> bool:
+        """Whether these are the classes of AudioSet, ESC-50 or Speech Commands, in the published order.
+
+        >>> LabelSet(("owl", "fox")).is_published
+        False
+        """
+        return self.for_outputs(len(self)).names == self.names and len(self) in _PUBLISHED
+
     @classmethod
     def audioset(cls) -> LabelSet:
-        """The 527 classes of AudioSet with their mids, in the order of ``class_labels_indices.csv``."""
+        """The 527 classes of AudioSet with their mids, in the order of ``class_labels_indices.csv``.
+
+        >>> LabelSet.audioset().names[0]
+        'Speech'
+        """
         return _packaged("audioset")
 
     @classmethod
     def esc50(cls) -> LabelSet:
-        """The 50 classes of ESC-50 by target number."""
+        """The 50 classes of ESC-50 by target number.
+
+        >>> LabelSet.esc50().names[0]
+        'dog'
+        """
         return _packaged("esc50")
 
     @classmethod
     def speech_commands(cls) -> LabelSet:
-        """The 35 words of Speech Commands V2 in the order of the published checkpoint."""
+        """The 35 words of Speech Commands V2 in the order of the published checkpoint.
+
+        >>> LabelSet.speech_commands().names[0]
+        'backward'
+        """
         return _packaged("speech-commands")
 
     @classmethod
     def numbered(cls, n: int) -> LabelSet:
-        """``LABEL_0`` .. ``LABEL_{n-1}``, for outputs whose meaning is unknown (the names ``transformers`` gives)."""
+        """Names for n outputs whose meaning is unknown, those that ``transformers`` gives.
+
+        >>> LabelSet.numbered(2).names
+        ('LABEL_0', 'LABEL_1')
+        """
         return cls(tuple(f"LABEL_{i}" for i in range(n)))
 
     @classmethod
     def for_outputs(cls, n: int) -> LabelSet:
-        """The published label set of so many outputs: AudioSet 527, ESC-50 50, Speech Commands 35; else numbered."""
-        known = {527: cls.audioset, 50: cls.esc50, 35: cls.speech_commands}
-        return known[n]() if n in known else cls.numbered(n)
+        """The published label set with n classes: AudioSet 527, ESC-50 50, Speech Commands 35; else numbered ones.
+
+        This is a guess. Whoever makes it for a model warns of it, with the name of the file.
+
+        >>> LabelSet.for_outputs(35).names[0], LabelSet.for_outputs(3).names[0]
+        ('backward', 'LABEL_0')
+        """
+        return _packaged(_PUBLISHED[n]) if n in _PUBLISHED else cls.numbered(n)
 
     @classmethod
     def named(cls, names: Iterable[str]) -> LabelSet:
-        """A set of these names; with ids where they are those of a packaged table, in its order."""
+        """A set of these names, with ids where they are those of a packaged table, in its order.
+
+        Raises as the class.
+
+        >>> LabelSet.named(LabelSet.audioset().names).ids[0]
+        '/m/09x0r'
+        """
         names = tuple(names)
         known = cls.for_outputs(len(names)) if names else None
         return known if known is not None and known.names == names else cls(names)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> LabelSet:
-        """A table with the columns ``index,mid,display_name`` (``mid`` may be empty or absent), in any order of rows.
+        """Read a table with the columns ``index,mid,display_name``, in any order of rows.
+
+        Args:
+            path: a CSV file. The column ``mid`` may be empty or missing.
 
         Raises:
-            DataError: no such file, not such a table, indices not 0 .. n-1, or a label twice; names the file.
+            DataError: there is no such file, it is not such a table, its indices are not 0 .. n-1, or a label is listed
+                twice; the message names the file.
+
+        >>> _ = Path("labels.csv").write_text("index,display_name\\n1,fox\\n0,owl\\n")
+        >>> LabelSet.read("labels.csv").names
+        ('owl', 'fox')
         """
         try:
             with Path(path).open(newline="", encoding="utf-8-sig") as lines:
@@ -125,23 +179,35 @@ class LabelSet:
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
-    """For the end of an error message: ``; nearest: a, b``, or nothing where nothing is near; case is ignored."""
+    """Name the most similar names at the end of an error message; case is ignored.
+
+    Args:
+        name: what was not found.
+        known: what could have been meant.
+        count: at most this many are named.
+
+    Returns:
+        ``; nearest: a, b``, or nothing where no name is similar.
+
+    >>> nearest("musik", ["Music", "Speech"])
+    '; nearest: Music'
+    """
     folded = {candidate.lower(): candidate for candidate in known}
     near = difflib.get_close_matches(name.lower(), folded, count, cutoff=0.5)
     return f"; nearest: {', '.join(folded[key] for key in near)}" if near else ""
 
 
-@cache
-def _packaged(name: str) -> LabelSet:
-    with resources.as_file(resources.files("spectag") / "tables" / f"{name}.csv") as path:
-        return LabelSet.read(path)
-
-
 def align(wanted: LabelSet, known: LabelSet) -> list[int]:
-    """For each class of a data set its place among a model's, by name, letter case and ``_`` for a space aside.
+    """Find each class of a data set among a model's, by name. Letter case, and ``_`` in place of a space, are ignored.
+
+    Returns:
+        The place among ``known`` of each label of ``wanted``.
 
     Raises:
-        LabelMismatch: classes the model does not know.
+        LabelMismatch: the model does not know some of the classes.
+
+    >>> align(LabelSet(("clock_tick", "Dog")), LabelSet(("dog", "rain", "Clock tick")))
+    [2, 0]
     """
     places = {_plain(name): place for place, name in enumerate(known.names)}
     missing = [name for name in wanted.names if _plain(name) not in places]
@@ -151,6 +217,12 @@ def align(wanted: LabelSet, known: LabelSet) -> list[int]:
             f"{', ...' if len(missing) > 5 else ''}; it knows {', '.join(known.names[:5])}, ... ({len(known)} in all)"
         )
     return [places[_plain(name)] for name in wanted.names]
+
+
+@cache
+def _packaged(name: str) -> LabelSet:
+    with resources.as_file(resources.files("spectag") / "tables" / f"{name}.csv") as path:
+        return LabelSet.read(path)
 
 
 def _plain(name: str) -> str:

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import spectag
 from spectag.audio.fbank import compute_inputs, fbank, fbank_blocks, normalise, pad_or_cut

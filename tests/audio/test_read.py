@@ -18,8 +18,7 @@ import av
 import numpy as np
 import pytest
 import soundfile as sf
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from spectag.audio import read as module
 from spectag.audio.find import AUDIO_EXTENSIONS

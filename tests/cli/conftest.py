@@ -14,11 +14,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from spectag.audio.front_end import FrontEnd
     from spectag.labels import LabelSet
     from spectag.model.bundle import Bundle
-    from spectag.model.network import AST, ASTConfig
+    from spectag.model.card import Card
+    from spectag.model.config import ASTConfig
+    from spectag.model.network import AST
 
     torch.manual_seed(0)
     network = AST(ASTConfig(width=32, depth=1, heads=2, frames=50, labels=3))
-    bundle = Bundle(network, FrontEnd(frames=50), LabelSet(("dog", "rain", "sea")), "softmax")
+    labels = LabelSet(("dog", "rain", "sea"))
+    bundle = Bundle(Card(network.config, FrontEnd(frames=50), labels, "softmax"), network)
     return bundle.save(tmp_path_factory.mktemp("model") / "bundle")
 
 

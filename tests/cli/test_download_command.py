@@ -11,7 +11,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from spectag.cli.main import main
-from spectag.data import download as published
+from spectag.data.published import PUBLISHED
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -36,7 +36,7 @@ def words(tmp_path, monkeypatch):
     facts = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest(), "unpacked": 100}
     facts |= {"clips": 2, "classes": 2, "url": f"http://127.0.0.1:{server.server_port}/words.tar.gz"}
     for name in ("speech-commands-1", "speech-commands-2"):
-        monkeypatch.setitem(published.SOURCES, name, replace(published.SOURCES[name], **facts))
+        monkeypatch.setitem(PUBLISHED, name, replace(PUBLISHED[name], **facts))
     yield facts["url"]
     server.shutdown()
     server.server_close()
@@ -107,7 +107,7 @@ def test_interrupted(words, tmp_path, capsys, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(published, "unpack", interrupt)
+        patch.setattr("spectag.data.download._unpack", interrupt)
         code, out, err = run(capsys, "speech-commands", tmp_path / "words")
     assert (code, out) == (130, "")
     assert err.splitlines()[-1] == "spectag: interrupted"

@@ -109,7 +109,7 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     def interrupt(source: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("spectag.model.bundle.load", interrupt)
+    monkeypatch.setattr("spectag.model.loading.load", interrupt)
     assert main(["info", "esc10"]) == 130
     assert capsys.readouterr().err == "spectag: interrupted\n"
 
@@ -120,7 +120,7 @@ def test_unexpected_errors_are_one_line_unless_debugged(
     def fail(source: str) -> None:
         raise RuntimeError("two\nlines")
 
-    monkeypatch.setattr("spectag.model.bundle.load", fail)
+    monkeypatch.setattr("spectag.model.loading.load", fail)
     assert main(["info", "esc10"]) == 1
     err = capsys.readouterr().err
     assert err.count("\n") == 1
@@ -137,7 +137,7 @@ def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     def full(source: str) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr("spectag.model.bundle.load", full)
+    monkeypatch.setattr("spectag.model.loading.load", full)
     assert main(["info", "esc10"]) == 1
     assert capsys.readouterr().err == "spectag: error: No space left on device\n"
 
@@ -152,7 +152,7 @@ def test_warnings_of_ours_are_a_line_each(monkeypatch: pytest.MonkeyPatch, capsy
         warnings.warn("chatter of a library", UserWarning, stacklevel=2)
         raise OSError(28, "full")
 
-    monkeypatch.setattr("spectag.model.bundle.load", warn)
+    monkeypatch.setattr("spectag.model.loading.load", warn)
     main(["info", "esc10"])
     lines = capsys.readouterr().err.splitlines()
     assert lines[:-1] == ["spectag: warning: stride 10 is a guess", "spectag: warning: special"]

@@ -27,14 +27,17 @@ def make(path: Path, seed: int, labels: tuple[str, ...] = CLASSES, mean: float =
     from spectag.audio.front_end import FrontEnd
     from spectag.labels import LabelSet
     from spectag.model.bundle import Bundle
-    from spectag.model.network import AST, ASTConfig
+    from spectag.model.card import Card
+    from spectag.model.config import ASTConfig
+    from spectag.model.network import AST
 
     torch.manual_seed(seed)
     network = AST(ASTConfig(width=32, depth=1, heads=2, frames=50, labels=len(labels), **config))
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
-    return Bundle(network, FrontEnd(mean=mean, frames=50), LabelSet(labels), "softmax").save(path)
+    card = Card(network.config, FrontEnd(mean=mean, frames=50), LabelSet(labels), "softmax")
+    return Bundle(card, network).save(path)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +173,7 @@ def test_scoring_does_not_load_what_trains(models, files, clips, tmp_path) -> No
     ):
         code = (
             "import sys; from spectag.cli.main import main; code = main(sys.argv[1:])\n"
-            "bad = [name for name in sys.modules if name.split('.')[0] == 'lightning' or 'spectag.train' in name]\n"
+            "bad = [name for name in sys.modules if name.split('.')[0] == 'lightning_fabric' or 'spectag.train' in name]\n"
             "assert (code, bad) == (0, []), bad\n"
         )
         done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True)
@@ -227,7 +230,7 @@ def test_errors_are_one_line(models, files, clips, tmp_path, capsys) -> None:
         (["ensemble", *files, "-o", files[0]], "is one of the inputs"),
         (["ensemble", *files, "-o", tmp_path / "none" / "mean.npz"], "does not exist"),
         (["ensemble", *models, "-o", tmp_path / "whole"], "member 2 .*labels: expected 3 .* got 4"),
-        (["ensemble", *models[:2], "-o", tmp_path], "there is something already"),
+        (["ensemble", *models[:2], "-o", tmp_path], "already exists"),
         (["ensemble", "no.such", "-o", tmp_path / "whole"], "no such file or directory"),
         (["score", "no.such", "--data", clips, "-o", tmp_path / "s.npz"], "no such file or directory"),
         (["score", models[0], "--data", clips, "-o", tmp_path / "none" / "s.npz"], "does not exist"),

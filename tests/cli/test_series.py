@@ -13,7 +13,7 @@ import soundfile
 from test_train import SETS, clips, one_line  # noqa: F401  # clips is a fixture
 
 from spectag.cli.main import main
-from spectag.model.bundle import load
+from spectag.model.loading import load
 from spectag.train.recipe import packaged
 
 SHORT = [*SETS, "--set", "epochs=2"]

@@ -196,7 +196,7 @@ def test_convert_refuses_to_overwrite(model: Path, good: dict[str, Path], capsys
     for target in (file, file.parent):
         assert call("convert", model, target) == 1
         err = capsys.readouterr().err
-        assert "no bundle" in err
+        assert "is not a bundle" in err
         assert err.count("\n") == 1
     assert sorted(path.name for path in file.parent.iterdir()) == sorted(good)
 

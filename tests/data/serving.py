@@ -15,15 +15,12 @@ class Served:
     """
 
     content: bytes
-    etag: str | None = '"one"'
-    modified: str | None = None
     ranges: bool = True
     length: int | None = None  # announced, where it is not the true one
     chunked: bool = False
     statuses: list[int] = field(default_factory=list)
     breaks: list[int] = field(default_factory=list)  # bytes of the body after which the connection ends
     location: str | None = None
-    obeys_if_range: bool = True
     first: int | None = None  # that a 206 says it begins at
     asked: list[str | None] = field(default_factory=list)
     sent: list[int] = field(default_factory=list)
@@ -43,17 +40,17 @@ class Served:
             request.send_header("Content-Length", "0")
             request.end_headers()
             return
-        start, mark = 0, self.etag or self.modified
-        if wanted and self.ranges and (request.headers.get("If-Range") == mark or not self.obeys_if_range):
-            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.ranges else 0
+        if start and start >= len(self.content):
+            request.send_response(416)
+            request.send_header("Content-Length", "0")
+            request.end_headers()
+            return
         body = self.content[start:]
         request.send_response(206 if start else 200)
         if start:
             first, last = start if self.first is None else self.first, len(self.content)
             request.send_header("Content-Range", f"bytes {first}-{last - 1}/{last}")
-        for name, value in (("ETag", self.etag), ("Last-Modified", self.modified)):
-            if value is not None:
-                request.send_header(name, value)
         if self.chunked:
             request.send_header("Transfer-Encoding", "chunked")
         else:

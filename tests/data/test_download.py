@@ -1,10 +1,14 @@
 """Published data sets, in their official structure but small, from a server on this machine."""
 
 import csv
+import errno
 import hashlib
 import io
 import os
+import random
 import shutil
+import stat
+import struct
 import tarfile
 import zipfile
 from collections import namedtuple
@@ -16,12 +20,12 @@ import pytest
 import soundfile
 from serving import serving
 
-from spectag.data import download as published
-from spectag.data.download import SOURCES, download, present
+from spectag.data.download import download_data_set, find_data_set
 from spectag.data.layouts import read_manifest
+from spectag.data.published import PUBLISHED
 from spectag.errors import DataError, SaveError, SpectagWarning
 from spectag.labels import align
-from spectag.model.bundle import load
+from spectag.model.loading import load
 
 ESC10 = {"dog": 0, "rooster": 1, "rain": 10}
 ESC50 = ESC10 | {"pig": 2, "cow": 3}
@@ -30,6 +34,7 @@ ESC50 = ESC10 | {"pig": 2, "cow": 3}
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr("time.sleep", lambda _: None)
 
 
 def sound() -> bytes:
@@ -58,7 +63,7 @@ def esc50(targets=ESC50, folds=(1, 2)) -> tuple[bytes, bytes]:
             archive.writestr(f"{top}/audio/{name}", sound())
         archive.writestr(f"{top}/meta/esc50.csv", table.getvalue())
         archive.writestr(f"{top}/LICENSE", "as it is")
-        archive.writestr(f"{top}/.gitignore", "*")
+        archive.writestr(f"{top}/requirements.txt", "no part of the data set")
     return packed.getvalue(), table.getvalue().encode()
 
 
@@ -91,7 +96,7 @@ def source(kind, content, table=b"", clips=9, classes=3, **other):
         "classes": classes,
         "table_sha256": hashlib.sha256(table).hexdigest() if table else None,
     }
-    return replace(SOURCES[kind], **facts | other)
+    return replace(PUBLISHED[kind], **facts | other)
 
 
 def esc50_source(**other):
@@ -100,8 +105,7 @@ def esc50_source(**other):
 
 
 def get(served, source, directory, **options):
-    options.setdefault("sleep", lambda _: None)
-    return download(replace(source, url=served.url), directory, **options)
+    return download_data_set(replace(source, url=served.url), directory, **options)
 
 
 def test_esc50(tmp_path):
@@ -113,7 +117,7 @@ def test_esc50(tmp_path):
     assert (len(manifest), manifest.folds) == (10, (1, 2))
     assert manifest.labels.names == ("dog", "rooster", "pig", "cow", "rain")
     assert [path.name for path in tmp_path.iterdir()] == ["esc50"]
-    assert sorted(path.name for path in (tmp_path / "esc50").iterdir()) == [".gitignore", "LICENSE", "audio", "meta"]
+    assert sorted(path.name for path in (tmp_path / "esc50").iterdir()) == ["LICENSE", "audio", "meta"]
     assert (tmp_path / "esc50").stat().st_mode & 0o777 == (tmp_path / "esc50/audio").stat().st_mode & 0o777
 
 
@@ -141,14 +145,14 @@ def test_speech_commands(tmp_path):
     assert (tmp_path / "a/words/_background_noise_").is_dir()
 
 
-def test_the_table_of_sources():
+def test_the_table_of_published_sets():
     """Tied to what is published; see the digests at torchaudio and TensorFlow Datasets."""
-    for what in SOURCES.values():
+    for what in PUBLISHED.values():
         assert what.url.startswith("https://")
         assert len(what.sha256) == 64
         assert what.size < what.unpacked < 2 * what.size
-    assert SOURCES["esc10"].archive == SOURCES["esc50"].archive
-    assert SOURCES["speech-commands-1"].archive != SOURCES["speech-commands-2"].archive
+    assert PUBLISHED["esc10"].archive == PUBLISHED["esc50"].archive
+    assert PUBLISHED["speech-commands-1"].archive != PUBLISHED["speech-commands-2"].archive
 
 
 @pytest.mark.filterwarnings("ignore::spectag.errors.SpectagWarning")
@@ -161,21 +165,34 @@ def test_the_connection_breaks(tmp_path):
 
 
 @pytest.mark.parametrize("stage", ["fetching", "verifying", "unpacking"])
-def test_interrupted(tmp_path, stage):
-    """What was fetched is kept, of the data set nothing; the next call goes on."""
+@pytest.mark.parametrize("ranges", [False, True])
+def test_interrupted(tmp_path, stage, ranges):
+    """What was fetched is kept, and nothing of the data set; the next call continues."""
 
     def progress(what, *_):
         if what == stage:
             raise KeyboardInterrupt
 
     what, content = esc50_source()
-    with serving(content, chunked=True) as served:
+    with serving(content, ranges=ranges) as served:
         with pytest.raises(KeyboardInterrupt):
             get(served, what, tmp_path / "esc50", progress=progress)
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["ESC-50.zip.partial", "ESC-50.zip.partial.json"]
+        assert [path.name for path in tmp_path.iterdir()] == ["ESC-50.zip.partial"]
         assert len(get(served, what, tmp_path / "esc50")) == 10
-    assert len(served.asked) == (2 if stage == "fetching" else 1)
+    if stage != "fetching":
+        assert len(served.asked) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["esc50"]
+
+
+@pytest.mark.parametrize("have", [100, 10**6, None], ids=["of another file", "too much", "of the right size"])
+def test_a_beginning_of_something_else_is_fetched_anew(tmp_path, have):
+    content = speech_commands()
+    what = source("speech-commands-2", content)
+    (tmp_path / f"{what.archive}.partial").write_bytes(bytes(len(content) if have is None else have))
+    with serving(content) as served:
+        assert len(get(served, what, tmp_path / "words")) == 9
+    assert served.asked == [f"bytes={len(content) if have is None else have}-", None]
+    assert [path.name for path in tmp_path.iterdir()] == ["words"]
 
 
 def test_a_wrong_checksum(tmp_path):
@@ -184,15 +201,16 @@ def test_a_wrong_checksum(tmp_path):
     with serving(content) as served, pytest.raises(DataError) as caught:
         get(served, what, tmp_path / "words")
     message = str(caught.value)
-    assert f"expected SHA-256 {'0' * 64}, got {hashlib.sha256(content).hexdigest()} of {len(content)} bytes" in message
+    assert f"expected SHA-256 {'0' * 64}, got {hashlib.sha256(content).hexdigest()}" in message
     assert "\n" not in message
+    assert len(served.asked) == 1
     assert list(tmp_path.iterdir()) == []
 
 
 def test_packed_anew(tmp_path):
     """GitHub makes its archives when they are asked for: then the contents decide."""
     what, content = esc50_source(sha256="0" * 64)
-    with serving(content) as served, pytest.warns(SpectagWarning, match="expected SHA-256 0000.*its contents decide"):
+    with serving(content) as served, pytest.warns(SpectagWarning, match="expected SHA-256 0000.*contents are checked"):
         assert len(get(served, what, tmp_path / "esc50")) == 10
 
 
@@ -201,17 +219,30 @@ def test_packed_anew(tmp_path):
     [
         (lambda: esc50(folds=(1, 3))[0], r"meta/esc50\.csv: expected SHA-256"),
         (lambda: esc50()[0][:-100], "damaged"),
-        (lambda: speech_commands(), r"meta/esc50\.csv: expected SHA-256 .*, got no such file"),
-        (lambda: b"<html>" * 2000, "expected a zip or tar.gz archive"),
-        (lambda: esc50()[0].replace(sound()[-100:], bytes(100)), "damaged"),
+        (lambda: b"", "damaged"),
+        (lambda: speech_commands(), "File is not a zip file"),
+        (lambda: b"<html>" * 2000, "File is not a zip file"),
+        (lambda: esc50()[0].replace(sound()[-100:], bytes(100)), "Bad CRC-32"),
+        (lambda: zipped({"x/audio/a.wav": b"x"}), r"holds no meta/esc50\.csv"),
+        (lambda: zipped({"x/meta/esc50.csv": esc50()[1]}), "no item named 'x/LICENSE'"),
     ],
-    ids=["another table", "cut off", "another set", "no archive", "other samples"],
+    ids=[
+        "another table",
+        "cut off",
+        "nothing",
+        "another set",
+        "no archive",
+        "other samples",
+        "no table",
+        "only the table",
+    ],
 )
 @pytest.mark.filterwarnings("ignore::spectag.errors.SpectagWarning")
 def test_not_the_contents(tmp_path, content, match):
     what, _ = esc50_source(sha256="0" * 64)
     with serving(content()) as served, pytest.raises(DataError, match=match) as caught:
         get(served, what, tmp_path / "esc50")
+    assert str(caught.value).startswith(f"{tmp_path / 'ESC-50.zip.partial'}: damaged, or not ESC-50")
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -223,16 +254,147 @@ def test_clips_are_lacking(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_harmful_contents(tmp_path):
+# archives that were made to do harm
+
+
+def zipped(files, compression=zipfile.ZIP_DEFLATED) -> bytes:
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("audio/x.wav", sound())
-        archive.writestr("../../evil", b"x")
-    content = packed.getvalue()
-    with serving(content) as served, pytest.raises(DataError, match="leads out of the archive"):
-        get(served, source("speech-commands-2", content), tmp_path / "a" / "words")
-    assert list((tmp_path / "a").iterdir()) == []
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    with zipfile.ZipFile(packed, "w", compression) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+def tarred(*entries, **how) -> bytes:
+    """Of pairs (TarInfo or name, content)."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz", **how) as archive:
+        for info, content in entries:
+            info = tarfile.TarInfo(info) if isinstance(info, str) else info
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def refused(tmp_path, what, content, match) -> None:
+    """Such an archive is refused, and nothing is left; it lies beside the directory already."""
+    inside = tmp_path / "in" / "here"
+    inside.mkdir(parents=True)
+    (inside / what.archive).write_bytes(content)
+    with pytest.raises(DataError, match=match) as caught:
+        download_data_set(replace(what, url="http://127.0.0.1:1/"), inside / "set")
+    assert str(caught.value).startswith(str(inside / what.archive))
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in inside.iterdir()] == [what.archive]
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    assert [path.name for path in (tmp_path / "in").iterdir()] == ["here"]
+
+
+ELSEWHERE = ["/etc/passwd", "//server/share", "../x", "a/../../x", "..", "C:x", "C:/x", "C:\\x", "..\\x", "a/b:stream"]
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_names_that_lead_elsewhere(tmp_path, name):
+    content = tarred(("one/fine.wav", sound()), (name, b"x"))
+    refused(tmp_path, source("speech-commands-2", content), content, "would be written elsewhere")
+
+
+def test_a_table_that_names_files_elsewhere(tmp_path):
+    """Even if its checksum were right."""
+    table = b"filename,fold,target,category,esc10\n../../../evil.wav,1,0,dog,True\n"
+    content = zipped({"x/meta/esc50.csv": table, "x/LICENSE": b"", "x/audio/../../../evil.wav": b"x"})
+    refused(tmp_path, source("esc50", content, table), content, "would be written elsewhere")
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE])
+@pytest.mark.parametrize("target", ["/etc", "../../..", "."])
+def test_links_and_devices_are_not_made(tmp_path, kind, target):
+    """What was to be written through them is a plain file then, in a plain folder."""
+    link = tarfile.TarInfo("one")
+    link.type, link.linkname = kind, target
+    words = [(f"{word}/{name}.wav", sound()) for word in ("one", "two", "yes") for name in "abc"]
+    content = tarred((link, b""), *words, ("testing_list.txt", b""))
+    (tmp_path / "speech_commands_v0.02.tar.gz").write_bytes(content)
+    download_data_set(source("speech-commands-2", content), tmp_path / "words")
+    made = list((tmp_path / "words").rglob("*"))
+    assert len(made) == 13
+    assert all(stat.S_IFMT(path.lstat().st_mode) in (stat.S_IFREG, stat.S_IFDIR) for path in made)
+
+
+def test_a_zip_makes_no_links(tmp_path):
+    content, table = esc50()
+    packed = io.BytesIO(content)
+    with zipfile.ZipFile(packed, "a") as archive:
+        for info in archive.infolist():
+            info.create_system, info.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+        archive.comment = b"written anew"
+    (tmp_path / "ESC-50.zip").write_bytes(packed.getvalue())
+    download_data_set(source("esc50", packed.getvalue(), table, 10, 5), tmp_path / "esc50")
+    assert not any(path.is_symlink() for path in (tmp_path / "esc50").rglob("*"))
+
+
+def test_more_bytes_than_expected(tmp_path):
+    content = speech_commands()
+    refused(tmp_path, source("speech-commands-2", content, unpacked=1000), content, "more than twice as many")
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_bomb(tmp_path, kind):
+    bomb = bytes(3_000_000)
+    table = b"filename,fold,target,category,esc10\na.wav,1,0,dog,True\n"
+    files = {"x/meta/esc50.csv": table, "x/LICENSE": b"", "x/audio/a.wav": bomb}
+    content = tarred(("one/a.wav", bomb)) if kind == "tar" else zipped(files)
+    what = source("speech-commands-2", content) if kind == "tar" else source("esc50", content, table)
+    refused(tmp_path, what, content, "more than twice as many")
+
+
+@pytest.mark.parametrize("claimed", [10, 9_000_000])
+def test_a_zip_that_lies_about_sizes(tmp_path, claimed):
+    table = b"filename,fold,target,category,esc10\na.wav,1,0,dog,True\n"
+    content = zipped({"x/meta/esc50.csv": table, "x/LICENSE": b"", "x/audio/a.wav": os.urandom(5000)})
+    content = content.replace(struct.pack("<I", 5000), struct.pack("<I", claimed))
+    refused(tmp_path, source("esc50", content, table), content, "damaged")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_compression(tmp_path, method):
+    content = zipped({"x/meta/esc50.csv": esc50()[1]}, method)
+    refused(tmp_path, source("esc50", content, esc50()[1]), content, "compressed by method .*, expected deflate")
+
+
+def test_encrypted(tmp_path):
+    content = bytearray(zipped({"x/meta/esc50.csv": esc50()[1]}))
+    content[6] |= 1
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    refused(tmp_path, source("esc50", bytes(content), esc50()[1]), content, "encrypted")
+
+
+@pytest.mark.parametrize("kind", ["esc50", "speech-commands-2"])
+@pytest.mark.filterwarnings("ignore::spectag.errors.SpectagWarning")
+def test_damaged(tmp_path, kind):
+    """Cut off, or bytes changed: either an error of ours that leaves nothing, or the whole set."""
+    whole, table = esc50() if kind == "esc50" else (speech_commands(), b"")
+    rng = random.Random(0)
+    for number in range(200):
+        content = bytearray(whole)
+        if number % 2:
+            del content[rng.randrange(len(content)) :]
+        for _ in range(rng.choice((1, 1, 20)) if content and number % 2 == 0 else 0):
+            content[rng.randrange(len(content))] = rng.randrange(256)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        clips, classes = (10, 5) if kind == "esc50" else (9, 3)
+        what = source(kind, bytes(content), table, clips, classes)
+        (folder / what.archive).write_bytes(content)
+        try:
+            found = len(download_data_set(what, folder / "set"))
+        except DataError:
+            found = None
+        assert found in (None, clips)
+        assert (folder / "set").exists() == (found is not None)
+
+
+# what lies there
 
 
 def test_keep_archive(tmp_path):
@@ -250,7 +412,7 @@ def test_an_archive_of_the_users_that_is_something_else(tmp_path):
     content = speech_commands()
     what = source("speech-commands-2", content)
     (tmp_path / what.archive).write_bytes(b"mine")
-    with serving(content) as served, pytest.raises(DataError, match=r"expected SHA-256 .* delete it and try again"):
+    with serving(content) as served, pytest.raises(DataError, match=r"expected SHA-256 .* delete it"):
         get(served, what, tmp_path / "words")
     assert served.asked == []
     assert (tmp_path / what.archive).read_bytes() == b"mine"
@@ -258,9 +420,12 @@ def test_an_archive_of_the_users_that_is_something_else(tmp_path):
 
 def test_there_already(tmp_path):
     what, content = esc50_source()
+    assert find_data_set(what, tmp_path / "esc50") is None
     with serving(content) as served:
         manifest = get(served, what, tmp_path / "esc50")
-        assert get(served, what, tmp_path / "esc50") == manifest == present(what, tmp_path / "esc50")
+        with pytest.raises(SaveError, match="already exists"):
+            get(served, what, tmp_path / "esc50")
+    assert find_data_set(what, tmp_path / "esc50") == manifest
     assert len(served.asked) == 1
 
 
@@ -281,7 +446,7 @@ def test_something_else_is_there(tmp_path, there):
         clip = next(directory.glob("audio/*"))
         clip.unlink() if there == "a clip is lacking" else clip.write_bytes(b"")
     with pytest.raises(SaveError, match=r"neither empty nor the whole of ESC-50 .*name another directory"):
-        present(what, directory)
+        find_data_set(what, directory)
 
 
 @pytest.mark.parametrize("link", [False, True])
@@ -312,18 +477,17 @@ def test_too_little_space(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_disk_fills_up(tmp_path, monkeypatch):
-    """The archive stays, since it need not be fetched again."""
+def test_the_disk_fills_up(tmp_path):
+    """Nothing of the data set stays; the archive does, since it need not be fetched again."""
 
-    def full(*_):
-        raise SaveError("the disk is full")
+    def progress(what, *_):
+        if what == "unpacking":
+            raise OSError(errno.ENOSPC, "No space left on device")
 
     what, content = esc50_source()
     with serving(content) as served:
-        with monkeypatch.context() as patch:
-            patch.setattr(published, "unpack", full)
-            with pytest.raises(SaveError, match="the disk is full"):
-                get(served, what, tmp_path / "esc50")
-        assert os.path.getsize(tmp_path / "ESC-50.zip.partial") == len(content)
+        with pytest.raises(SaveError, match="No space left on device"):
+            get(served, what, tmp_path / "esc50", progress=progress)
+        assert [path.name for path in tmp_path.iterdir()] == ["ESC-50.zip.partial"]
         get(served, what, tmp_path / "esc50")
     assert len(served.asked) == 1

@@ -13,16 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from spectag.audio.read import open as open_recording
-from spectag.audio.read import read
+from spectag.audio.read import open as open_recording, read
 from spectag.data import packing
 from spectag.data.layouts import read_manifest
 from spectag.data.manifest import Clip, Manifest
 from spectag.data.packing import pack
-from spectag.data.shards import INDEX, is_packed, read_packed, reading_order
+from spectag.data.shards import INDEX, OLD_INDEX, is_packed, read_packed, reading_order
 from spectag.errors import DataError, InputError, SaveError, SpectagWarning
 from spectag.labels import LabelSet
 
@@ -221,14 +219,14 @@ def test_what_is_there_is_not_touched(loose, tmp_path):
     out.mkdir()
     pack(loose, out)  # empty: fine
     before = sorted(out.iterdir())
-    with pytest.raises(SaveError, match="expected a new or an empty folder"):
+    with pytest.raises(SaveError, match="choose a new or an empty folder"):
         pack(loose, out)
     assert sorted(out.iterdir()) == before
     (tmp_path / "new.partial").mkdir()
-    with pytest.raises(SaveError, match=r"new\.partial: is there already: delete it"):
+    with pytest.raises(SaveError, match=r"new\.partial: already exists: delete it"):
         pack(loose, tmp_path / "new")
     assert (tmp_path / "new.partial").is_dir()
-    with pytest.raises(SaveError, match="expected a new or an empty folder"):
+    with pytest.raises(SaveError, match="choose a new or an empty folder"):
         pack(loose, loose.clips[0].path)
 
 
@@ -248,6 +246,20 @@ def test_a_full_disk_leaves_nothing(loose, tmp_path, monkeypatch, error):
     assert not list(tmp_path.glob("out*"))
 
 
+class Deadly:
+    """Ends the process in which it is unpickled."""
+
+    def __reduce__(self):
+        return os._exit, (1,)
+
+
+def test_a_process_that_dies(loose, tmp_path):
+    clips = (*loose.clips[:5], Clip("deadly", Deadly(), (0,)))
+    with pytest.raises(DataError, match=r"a process that decodes died, .* try again with --workers 1"):
+        pack(replace(loose, clips=clips), tmp_path / "out", workers=2)
+    assert not list(tmp_path.glob("out*"))
+
+
 # an index that nobody vouches for
 
 
@@ -263,73 +275,172 @@ def packed(intact, tmp_path) -> Path:
     return Path(shutil.copytree(intact, tmp_path / "packed"))
 
 
-def changed(packed: Path, line: int, change) -> str:
-    """Change a line of the index; what reading it says."""
+def refused(packed: Path, change) -> str:
+    """Change the index by a function; what reading it says."""
     index = packed / INDEX
-    lines = index.read_text().splitlines()
-    new = change(json.loads(lines[line - 1]))
-    lines[line - 1] = new if isinstance(new, str) else json.dumps(new)
-    index.write_text("\n".join(lines) + "\n", errors="surrogateescape")
+    new = change(json.loads(index.read_text()))
+    index.write_text(new if isinstance(new, str) else json.dumps(new), errors="surrogateescape")
+    assert is_packed(packed)
     with pytest.raises(DataError) as caught:
         read_packed(packed)
     assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{index}: ")
     return str(caught.value)
 
 
-def put(column: int, value):
-    return lambda row: [*row[:column], value, *row[column + 1 :]]
+def put(column: str, value, row: int = 5):
+    """Change a value of a clip."""
+
+    def change(index):
+        index["clips"][column][row] = value
+        return index
+
+    return change
+
+
+def without(index, column):
+    del index["clips"][column]
+    return index
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "words"),
+    [
+        ("id", ("", 5, None, ["x"]), "ids in ascending order, each once"),
+        ("shard", (-1, 10**6), "shards that exist"),
+        ("shard", (True, "../x", None, 1.0), "whole numbers as shard"),
+        ("offset", (-1, 10**9), "clips within their shards"),
+        ("offset", (5.0, "1", None), "whole numbers as shard"),
+        ("size", (0, -5, 10**9, 2**63 - 1), "clips within their shards"),
+        ("size", (1e3, [1]), "whole numbers as shard"),
+        ("samples", (0, -1), "clips of at least one sample"),
+        ("samples", (None,), "whole numbers as shard"),
+        ("labels", (None, 3, "abc", ["dog"], [[0]], {"a": 1}, [True]), "lists of whole numbers as labels|not iterable"),
+        ("labels", ([3], [-1], [0, 3]), "labels from 0 to 2"),
+        ("labels", ([1, 0], [1, 1]), "labels of a clip in ascending order"),
+        ("split", (1, []), "text or null as split and group"),
+        ("group", (1.5,), "text or null as split and group"),
+        ("fold", ("1", 1.0), "whole numbers or null as fold"),
+        ("fold", ({},), "whole numbers or null as fold"),
+    ],
+)
+def test_a_wrong_value_is_named(packed, column, values, words):
+    whole = (packed / INDEX).read_text()
+    for value in values:
+        assert re.search(f"damaged .*({words})", refused(packed, put(column, value)))
+        (packed / INDEX).write_text(whole)
+
+
+@pytest.mark.parametrize("column", ["offset", "shard", "size", "samples"])
+def test_numbers_of_any_size(packed, column):
+    assert "damaged" in refused(packed, put(column, 10**400))
+
+
+def test_ids_occur_once(packed):
+    assert "ids in ascending order" in refused(packed, put("id", read_packed(packed).clips[4].id))
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        *(put(0, value) for value in ("", 5, None)),
-        *(put(1, value) for value in (-1, 10**6, 10**400, True, "../x", None)),
-        *(put(2, value) for value in (-1, 10**9, 10**400, 5.0, "1", None)),
-        *(put(3, value) for value in (0, -5, 10**9, 1e3, [1])),
-        *(put(4, value) for value in (0, -1, None)),
-        *(put(5, value) for value in (None, 3, "abc", [3], [-1], [1, 0], [1, 1], ["dog"], [[0]], {"a": 1})),
-        put(6, 1),
-        put(7, "1"),
-        put(8, []),
-        lambda row: row[:-1],
-        lambda row: [*row, 1],
-        lambda row: {"id": "x"},
-        lambda row: "null",
-        lambda row: "",
-        lambda row: json.dumps(row)[:-5],
-        lambda row: json.dumps(row) + "," + json.dumps(row),
-        lambda row: "[" * 100_000,
-        lambda row: json.dumps(row).replace("[", '["\udcff', 1),
-        lambda row: "[" + "9" * 5000 + "]",
+        lambda index: "",
+        lambda index: "null",
+        lambda index: "[]",
+        lambda index: '"packed"',
+        lambda index: '{"packed": 2}',
+        lambda index: json.dumps(index)[:-5],
+        lambda index: json.dumps(index) + json.dumps(index),
+        lambda index: "[" * 100_000,
+        lambda index: json.dumps(index).replace('"clips"', '"\udcff"'),
+        lambda index: "[" + "9" * 5000 + "]",
+        lambda index: {**index, "clips": 3},
+        lambda index: {**index, "clips": [[]] * 9},
+        lambda index: without(index, "group"),
+        lambda index: {**index, "clips": {**index["clips"], "id": index["clips"]["id"][:-1]}},
+        lambda index: {**index, "clips": {**index["clips"], "offset": index["clips"]["offset"][:-1]}},
+        lambda index: {**index, "clips": {**index["clips"], "fold": None}},
+        lambda index: {**index, "labels": [1]},
+        lambda index: {**index, "labels": "abc"},
+        lambda index: {**index, "missing": None},
+        lambda index: {**index, "layout": 1},
+        lambda index: {**index, "label_ids": {"a": 1}},
+        lambda index: {**index, "packed": "2"},
     ],
 )
-def test_a_bad_line_is_named(packed, change):
-    assert changed(packed, 5, change).startswith(f"{packed / INDEX}, line 5: expected ")
+def test_a_damaged_index(packed, change):
+    assert re.search("copy it again$", refused(packed, change))
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda header: "", "line 1: expected the header"),
-        (lambda header: [], "line 1: expected the header"),
-        (lambda header: {**header, "labels": []}, "at least one name"),
-        (lambda header: {**header, "labels": ["a", "a", "b"]}, "line 1: .* twice"),
-        (lambda header: {**header, "labels": [1]}, "line 1: expected the header"),
-        (lambda header: {**header, "labels": "abc"}, "line 1: expected the header"),
-        (lambda header: {**header, "shards": [-1]}, "line 1: expected the header"),
-        (lambda header: {**header, "packed": 2}, "expected version 1, got 2: update spectag"),
-        (lambda header: {**header, "clips": header["clips"] + 1}, "expected 20 clips, found 19: copy it again"),
+        (lambda index: {**index, "labels": []}, "at least one name"),
+        (lambda index: {**index, "labels": ["a", "a", "b"]}, "twice"),
+        (lambda index: {**index, "packed": 3}, "expected version 2, got 3: update spectag"),
     ],
 )
 def test_a_bad_header_is_named(packed, change, words):
-    assert re.search(words, changed(packed, 1, change))
+    assert re.search(words, refused(packed, change))
 
 
-def test_an_id_stands_there_once(packed):
-    assert re.search(
-        "line 6: expected .* ids and labels ascending", changed(packed, 6, put(0, read_packed(packed).clips[3].id))
+@pytest.mark.parametrize("sizes", [[-1], ["x"], [None], [512.5], [10**400]])
+def test_sizes_that_are_none(packed, sizes):
+    index = json.loads((packed / INDEX).read_text())
+    (packed / INDEX).write_text(json.dumps({**index, "shards": sizes}))
+    with pytest.raises(DataError, match=r"shard-000000\.tar: expected .* bytes, found \d+: copy it again"):
+        read_packed(packed)
+
+
+def test_clips_without_any_label(loose, tmp_path):
+    pack(replace(loose, clips=tuple(replace(clip, labels=()) for clip in loose.clips)), tmp_path / "out")
+    assert {clip.labels for clip in read_packed(tmp_path / "out").clips} == {()}
+
+
+OLD = Path(__file__).parent / "packed_version_1"  # written by spectag before version 2 of the index
+
+
+def test_a_set_that_was_packed_with_an_index_of_lines(tmp_path):
+    assert is_packed(OLD)
+    manifest = read_manifest(OLD)
+    assert (manifest.layout, manifest.missing, manifest.labels) == (
+        "packed (was a table of clips)",
+        ("gone.wav",),
+        LABELS,
     )
+    assert [(c.id, c.labels, c.fold, c.split, c.group) for c in manifest.clips] == [
+        ("a b.wav", (0,), 1, "train", "g"),
+        ("z/c.wav", (), None, None, "g"),
+        ("ü.wav", (0, 2), 2, "train", None),
+    ]
+    assert [len(read(clip.source)) for clip in manifest.clips] == [100, 102, 101]
+    assert [read(clip.source)[0] for clip in manifest.clips] == [0, 0.5, 0.25]
+    pack(manifest, tmp_path / "again")
+    assert [known(clip) for clip in read_packed(tmp_path / "again").clips] == [known(clip) for clip in manifest.clips]
+    assert sorted(path.name for path in (tmp_path / "again").iterdir()) == [
+        "index.json",
+        "shard-000000.tar",
+        "shard-000001.tar",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda lines: lines[:-1], "expected 3 clips, found 2: copy it again"),
+        (lambda lines: [], "expected the index of a packed data set"),
+        (lambda lines: lines[1:], "expected the index of a packed data set"),
+        (lambda lines: [*lines[:2], lines[2][:-5], lines[3]], "expected the index of a packed data set"),
+        (lambda lines: [*lines[:2], "[1]", lines[3]], "expected the index of a packed data set"),
+        (lambda lines: [*lines[:2], lines[2].replace("512", "-1"), lines[3]], "clips within their shards"),
+        (lambda lines: [lines[0].replace('"packed": 1', '"packed": 9'), *lines[1:]], "expected version 2, got 9"),
+    ],
+)
+def test_a_damaged_index_of_lines(tmp_path, change, words):
+    packed = Path(shutil.copytree(OLD, tmp_path / "packed"))
+    lines = (packed / OLD_INDEX).read_text().splitlines()
+    (packed / OLD_INDEX).write_text("\n".join(change(lines)))
+    with pytest.raises(DataError, match=words):
+        read_packed(packed)
 
 
 def test_shards_must_be_whole(packed):

@@ -1,14 +1,13 @@
-"""Dividing what comes undivided."""
+"""Dividing data sets that come without splits."""
 
 from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from spectag.data.manifest import Clip, Manifest
-from spectag.data.splits import divide, fold_up
+from spectag.data.splits import divide
 from spectag.errors import DataError, InputError, RecipeError
 from spectag.labels import LabelSet
 
@@ -16,7 +15,7 @@ from spectag.labels import LabelSet
 def data_set(rows) -> Manifest:
     """Of pairs (labels, group)."""
     clips = [Clip(f"{n:05}.wav", Path(f"{n:05}.wav"), tuple(some), group=group) for n, (some, group) in enumerate(rows)]
-    return Manifest(tuple(clips), LabelSet.numbered(8), "mine")
+    return Manifest(tuple(clips), LabelSet.numbered(200), "mine")
 
 
 def single(classes: int, each: int) -> Manifest:
@@ -29,10 +28,10 @@ manifests = st.lists(st.tuples(labels, groups), min_size=1, max_size=60).map(dat
 shares = st.floats(0.05, 0.9)
 
 
-def sides_of_groups(manifest: Manifest, side: str) -> dict[str, set]:
+def splits_of_groups(manifest: Manifest) -> dict[str, set]:
     found = defaultdict(set)
     for clip in manifest.clips:
-        found[clip.group or clip.id].add(getattr(clip, side))
+        found[clip.group or clip.id].add(clip.split)
     return found
 
 
@@ -53,7 +52,7 @@ def test_divided(manifest, share, seed):
         return
     assert [(c.id, c.labels) for c in divided.clips] == [(c.id, c.labels) for c in manifest.clips]
     assert divided.splits == ("train", "validation")
-    assert all(len(sides) == 1 for sides in sides_of_groups(divided, "split").values()), "no group on both sides"
+    assert all(len(splits) == 1 for splits in splits_of_groups(divided).values()), "no group on both sides"
     train = {label for clip in divided.only(split="train").clips for label in clip.labels}
     assert train == set(groups_of_classes(manifest)), "every class is learned"
     assert divided == divide(manifest, share=share, seed=seed)
@@ -61,27 +60,14 @@ def test_divided(manifest, share, seed):
 
 @settings(deadline=None)
 @given(manifests, st.integers(0, 5))
-def test_failing_only_where_nothing_could_be_put_aside(manifest, seed):
+def test_failing_only_if_nothing_could_be_held_out(manifest, seed):
     try:
         divide(manifest, seed=seed)
     except DataError:
         alone = {g for g in groups_of_classes(manifest).values() if len(g) == 1 for g in g}
-        everyone = set(sides_of_groups(manifest, "split"))
+        everyone = set(splits_of_groups(manifest))
         blank = {c.group or c.id for c in manifest.clips if not c.labels}
         assert everyone <= alone | (blank if len(blank) == 1 else set())
-
-
-@settings(deadline=None, max_examples=200)
-@given(manifests, st.integers(2, 6), st.integers(0, 5))
-def test_folded(manifest, folds, seed):
-    if len(sides_of_groups(manifest, "fold")) < folds:
-        with pytest.raises(DataError, match=f"{folds} folds need as many groups"):
-            fold_up(manifest, folds, seed)
-        return
-    folded = fold_up(manifest, folds, seed)
-    assert folded.folds == tuple(range(1, folds + 1))
-    assert all(len(sides) == 1 for sides in sides_of_groups(folded, "fold").values())
-    assert folded == fold_up(manifest, folds, seed)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.2, 0.5, 0.75])
@@ -99,13 +85,6 @@ def test_small_classes_still_give_a_share():
     assert len({clip.labels for clip in held.clips}) == len(held)
 
 
-def test_folds_are_alike():
-    manifest = fold_up(single(8, 12), 5)
-    counts = Counter((clip.fold, clip.labels[0]) for clip in manifest.clips)
-    assert set(counts.values()) == {2, 3}
-    assert {len(manifest.only(fold=n)) for n in manifest.folds} <= {18, 19, 20, 21}
-
-
 def test_speakers_stay_together_and_words_are_even():
     rows = [((word,), f"speaker{speaker}") for speaker in range(20) for word in range(8) for _ in range(3)]
     held = divide(data_set(rows), share=0.25).only(split="validation")
@@ -118,37 +97,88 @@ def test_rare_labels_of_clips_with_several():
     assert Counter(label for clip in held.clips for label in clip.labels) == {0: 40, 1: 10, 2: 2}
 
 
+def held_out(rows, share: float, seed: int) -> list[int]:
+    """The numbers of the rows that are held out."""
+    divided = divide(data_set(rows), share=share, seed=seed)
+    return [n for n, clip in enumerate(divided.clips) if clip.split == "validation"]
+
+
+def of_groups(*groups) -> list:
+    """Rows of pairs (labels, number of clips), each a group."""
+    return [(labels, f"group {n}") for n, (labels, clips) in enumerate(groups) for _ in range(clips)]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_labels_decide_between_sides_of_the_same_size(seed):
+    """Half of every label, though the two clips of label 0 bring labels of their own."""
+    assert held_out([((0, 1), None), ((0, 2), None), ((1,), None), ((2,), None)], 0.5, seed) in ([0, 3], [1, 2])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_rarest_label_is_dealt_out_first(seed):
+    """A quarter of both labels, which fails if label 0 goes first, or if the largest groups of a label do not."""
+    rows = of_groups(((0, 1), 1), ((0, 1), 1), ((0, 1), 2), ((0,), 3), ((0,), 1))
+    assert held_out(rows, 0.25, seed) in ([0, 7], [1, 7])
+    rows = of_groups(((0, 1), 1), ((0,), 1), ((0,), 2), ((0, 1), 3), ((0,), 1))
+    assert held_out(rows, 0.25, seed) in ([0, 1], [0, 7])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_largest_groups_are_dealt_out_first(seed):
+    """Half of ten clips are five, if groups of one clip are left to the end."""
+    rows = of_groups(((0, 1), 1), ((0,), 3), ((0,), 2), ((0,), 2), ((0, 1), 1), ((0,), 1))
+    assert len(held_out(rows, 0.5, seed)) == 5
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_smallest_group_is_held_out_if_no_class_gives_its_share(seed):
+    rows = of_groups(((0,), 4), ((0,), 2), ((1,), 3), ((1,), 5))
+    assert held_out(rows, 0.01, seed) == [4, 5]
+
+
+@pytest.mark.parametrize(("share", "number"), [(0.1, 100), (0.2, 200), (0.3, 300), (0.45, 425), (0.5, 500)])
+def test_rounding_of_many_classes_does_not_add_up(share, number):
+    assert len(held_out([((n % 200,), None) for n in range(1000)], share, 0)) == number
+
+
+def test_the_division_of_a_seed_stays_the_same():
+    """Runs that held out clips by it are resumed only if their clips are the same."""
+    rows = [({n % 3, n * n % 7} - {5}, None if n % 5 == 0 else str(n * n % 11)) for n in range(30)]
+    assert [held_out(rows, share, seed) for share in (0.2, 0.5) for seed in (0, 1)] == [
+        [5, 6, 16, 17, 27, 28],
+        [3, 5, 8, 14, 19, 20],
+        [2, 3, 6, 8, 9, 13, 14, 16, 17, 19, 20, 24, 25, 27, 28],
+        [2, 4, 6, 7, 9, 13, 16, 17, 18, 20, 24, 26, 27, 28, 29],
+    ]
+
+
 def test_another_seed_divides_otherwise():
     assert len({divide(single(4, 10), seed=seed).clips for seed in range(10)}) == 10
-    assert len({fold_up(single(4, 10), seed=seed).clips for seed in range(10)}) == 10
 
 
 def test_groups_from_file_names():
     names = [f"{site}{day}_{n}.wav" for site in "ABCDEF" for day in "12" for n in range(3)]
     clips = tuple(Clip(f"x/{name}", Path("x", name), (n % 2,), group=name) for n, name in enumerate(names))
     manifest = Manifest(clips, LabelSet(("a", "b")), "mine")
-    divided, folded = divide(manifest, pattern=r"^([A-Z])\d"), fold_up(manifest, 3, pattern=r"^([A-Z])\d")
+    divided = divide(manifest, pattern=r"^([A-Z])\d")
     for site in "ABCDEF":
         assert len({c.split for c in divided.clips if c.path.name[0] == site}) == 1
-        assert len({c.fold for c in folded.clips if c.path.name[0] == site}) == 1
     with pytest.raises(RecipeError, match=r"groups '\(': expected a regular expression; missing \)"):
         divide(manifest, pattern="(")
     with pytest.raises(RecipeError, match=r"groups 'A': expected \(parentheses\)"):
         divide(manifest, pattern="A")
-    with pytest.raises(DataError, match=r"groups '\(B\)': not in the file name A1_0\.wav"):
-        fold_up(manifest, pattern="(B)")
+    with pytest.raises(DataError, match=r"groups '\(B\)': expected to match .* not in A1_0\.wav"):
+        divide(manifest, pattern="(B)")
 
 
 def test_values_out_of_range():
     for share in (0, 1, -1, float("nan")):
         with pytest.raises(InputError, match="share: expected more than 0"):
             divide(single(2, 4), share=share)
-    with pytest.raises(InputError, match="folds: expected a whole number, 2 or more, got 1"):
-        fold_up(single(2, 4), 1)
-    with pytest.raises(DataError, match="every class has one group only"):
+    with pytest.raises(DataError, match="every class has only one group"):
         divide(single(4, 1))
 
 
-def test_many_clips_are_no_matter_of_minutes():
+def test_many_clips_do_not_take_minutes():
     manifest = data_set([(sorted({n % 8, n % 5}), str(n // 3)) for n in range(30_000)])
     assert abs(len(divide(manifest, share=0.1).only(split="validation")) - 3000) < 150

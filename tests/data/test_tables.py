@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from spectag.audio.read import read
 from spectag.data.layouts import read_manifest
-from spectag.data.rows import _names, _separator
+from spectag.data.tables import _labels
 from spectag.errors import DataError
 from spectag.labels import LabelSet
 
@@ -64,17 +63,17 @@ def test_formats(tmp_path, name, content):
     assert [(c.fold, c.split) for c in manifest.clips] == [(1, "validation"), (2, "holdout")]
 
 
-def test_a_table_per_part(tmp_path):
+def test_a_table_per_split(tmp_path):
     put(tmp_path, "a.wav", "b.wav", "c.wav")
     for name, file in (("train", "a"), ("my_valid-2", "b"), ("eval", "c")):
         write(tmp_path / f"{name}.csv", f"path,label\n{file}.wav,{file}\n")
     manifest = read_manifest(tmp_path)
     assert {c.id: c.split for c in manifest.clips} == {"a.wav": "train", "b.wav": "validation", "c.wav": "test"}
     assert manifest.labels.names == ("a", "b", "c")
-    assert read_manifest(tmp_path / "train.csv").splits == (), "alone it is no part"
+    assert read_manifest(tmp_path / "train.csv").splits == (), "alone it is no split"
 
 
-def test_several_tables_of_no_part(tmp_path):
+def test_several_tables_of_no_split(tmp_path):
     put(tmp_path, "a.wav")
     for name in ("one", "two"):
         write(tmp_path / f"{name}.csv", "path,label\na.wav,a\n")
@@ -126,7 +125,7 @@ def test_missing_files_are_listed(tmp_path):
     table = write(tmp_path / "t.csv", "path,label\na.wav,dog\nb.wav,cat\n.,cat\n")
     assert read_manifest(table).missing == (".", "b.wav")
     (tmp_path / "a.wav").unlink()
-    with pytest.raises(DataError, match="none of the 3 that it names is there"):
+    with pytest.raises(DataError, match="none of the 3 files that it lists exists"):
         read_manifest(table)
 
 
@@ -142,6 +141,7 @@ def test_missing_files_are_listed(tmp_path):
         ("path,label\n", r"have no rows"),
         ("path,label\n,dog\n", r"t\.csv, line 2, path: expected the path of an audio file, got ''"),
         ("path,label\na.wav,\n", r"line 2, label: expected one or more labels, got ''"),
+        ("path,label\na.wav,|;\n", r"line 2, label: expected one or more labels, got '|;'"),
         ("path,label,fold\na.wav,dog,1\nb.wav,dog,two\n", r"line 3, fold: expected a whole number, got 'two'"),
         ("path,label,fold\na.wav,dog,1.5\n", r"fold: expected a whole number, got '1\.5'"),
         ('path,label,start\n"a.wav","dog\nbig",x\n', r"line 3, start: expected seconds, .* got 'x'"),
@@ -188,29 +188,54 @@ def test_lack_of_labels_is_told_where_no_folders_could_be_classes(tmp_path):
         read_manifest(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("cells", "separator"),
-    [
-        (["dog|cat", "dog"], "|"),
-        (["dog;cat", "cat; cow", "owl"], ";"),
-        (["dog,cat", "dog"], ","),
-        (["dog,cat", "cat,cow", "cow,dog"], ","),
-        (["Inside, small room", "Inside, public space", "Speech"], None),
-        (["Male speech, man speaking; Speech", "Speech"], ";"),
-        (["a|b", "c"], None),
-        (["dog", "cat"], None),
-        (list(LabelSet.audioset().names), None),
-    ],
-)
-def test_several_labels_in_a_cell(cells, separator):
-    assert _separator(set(cells)) == separator
+def labels_of(root: Path, column: str, *cells) -> list[tuple[str, ...]]:
+    """How cells are read, in JSON Lines."""
+    put(root, *(f"{n:03}.wav" for n in range(len(cells))))
+    rows = ({"path": f"{n:03}.wav", column: cell} for n, cell in enumerate(cells))
+    manifest = read_manifest(write(root / "t.jsonl", "\n".join(map(json.dumps, rows))))
+    return [tuple(sorted(names)) for names in heard(manifest).values()]
 
 
-def test_labels_of_a_column_are_cut_alike(tmp_path):
+@pytest.mark.parametrize("column", ["label", "labels", "tags", "category", "class"])
+@pytest.mark.parametrize("separator", ["|", ";", " ; ", "| "])
+def test_several_labels_in_a_cell(tmp_path, column, separator):
+    """Whatever other rows say."""
+    cells = separator.join(("a", "b")), separator.join(("c", "d"))
+    assert labels_of(tmp_path, column, *cells) == [("a", "b"), ("c", "d")]
+
+
+@pytest.mark.parametrize("column", ["labels", "tags"])
+def test_commas_in_a_column_for_several_labels(tmp_path, column):
+    assert labels_of(tmp_path, column, "dog,cat", "cow, owl|fox", "hen") == [
+        ("cat", "dog"),
+        ("cow", "fox", "owl"),
+        ("hen",),
+    ]
+
+
+@pytest.mark.parametrize("column", ["label", "category", "class", "target", "event_label"])
+@pytest.mark.parametrize("others", [(), ("Inside",), ("small room", "Inside; Rain")])
+def test_a_comma_may_belong_to_a_name(tmp_path, column, others):
+    """A row never changes the classes of other rows."""
+    cells = "Inside, small room", "Inside, public space", "Rain", *others
+    assert labels_of(tmp_path, column, *cells)[:3] == [("Inside, small room",), ("Inside, public space",), ("Rain",)]
+
+
+def test_names_in_a_list_are_taken_as_they_are(tmp_path):
+    cells = ["Inside, small room", "a|b"], "Rain, Inside"
+    assert labels_of(tmp_path, "labels", *cells) == [("Inside, small room", "a|b"), ("Inside", "Rain")]
+
+
+def test_the_names_of_audioset_are_whole_in_a_column_for_one(tmp_path):
+    names = LabelSet.audioset().names
+    assert labels_of(tmp_path, "label", *names) == [(name,) for name in names]
+
+
+def test_numbers_are_ordered_by_value(tmp_path):
     put(tmp_path, "a.wav", "b.wav", "c.wav")
     table = write(tmp_path / "t.csv", "path,tags\na.wav,10; 9\nb.wav,9\nc.wav,x\n")
     manifest = read_manifest(table)
-    assert manifest.labels.names == ("9", "10", "x"), "numbers by value"
+    assert manifest.labels.names == ("9", "10", "x")
     assert heard(manifest) == {"a.wav": ("9", "10"), "b.wav": ("9",), "c.wav": ("x",)}
 
 
@@ -219,11 +244,7 @@ names = st.text("abc ", min_size=1, max_size=4).map(str.strip).filter(bool)
 
 @given(st.lists(st.sets(names, min_size=1, max_size=3), min_size=1), st.sampled_from("|;,"))
 def test_cutting_gives_back_what_was_joined(sets, separator):
-    cells = {separator.join(sorted(some)) for some in sets}
-    found = _separator(cells)
-    assert found in (None, separator)
-    if found:
-        assert {_names(cell, found) for cell in cells} == {tuple(sorted(some)) for some in sets}
+    assert [set(_labels("here", "labels", separator.join(some))) for some in sets] == sets
 
 
 @pytest.mark.parametrize("extension", ["csv", "jsonl"])
@@ -239,7 +260,7 @@ def test_audiofolder(tmp_path, extension):
     assert {c.id: c.split for c in manifest.clips} == {"train/a.wav": "train", "test/b.wav": "test", "c.wav": None}
 
 
-def test_audiofolder_with_metadata_per_part(tmp_path):
+def test_audiofolder_with_metadata_per_split(tmp_path):
     put(tmp_path, "train/a.wav", "valid/x/b.wav", "test/c.wav")
     write(tmp_path / "train" / "metadata.csv", "file_name,category\na.wav,dog\n")
     write(tmp_path / "valid" / "metadata.jsonl", '{"file_name": "x/b.wav", "category": "cat"}\n')

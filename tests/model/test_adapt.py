@@ -3,12 +3,11 @@ import re
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from spectag.errors import InputError, ShapeMismatch
 from spectag.model import adapt
-from spectag.model.bundle import load
+from spectag.model.loading import load
 
 
 def draw(*shape, seed=0):
@@ -39,18 +38,18 @@ def test_the_published_adaptation(golden, deit, name):
 
 def test_channels():
     weight = draw(4, 3, 16, 16)
-    torch.testing.assert_close(adapt.kernel(weight), weight.mean(1, keepdim=True))
+    torch.testing.assert_close(adapt.merge_channels(weight), weight.mean(1, keepdim=True))
     # The sum responds to one grey channel as the colour kernel to three equal ones.
     grey = draw(1, 1, 16, 16)
     response = torch.nn.functional.conv2d(grey.expand(1, 3, 16, 16), weight)
     torch.testing.assert_close(
-        torch.nn.functional.conv2d(grey, adapt.kernel(weight, "sum")), response, atol=1e-4, rtol=0
+        torch.nn.functional.conv2d(grey, adapt.merge_channels(weight, "sum")), response, atol=1e-4, rtol=0
     )
-    assert adapt.kernel(weight[:, :1]).equal(weight[:, :1])
+    assert adapt.merge_channels(weight[:, :1]).equal(weight[:, :1])
     with pytest.raises(InputError, match="mean or sum"):
-        adapt.kernel(weight, "max")
+        adapt.merge_channels(weight, "max")
     with pytest.raises(ShapeMismatch, match="patch kernel"):
-        adapt.kernel(weight[0])
+        adapt.merge_channels(weight[0])
 
 
 @given(patch=st.tuples(st.integers(1, 40), st.integers(1, 40)))
@@ -69,7 +68,7 @@ GRIDS = st.tuples(st.integers(1, 14), st.integers(1, 40))
 @settings(max_examples=60, deadline=None)
 def test_positions(old, new, tokens, mode):
     weight = draw(1, tokens + old[0] * old[1], 3)
-    adapted = adapt.positions(weight, old, new, tokens, mode)
+    adapted = adapt.adapt_positions(weight, old, new, tokens, mode)
     assert adapted.shape == (1, tokens + new[0] * new[1], 3)
     torch.testing.assert_close(adapted[:, :tokens], weight[:, :tokens])  # the class tokens' own stay
     if new[0] <= old[0] and new[1] <= old[1]:  # cut from the centre: nothing is computed
@@ -82,15 +81,15 @@ def test_positions(old, new, tokens, mode):
 
 def test_interpolation_by_hand():
     weight = torch.tensor([9.0, 0.0, 1.0]).reshape(1, 3, 1)  # one token, a grid of 1 x 2
-    adapted = adapt.positions(weight, (1, 2), (1, 4), tokens=1)
+    adapted = adapt.adapt_positions(weight, (1, 2), (1, 4), tokens=1)
     np.testing.assert_allclose(adapted.flatten(), [9, 0, 0.25, 0.75, 1], rtol=1e-6)
-    adapted = adapt.positions(weight, (1, 2), (1, 4), tokens=1, mode="nearest")
+    adapted = adapt.adapt_positions(weight, (1, 2), (1, 4), tokens=1, mode="nearest")
     np.testing.assert_allclose(adapted.flatten(), [9, 0, 0, 1, 1])
 
 
 def test_positions_that_do_not_fit():
     with pytest.raises(ShapeMismatch, match=r"expected \[1, 2 \+ 3 \* 4, D\], got \[1, 13, 8\]"):
-        adapt.positions(draw(1, 13, 8), (3, 4), (3, 5), tokens=2)
+        adapt.adapt_positions(draw(1, 13, 8), (3, 4), (3, 5), tokens=2)
 
 
 def test_a_whole_state():
@@ -101,7 +100,7 @@ def test_a_whole_state():
         "head.weight": draw(3, 8),
     }
     before = {key: value.clone() for key, value in state.items()}
-    adapted = adapt.adapt(
+    adapted = adapt.adapt_state(
         state, (3, 3), (2, 5), tokens=2, patch=(8, 4), labels=6, generator=torch.Generator().manual_seed(3)
     )
     assert {key: list(value.shape) for key, value in adapted.items()} == {
@@ -114,7 +113,7 @@ def test_a_whole_state():
         "head.linear.bias": [6],
     }
     assert all(state[key].equal(value) for key, value in before.items())  # the old one is left as it was
-    again = adapt.adapt(
+    again = adapt.adapt_state(
         state, (3, 3), (2, 5), tokens=2, patch=(8, 4), labels=6, generator=torch.Generator().manual_seed(3)
     )
     assert again["head.linear.weight"].equal(adapted["head.linear.weight"])
@@ -122,6 +121,6 @@ def test_a_whole_state():
 
 def test_fresh_positions():
     state = {adapt.KERNEL: draw(8, 1, 16, 16), adapt.POSITIONS: draw(1, 11, 8)}
-    adapted = adapt.adapt(state, (3, 3), (3, 3), tokens=2, patch=(16, 16), labels=None, mode="fresh")
+    adapted = adapt.adapt_state(state, (3, 3), (3, 3), tokens=2, patch=(16, 16), labels=None, mode="fresh")
     assert adapted[adapt.POSITIONS].shape == (1, 11, 8)
     assert not adapted[adapt.POSITIONS].equal(state[adapt.POSITIONS])

@@ -2,7 +2,9 @@ import pytest
 import torch
 
 from spectag.errors import InputError
-from spectag.model.device import find_device
+from spectag.model.device import computes_bf16, find_device, trains_faster_in_bf16
+
+CPU, MPS = torch.device("cpu"), torch.device("mps")
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "meta", "", None])
@@ -17,3 +19,32 @@ def test_devices_that_are_not_there() -> None:
     if not torch.backends.mps.is_available():
         with pytest.raises(InputError, match="Metal"):
             find_device("mps")
+
+
+@pytest.mark.parametrize(
+    ("abilities", "computes", "trains_faster"),
+    [
+        ({"avx2": True}, False, False),
+        ({"avx512_bf16": False, "amx_bf16": False}, False, False),
+        ({"avx512_bf16": True, "amx_bf16": False}, True, False),
+        ({"avx512_bf16": False, "amx_bf16": True}, True, True),
+        (None, True, False),
+    ],
+)
+def test_bf16_of_a_processor(
+    monkeypatch: pytest.MonkeyPatch, abilities: dict[str, bool] | None, computes: bool, trains_faster: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities, raising=False)
+    assert (computes_bf16(CPU), trains_faster_in_bf16(CPU)) == (computes, trains_faster)
+    assert (computes_bf16(MPS), trains_faster_in_bf16(MPS)) == (True, False)
+
+
+def test_bf16_where_torch_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert (computes_bf16(CPU), trains_faster_in_bf16(CPU)) == (True, False)
+
+
+def test_bf16_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    for supported in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, s=supported: s)
+        assert trains_faster_in_bf16(torch.device("cuda")) == supported

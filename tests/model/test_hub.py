@@ -14,7 +14,7 @@ import pytest
 from small import make_bundle
 
 from spectag import errors
-from spectag.model.bundle import load
+from spectag.model.loading import load
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
@@ -84,7 +84,7 @@ def hub(tmp_path):
 SCRIPT = """
 import json, sys
 from spectag import errors
-from spectag.model.bundle import load
+from spectag.model.loading import load
 answers = {}
 for source in sys.argv[1:]:
     try:

@@ -4,13 +4,14 @@ import pytest
 import torch
 
 from spectag.model import initial
-from spectag.model.network import AST, ASTConfig
+from spectag.model.config import ASTConfig
+from spectag.model.network import AST
 
 
 @pytest.mark.parametrize("patch", [(16, 16), (128, 4)])
 def test_sinusoidal_positions_make_neighbours_alike(patch):
     network = AST(ASTConfig(width=32, depth=1, heads=2, patch=patch, stride=patch, frames=128, labels=3))
-    state = initial.sinusoidal_positions(network.state_dict(), network.config.grid, scale=0.3)
+    state = initial.set_sinusoidal_positions(network.state_dict(), network.config.grid, scale=0.3)
     table = state["pos_embed"][0, 2:]
     assert table.abs().max() <= 0.3
     assert torch.equal(state["pos_embed"][:, :2], network.pos_embed[:, :2])
@@ -22,7 +23,7 @@ def test_sinusoidal_positions_make_neighbours_alike(patch):
 
 def test_mimetic_attention_attends_to_the_like():
     network = AST(ASTConfig(width=64, depth=2, heads=4, frames=64, labels=3))
-    state = initial.mimetic_attention(network.state_dict(), 4, torch.Generator().manual_seed(0))
+    state = initial.draw_mimetic_attention(network.state_dict(), 4, torch.Generator().manual_seed(0))
     q, k, v = state["blocks.1.attn.qkv.weight"].split(64)
     for head in range(4):
         rows = slice(16 * head, 16 * head + 16)

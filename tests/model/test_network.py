@@ -1,3 +1,5 @@
+"""The network: its numbers are those of the published implementation and of transformers."""
+
 import math
 import re
 from dataclasses import replace
@@ -5,16 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from small import TINY, make_bundle
 
 from spectag.errors import InputError, ShapeMismatch
-from spectag.model import convert
-from spectag.model.bundle import load
-from spectag.model.network import AST, PRESET_WIDTHS, ASTConfig
+from spectag.model import tensors
+from spectag.model.config import ASTConfig
+from spectag.model.huggingface import TRANSFORMERS, TRANSFORMERS_5
+from spectag.model.loading import load
+from spectag.model.network import AST, build_network, stacked_parts
 
-OFFICIAL = [
+PUBLISHED = [
     "00_base384_f10_t10_len1024_imagenet",
     "01_base384_f12_t12_len512_imagenet",
     "02_base384_f16_t16_len1024_imagenet",
@@ -30,7 +33,7 @@ def draw(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("name", OFFICIAL)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_logits_of_the_published_implementation(golden, name):
     numbers = np.load(golden / f"official/{name}.npz")
     stride_f, stride_t, frames = map(int, re.search(r"_f(\d+)_t(\d+)_len(\d+)", name).groups())
@@ -57,19 +60,13 @@ def test_logits_of_transformers(stride, frames):
         )
     ).eval()
     ours = make_bundle(stride=stride, frames=frames).network
-    state = convert.from_ours(ours.state_dict(), "transformers-5", 2, 2)
+    state = tensors.from_ours(ours.state_dict(), TRANSFORMERS_5.rows(2, 2))
     if any(".encoder.layer." in key for key in theirs.state_dict()):  # transformers before 5
-        state = convert.from_ours(ours.state_dict(), "transformers", 2, 2)
+        state = tensors.from_ours(ours.state_dict(), TRANSFORMERS.rows(2, 2))
     theirs.load_state_dict(state)
     inputs = draw(3, frames, 128)
     with torch.no_grad():
         torch.testing.assert_close(ours(inputs), theirs(inputs).logits, atol=1e-4, rtol=0)
-
-
-@given(seconds=st.integers(1, 60))
-def test_patches_by_the_papers_formula(seconds):
-    f, t = ASTConfig(frames=100 * seconds).grid
-    assert f * t == 12 * math.ceil((100 * seconds - 16) / 10)
 
 
 @given(
@@ -115,7 +112,6 @@ def test_any_length_at_run_time(frames):
         logits = network(draw(1, frames, 128))
         assert logits.shape == (1, 5)
         assert torch.isfinite(logits).all()
-        torch.testing.assert_close(logits, network(draw(1, frames, 128)))  # the second time from the cache
 
 
 def test_another_length_is_the_network_adapted_to_it():
@@ -123,23 +119,19 @@ def test_another_length_is_the_network_adapted_to_it():
 
     network = make_bundle().network
     other = AST(replace(TINY, frames=230)).eval()
-    state = adapt.adapt(
+    state = adapt.adapt_state(
         network.state_dict(), network.config.grid, other.config.grid, tokens=2, patch=(16, 16), labels=None
     )
     other.load_state_dict(state)
     torch.testing.assert_close(network(draw(1, 230, 128)), other(draw(1, 230, 128)))
 
 
-def test_positions_are_cached_per_length_and_forgotten_when_the_weights_change():
-    network = make_bundle().network
+@pytest.mark.parametrize("frames", [60, 100, 230], ids=["cut", "as configured", "interpolated"])
+def test_a_network_can_be_exported(frames):
+    network, inputs = make_bundle().network, draw(1, frames, 128)
     with torch.no_grad():
-        first = network.positions((12, 30))
-        assert network.positions((12, 30)) is first
-        network.pos_embed.add_(1)
-        torch.testing.assert_close(network.positions((12, 30)), first + 1)
-        for t in range(20, 90):
-            network.positions((12, t))
-        assert len(network._positions) <= 32
+        exported = torch.export.export(network, (inputs,)).module()
+        torch.testing.assert_close(exported(inputs), network(inputs))
 
 
 def test_positions_of_another_length_receive_gradients():
@@ -163,21 +155,6 @@ def test_inputs_of_the_wrong_shape(shape, hint):
         make_bundle().network(draw(*shape))
 
 
-def test_attention_maps():
-    network = make_bundle().network
-    inputs = draw(2, 64, 128)
-    maps = network.attention(inputs)
-    n = 2 + math.prod(network.config.grid_for(64))
-    assert maps.shape == (2, 2, 2, n, n)
-    torch.testing.assert_close(maps.sum(-1), torch.ones(2, 2, 2, n))
-    # Consistent with what the normal path does: the maps of the first layer, applied to its values, are its output.
-    x = network.blocks[0].norm1(network._embed_patches(inputs, None))
-    attention = network.blocks[0].attn
-    values = attention._split(x, None)[2]
-    output = attention.proj((maps[:, 0] @ values).transpose(1, 2).flatten(2))
-    torch.testing.assert_close(output, attention(x), atol=1e-5, rtol=1e-4)
-
-
 def test_keeping_all_patches_changes_nothing_and_dropping_some_does():
     network = make_bundle().network
     inputs = draw(2, 100, 128)
@@ -196,38 +173,6 @@ def test_dropped_paths_only_in_training():
         block.drop_path = 0.999
     torch.testing.assert_close(network(inputs), before)
     assert not torch.allclose(network.train()(inputs), before)
-
-
-@pytest.mark.parametrize("preset", PRESET_WIDTHS)
-@pytest.mark.parametrize("stride", [(10, 10), (16, 16)])
-def test_presets(preset, stride):
-    with torch.device("meta"):
-        network = AST(ASTConfig.preset(preset, stride=stride))
-    assert network.config.width == 64 * network.config.heads == PRESET_WIDTHS[preset]
-    assert len(network.blocks) == 12
-
-
-def test_the_base_preset_is_the_papers_87_million():
-    with torch.device("meta"):
-        network = AST(ASTConfig.preset("base"))
-    assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(87, abs=1)
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"width": 30, "heads": 4},
-        {"tokens": 3},
-        {"depth": 0},
-        {"patch": (16,)},
-        {"stride": (0, 10)},
-        {"frames": 15},
-        {"patch": (129, 2)},
-    ],
-)
-def test_impossible_geometry_names_the_field(fields):
-    with pytest.raises(ShapeMismatch, match="|".join(fields)):
-        ASTConfig(**fields)
 
 
 @pytest.mark.parametrize("frames", [64, 1024 * 4])
@@ -250,6 +195,18 @@ def test_gradients_of_weights_in_bf16():
     assert all(p.grad is not None and p.grad.dtype == torch.bfloat16 for p in network.parameters())
 
 
-def test_unknown_preset():
-    with pytest.raises(InputError, match="tiny, small, base"):
-        ASTConfig.preset("huge")
+def test_stacked_parts_are_the_queries_keys_and_values():
+    network = AST(replace(TINY, mlp_ratio=3.0))  # whose MLP has the shape of queries, keys and values
+    width = network.config.width
+    stacked = {name for name, parameter in network.named_parameters() if stacked_parts(name) == 3}
+    assert stacked == {f"blocks.{layer}.attn.qkv.weight" for layer in range(2)}
+    assert {tuple(network.get_parameter(name).shape) for name in stacked} == {(3 * width, width)}
+    assert stacked_parts("blocks.0.mlp.fc1.weight") == 1
+
+
+def test_a_network_is_built_around_its_tensors():
+    state = {key: value.clone() for key, value in make_bundle().network.state_dict().items()}
+    network = build_network(TINY, state)
+    assert not network.training
+    for key, value in network.state_dict().items():
+        assert value.data_ptr() == state[key].data_ptr(), key

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from spectag.data.manifest import Clip, Manifest
 from spectag.errors import DataError, FileError, InputError, LabelMismatch, SpectagWarning

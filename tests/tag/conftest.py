@@ -10,7 +10,9 @@ from sounds import FRAMES, noise
 from spectag.audio.front_end import FrontEnd
 from spectag.labels import LabelSet
 from spectag.model.bundle import Bundle
-from spectag.model.network import AST, ASTConfig
+from spectag.model.card import Card
+from spectag.model.config import ASTConfig
+from spectag.model.network import AST
 from spectag.tag.tagger import Tagger
 
 
@@ -21,7 +23,8 @@ def bundle() -> Bundle:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
-    return Bundle(network, FrontEnd(frames=FRAMES), LabelSet(("dog", "rain", "sea", "saw")), "softmax")
+    labels = LabelSet(("dog", "rain", "sea", "saw"))
+    return Bundle(Card(network.config, FrontEnd(frames=FRAMES), labels, "softmax"), network)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from spectag.audio.fbank import fbank, normalise, pad_or_cut
 from spectag.audio.find import find_recordings
 from spectag.audio.front_end import num_frames
 from spectag.audio.read import Recording
+from spectag.engines.pytorch import TorchEngine
 from spectag.errors import (
     AudioError,
     AudioNotFound,
@@ -28,7 +29,6 @@ from spectag.errors import (
 )
 from spectag.model.bundle import Bundle
 from spectag.tag import tagger as module
-from spectag.tag.engines import TorchEngine
 from spectag.tag.results import ClipScores, ClipTags
 from spectag.tag.tagger import Tagger
 from spectag.tag.windows import weighted_mean

@@ -6,11 +6,13 @@ import torch
 
 from spectag.data.manifest import Manifest
 from spectag.labels import LabelSet
+from spectag.model.checkpoint import Checkpoint
+from spectag.model.loading import read_checkpoint
 from spectag.model.network import AST
 from spectag.train.decide import Decisions, decide
 from spectag.train.plan import Plan
 from spectag.train.recipe import Recipe
-from spectag.train.start import build_start, read_checkpoint
+from spectag.train.start import build_start
 
 LABELS = LabelSet(("owl", "fox"))
 SMALL = {"width": 16, "depth": 1, "heads": 2}
@@ -23,8 +25,12 @@ def make_recipe(**keys) -> Recipe:
 
 def decide_for(recipe: Recipe, labels: LabelSet = LABELS, device: str = "cpu") -> Decisions:
     plan = Plan(recipe, Manifest((), labels, "nothing"), None, None, "nothing", Path("nowhere"))
-    return decide(plan, read_checkpoint(recipe, labels), torch.device(device), lambda front_end: MEASURED)
+    return decide(plan, _checkpoint(recipe), torch.device(device), lambda front_end: MEASURED)
 
 
 def begin(recipe: Recipe, labels: LabelSet = LABELS) -> AST:
-    return build_start(recipe, decide_for(recipe, labels).config, labels, read_checkpoint(recipe, labels))
+    return build_start(recipe, decide_for(recipe, labels).config, labels, _checkpoint(recipe))
+
+
+def _checkpoint(recipe: Recipe) -> Checkpoint | None:
+    return None if recipe.init is None else read_checkpoint(recipe.init)

@@ -9,7 +9,7 @@ from tests.model.small import make_bundle
 
 from spectag.audio.front_end import FrontEnd
 from spectag.errors import RecipeError
-from spectag.model.bundle import load
+from spectag.model.loading import load
 from spectag.model.network import ASTConfig
 
 

@@ -10,7 +10,7 @@ from spectag.audio.front_end import FrontEnd
 from spectag.audio.read import read
 from spectag.data.layouts import read_manifest
 from spectag.data.manifest import Clip
-from spectag.errors import DataError
+from spectag.errors import AudioError, DataError
 from spectag.train.augment import build_example
 from spectag.train.examples import TrainingClips, Waveforms, collate
 from spectag.train.recipe import AugmentRecipe
@@ -46,6 +46,29 @@ def test_memory_is_bounded(manifest):
     kept = [x for x in waveforms.sources() if isinstance(x, np.ndarray)]
     assert sum(x.nbytes for x in kept) <= 2.5 * 4000 * 4
     assert len(waveforms[9]) == 8000, "what is not kept is decoded"
+
+
+def test_memory_is_used_until_a_clip_does_not_fit(manifest):
+    """Later clips that would still fit are not kept, so that preloading can stop there."""
+    waveforms = Waveforms(manifest.clips, cache_bytes=(4000 + 5000 + 4000) * 4)
+    waveforms.preload(threads=1)
+    for _ in waveforms:
+        pass
+    assert [len(x) for x in waveforms.sources() if isinstance(x, np.ndarray)] == [4000, 5000]
+    exactly = Waveforms(manifest.clips[:2], cache_bytes=(4000 + 5000) * 4)
+    exactly.preload()
+    assert exactly.complete
+
+
+def test_a_clip_that_cannot_be_read_is_not_tried_again(manifest, monkeypatch):
+    manifest.clips[0].path.write_text("broken")
+    waveforms = Waveforms(manifest.clips[:1], 0)
+    with pytest.raises(AudioError) as first:
+        waveforms[0]
+    monkeypatch.setattr("spectag.train.examples.read", None)
+    with pytest.raises(AudioError) as again:
+        waveforms[0]
+    assert again.value is first.value
 
 
 def test_a_clip_that_cannot_be_read_is_replaced_by_the_next_and_the_reason_travels_along(manifest):

@@ -14,19 +14,19 @@ SHAPES = [(8, 8), (8, 32), (32, 8)]
 def expected_orthogonal(x, iterations=5):
     """The quintic of Jordan et al. 2024, five times, on the singular values alone; float64."""
     u, values, v = np.linalg.svd(x.numpy().astype(np.float64), full_matrices=False)
-    values = values / np.linalg.norm(values)
+    values = values / (np.linalg.norm(values) + 1e-7)
     for _ in range(iterations):
         values = 3.4445 * values - 4.775 * values**3 + 2.0315 * values**5
     return u * values @ v
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("scale", [1e-4, 1.0, 100.0])
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 100.0])
 def test_orthogonalising_is_a_polynomial_of_the_singular_values(shape, scale):
     x = scale * torch.randn(shape, generator=torch.Generator().manual_seed(0))
     y = orthogonalise(x).numpy()
     assert y.shape == x.shape
-    np.testing.assert_allclose(y, expected_orthogonal(x), rtol=0, atol=1e-3 if scale < 1 else 2e-5)
+    np.testing.assert_allclose(y, expected_orthogonal(x), rtol=0, atol=2e-5)
     assert np.abs(y - expected_orthogonal(x, 4)).max() > 0.01, "five iterations"
     values = np.linalg.svd(y, compute_uv=False)
     assert 0.5 < values.min() < values.max() < 1.3

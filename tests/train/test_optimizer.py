@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from spectag.model.network import AST, ASTConfig
+from spectag.model.config import ASTConfig
+from spectag.model.network import AST
 from spectag.train.muon import orthogonalise
 from spectag.train.optimizer import build_optimizer
 from spectag.train.recipe import Recipe

@@ -19,7 +19,7 @@ from spectag.audio.fbank import compute_inputs
 from spectag.audio.read import read
 from spectag.data.layouts import read_manifest
 from spectag.errors import FileError, InputError, RecipeError
-from spectag.model.bundle import load
+from spectag.model.loading import load
 from spectag.train.plan import RunOptions, make_plan
 from spectag.train.recipe import Recipe, build
 from spectag.train.run import run

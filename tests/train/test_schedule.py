@@ -3,8 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from spectag.train.recipe import ScheduleRecipe
 from spectag.train.schedule import compute_lr_factor

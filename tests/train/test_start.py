@@ -7,8 +7,9 @@ from tests.model.small import make_bundle
 
 from spectag.errors import SpectagWarning
 from spectag.model import adapt
-from spectag.model.bundle import load
-from spectag.model.network import AST, ASTConfig
+from spectag.model.config import ASTConfig
+from spectag.model.loading import load
+from spectag.model.network import AST
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_positions_are_fitted_as_asked(checkpoint, mode):
     network = begin(make_recipe(init=checkpoint, front_end={"frames": 200}, model=model))
     assert network.config.grid == ASTConfig(stride=(12, 12), frames=200).grid
     if mode != "fresh":
-        expected = adapt.positions(before.pos_embed, before.config.grid, network.config.grid, 2, mode)
+        expected = adapt.adapt_positions(before.pos_embed, before.config.grid, network.config.grid, 2, mode)
         assert torch.equal(network.pos_embed, expected)
     else:
         assert float(network.pos_embed.detach().std()) < 0.05, "drawn anew, small"

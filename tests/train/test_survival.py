@@ -141,7 +141,7 @@ def test_scoring_leaves_the_network_training(tones, tmp_path):  # noqa: F811
 
 
 def test_the_averaged_bundle_is_the_mean_of_the_epochs(tones, tmp_path):  # noqa: F811
-    from spectag.model.bundle import load
+    from spectag.model.loading import load
 
     states = []
 

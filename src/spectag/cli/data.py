@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from spectag.choices import WindowFunction
 from spectag.cli.output import say, watched
-from spectag.errors import MissingExtra, RecipeError
 
 if TYPE_CHECKING:
     from spectag.data.check import Finding, Report
-    from spectag.data.manifest import Manifest
-    from spectag.train.recipe import Recipe
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The data set, in any known layout.")]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Threads that decode.", show_default="one per processor")]
@@ -53,40 +50,40 @@ def check(directory: Directory, jobs: Jobs = None, as_json: AsJson = False) -> N
 @app.command()
 def stats(
     directory: Directory,
-    recipe: Annotated[
-        Path | None,
-        typer.Option("--recipe", metavar="FILE", help="Write them into this recipe; measure as it says."),
-    ] = None,
     window: Annotated[
-        Literal["hamming", "hanning"] | None, typer.Option(help="Of the front end.", show_default="hamming")
-    ] = None,
+        WindowFunction, typer.Option(help="Window function of the spectrogram; use the one in your recipe.")
+    ] = "hamming",
     frames: Annotated[
-        int | None, typer.Option(min=1, help="Only the first so many of each clip.", show_default="all")
+        int | None,
+        typer.Option(
+            min=1, help="Measure only the first N frames (of 10 ms) of each clip.", metavar="N", show_default="all"
+        ),
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Only this part.", show_default="train, where there is one")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Split to measure.", show_default="train if there is one, otherwise all clips")
+    ] = None,
     jobs: Jobs = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure what inputs are normalised with.
+    """Measure the mean and standard deviation of the spectrogram.
 
-    The mean and standard deviation of the spectrogram, over all frames and bands of the training clips. A clip that
-    cannot be read is warned of and left out. With --recipe, front_end.mean and front_end.std are set in that file, and
-    the rest of it stays as it is: its window, bands, parts and excluded clips are what is measured, and of each clip
-    as many frames from its beginning as the network sees: what `spectag train` measures by
-    itself where nothing is held out.
+    Inputs of the network are normalised with these two numbers. They are printed as a line to paste into a recipe.
+    `spectag train` measures them itself if a recipe does not give them, so this is for looking at them, or for using
+    the same numbers in several runs. A clip that cannot be read is reported and left out.
     """
-    bins = 128
-    chosen = None if recipe is None else _read(recipe)
-    if chosen is not None:
-        window, bins, frames = _front_end(chosen, window, frames)
     from spectag.data.layouts import read_manifest
 
-    manifest, over = _training(read_manifest(directory), split, chosen)
+    manifest = read_manifest(directory)
+    if split is None and "train" in manifest.splits:
+        split = "train"
+    if split is not None:
+        manifest = manifest.only(split=split)
+    over = split or "all"
 
     from spectag.audio.front_end import FrontEnd
     from spectag.data.statistics import statistics
 
-    front_end = FrontEnd(window or "hamming", bins)
+    front_end = FrontEnd(window)
     sources = [clip.source for clip in manifest.clips]
     result = statistics(
         sources,
@@ -115,12 +112,7 @@ def stats(
     else:
         reach = "all frames" if frames is None else f"the first {frames} frames of each"
         print(f"{directory} ({manifest.layout}): {facts['clips']} clips ({over}), {reach}, {front_end.window}")
-        print(f"mean  {result.mean:.7f}\nstd   {result.std:.7f}")
-    if recipe is not None:
-        from spectag.train.amend import write_statistics
-
-        write_statistics(recipe, result.mean, result.std)
-        say("written", f"{recipe}: front_end.mean and front_end.std")
+        print(f"front_end: {{mean: {result.mean:.7f}, std: {result.std:.7f}}}")
 
 
 def _processors() -> int:
@@ -165,46 +157,3 @@ def _table(report: Report) -> Iterator[str]:
     for name, *numbers in rows:
         cells = (f"{number:>{width}}" for number, width in zip(numbers, widths[1:], strict=True))
         yield "  ".join((f"{name:<{widths[0]}}", *cells))
-
-
-# What a recipe asks for
-
-
-def _read(recipe: Path) -> Recipe:
-    if any(find_spec(name) is None for name in ("pydantic", "yaml")):
-        raise MissingExtra("train", "spectag data stats --recipe")
-    if not recipe.is_file():
-        raise RecipeError(f"--recipe {recipe}: expected a YAML file to write into, found none")
-    from spectag.train.amend import amended, read_text
-    from spectag.train.recipe import read_recipe
-
-    chosen = read_recipe(str(recipe.absolute()))  # a path, even where a packaged recipe goes by that name
-    amended(read_text(recipe), 0.0, 1.0)  # what cannot be written must not be measured first
-    return chosen
-
-
-def _front_end(
-    recipe: Recipe, window: Literal["hamming", "hanning"] | None, frames: int | None
-) -> tuple[Literal["hamming", "hanning"] | None, int, int | None]:
-    """Window, bands and frames per clip: of the command line, the recipe, or its defaults."""
-    fields = recipe.front_end
-    if None not in (window, fields.window) and window != fields.window:
-        raise typer.BadParameter(f"--window {window}: the recipe says {fields.window}; change front_end.window there")
-    window, frames = window or fields.window, frames or fields.frames
-    if recipe.init is not None and None in (window, frames):
-        raise RecipeError(
-            f"recipe {recipe.name}: leaves front_end.window or frames to {recipe.init}: add them, or give --window "
-            "and --frames"
-        )
-    return window, fields.mel_bins or 128, frames or 1024
-
-
-def _training(manifest: Manifest, split: str | None, recipe: Recipe | None) -> tuple[Manifest, str]:
-    """The clips to measure, and which they are in words."""
-    names: tuple[str, ...] = ("train",)
-    if recipe is not None:
-        manifest, names = manifest.excluding(recipe.exclude), recipe.parts.train
-    chosen = (split,) if split is not None else tuple(name for name in names if name in manifest.splits)
-    if not chosen:
-        return manifest, "all"
-    return manifest.only(split=chosen), " and ".join(chosen)

@@ -17,39 +17,46 @@ from spectag.cli.output import say
 def download(
     name: Annotated[
         Literal["esc50", "esc10", "speech-commands"],
-        typer.Argument(metavar="NAME", help="esc50, esc10 or speech-commands."),
+        typer.Argument(metavar="NAME", help="Data set to download: esc50, esc10 or speech-commands."),
     ],
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where it is to lie: a new or empty directory.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory to create (new or empty).")],
     version: Annotated[
-        Literal["1", "2"] | None, typer.Option(help="Of Speech Commands; 2 has more words.", show_default="2")
+        Literal["1", "2"] | None,
+        typer.Option(help="Version of Speech Commands: 1 (30 words) or 2 (35 words).", show_default="2"),
     ] = None,
     keep_archive: Annotated[
-        bool, typer.Option("--keep-archive", help="Leave the archive beside DIR; it is used the next time.")
+        bool,
+        typer.Option(
+            "--keep-archive",
+            help="Keep the downloaded archive next to DIR. If it is there, it is used instead of downloading again.",
+        ),
     ] = False,
 ) -> None:
-    """Fetch a published data set.
+    """Download a published data set.
 
-    It is verified before it is unpacked. After a break the same command goes on where it stopped; DIR is whole or not
-    there.
+    The archive is verified before it is unpacked. If the download is interrupted, run the same command again to
+    continue it. DIR appears only when the data set is complete.
     """
-    from spectag.data import download as published
+    from spectag.data.download import download_data_set, find_data_set
+    from spectag.data.published import PUBLISHED
 
     if version is not None and name != "speech-commands":
         raise typer.BadParameter(f"{name} has only one version", param_hint="--version")
-    source = published.SOURCES[name if name != "speech-commands" else f"{name}-{version or 2}"]
-    there = published.present(source, directory) is not None
-    with _progress() as progress:
-        manifest = published.download(source, directory, keep_archive=keep_archive, progress=progress)
-    already = ", was there already" if there else ""
-    print(f"{directory}: {source.name}, {len(manifest)} clips of {source.classes} classes{already}")
-    print(f"licence: {source.licence}")
+    published = PUBLISHED[name if name != "speech-commands" else f"{name}-{version or 2}"]
+    manifest = find_data_set(published, directory)
+    already = "" if manifest is None else ", was there already"
+    if manifest is None:
+        with _progress() as progress:
+            manifest = download_data_set(published, directory, keep_archive=keep_archive, progress=progress)
+    print(f"{directory}: {published.name}, {len(manifest)} clips of {published.classes} classes{already}")
+    print(f"licence: {published.licence}")
     fold = f" --fold {manifest.folds[0]}" if manifest.folds else ""
     print(f"train on it: spectag train {name} --data {quote(str(directory))} --out runs/{name}{fold}")
 
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar per thing that is done on a terminal, elsewhere a line."""
+    """A function that shows the progress of every activity: as a bar on a terminal, elsewhere as a line."""
     if not sys.stderr.isatty():
         yield _Lines()
         return

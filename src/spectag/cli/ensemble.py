@@ -42,7 +42,7 @@ def ensemble(
     """Average the scores of several models.
 
     Given score files, it prints the figures of each file and of their mean. Given models, it writes a directory that
-    every command accepts as a model. An ensemble among the inputs counts once for each of its members.
+    tag, evaluate and score accept as a model. An ensemble among the inputs counts once for each of its members.
     """
     score_files = [name for name in inputs if is_score_file(name)]
     if score_files and len(score_files) < len(inputs):
@@ -96,7 +96,9 @@ def _combine_models(models: Sequence[str], output: Path, half: bool) -> None:
 
     import torch
 
-    from spectag.model.ensemble import Ensemble, load, require_new
+    from spectag.files import require_new
+    from spectag.model.ensemble import Ensemble
+    from spectag.model.loading import load
 
     require_new(output)
     whole = Ensemble.of(load(name) for name in models)

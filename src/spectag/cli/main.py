@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spectag.cli import data, download, ensemble, pack, score, sweep, tag, train
+from spectag.cli import data, download, ensemble, model, pack, score, sweep, tag, train
 from spectag.cli.output import say
 from spectag.errors import SpectagError, SpectagWarning
 from spectag.version import __version__
@@ -42,8 +42,8 @@ def _global(
 
 for command in (
     tag.tag,
-    tag.info,
-    tag.convert,
+    model.info,
+    model.convert,
     train.train,
     train.recipes,
     sweep.sweep,

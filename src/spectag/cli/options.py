@@ -1,4 +1,4 @@
-"""Options that several commands share, checked as far as that needs no torch."""
+"""Options that several commands share, checked as far as that is possible without torch."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import typer
 
 
 def device(value: str) -> str:
-    """Only the form: whether it is there needs torch."""
+    """Check the form of a device's name. Whether this machine has it is checked where torch is loaded."""
     if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", value):
         raise typer.BadParameter(f"expected cpu, cuda, cuda:N or mps; got {value!r}")
     return value
 
 
 def pair(value: str) -> tuple[int, int]:
+    """Read two positive whole numbers, such as ``10,10``."""
     match = re.fullmatch(r"([1-9]\d*),([1-9]\d*)", value)
     if match is None:
         raise typer.BadParameter(f"expected two whole numbers F,T (mel bins, frames) such as 10,10; got {value!r}")
@@ -29,8 +30,19 @@ def find_model(name: str) -> None:
     resolve(name)
 
 
-MODEL = "A bundle, ensemble or AST directory, a .pth file, a known name (esc10, audioset, speech-commands) or a Hub id."
-Device = Annotated[str, typer.Option(callback=device, help="Where the network runs: cpu, cuda, cuda:N or mps.")]
+MODEL = (
+    "A model by name (esc10, audioset, speech-commands), a bundle or ensemble directory, a .pth file, or a Hub id "
+    "such as MIT/ast-finetuned-audioset-10-10-0.4593."
+)
+Device = Annotated[
+    str,
+    typer.Option(
+        callback=device, help="Where the network runs: cpu, cuda (the first NVIDIA GPU), cuda:N, or mps (Apple)."
+    ),
+]
 BatchSize = Annotated[
-    int, typer.Option(min=1, help="Windows that the network computes at once; more need more memory.")
+    int,
+    typer.Option(
+        min=1, help="Number of windows to compute at once. Lower it if memory runs out, raise it to keep a GPU busy."
+    ),
 ]

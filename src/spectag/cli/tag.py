@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 
 from spectag.choices import BATCH_SIZE, DEVICE, MODEL, PRECISION, TOP_K, Format, Precision
-from spectag.cli.options import MODEL as MODEL_HELP
-from spectag.cli.options import BatchSize, Device, find_model, pair
+from spectag.cli.options import MODEL as MODEL_HELP, BatchSize, Device, find_model
 from spectag.cli.output import opened, refuse_overwriting, say, watched
-from spectag.errors import FileError, SaveError
+from spectag.errors import FileError
 
 
 def tag(
@@ -72,87 +69,3 @@ def tag(
             writer.close()
     if failed:
         raise typer.Exit(1)
-
-
-def info(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
-) -> None:
-    """Print what a model knows about itself."""
-    find_model(model)
-
-    from spectag.model.ensemble import load
-
-    facts = load(model).describe()
-    if as_json:
-        print(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
-        return
-    lines = list(_lines(facts))
-    width = max(len(name) for name, _ in lines)
-    for name, value in lines:
-        print(f"{name:<{width}}  {value}")
-
-
-def convert(
-    source: Annotated[str, typer.Argument(metavar="SRC", help=MODEL_HELP)],
-    target: Annotated[Path, typer.Argument(metavar="DST", help="The bundle directory to write.")],
-    stride: Annotated[
-        Any, typer.Option(parser=pair, metavar="F,T", help="Patch stride where a .pth leaves it open.")
-    ] = None,
-    frames: Annotated[int | None, typer.Option(min=1, help="Length in frames of 10 ms, likewise.")] = None,
-    heads: Annotated[int | None, typer.Option(min=1, help="Attention heads, where they are not 64 wide.")] = None,
-    statistics: Annotated[
-        Literal["audioset", "esc50", "speech-commands"] | None, typer.Option(help="Data set a .pth was trained on.")
-    ] = None,
-    labels: Annotated[
-        Path | None, typer.Option(metavar="FILE.csv", help="Names of the outputs: index,mid,display_name.")
-    ] = None,
-    num_labels: Annotated[int | None, typer.Option(min=1, help="Outputs of the fresh head of a DeiT or ViT.")] = None,
-    channels: Annotated[Literal["mean", "sum"], typer.Option(help="How a DeiT's colour channels become one.")] = "mean",
-    window: Annotated[Literal["hamming", "hanning"] | None, typer.Option(help="Window of the front end.")] = None,
-    activation: Annotated[
-        Literal["sigmoid", "softmax"] | None, typer.Option(help="What turns logits into scores.")
-    ] = None,
-    fp16: Annotated[bool, typer.Option("--fp16", help="Halve the file: weights as float16.")] = False,
-) -> None:
-    """Write a bundle from any model.
-
-    Whatever spectag reads becomes a directory that transformers reads too.
-    """
-    if target.exists() and not _is_replaceable(target):
-        raise SaveError(f"{target}: there is something that is no bundle: name a new directory")
-    find_model(source)
-
-    import torch
-
-    from spectag.labels import LabelSet
-    from spectag.model.bundle import load
-
-    bundle = load(
-        source,
-        stride=stride,
-        frames=frames,
-        heads=heads,
-        statistics=statistics,
-        labels=LabelSet.read(labels) if labels else None,
-        num_labels=num_labels,
-        channels=channels,
-        window=window,
-        activation=activation,
-    )
-    bundle.save(target, dtype=torch.float16 if fp16 else torch.float32)
-    print(f"{target}: {sum(p.numel() for p in bundle.network.parameters())} parameters, {len(bundle.labels)} labels")
-
-
-def _is_replaceable(target: Path) -> bool:
-    """A bundle of ours, or an empty directory."""
-    return target.is_dir() and ((target / "spectag.json").is_file() or not any(target.iterdir()))
-
-
-def _lines(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested facts as ``a.b`` and a value on one line."""
-    for name, value in facts.items():
-        if isinstance(value, dict) and value:
-            yield from _lines(value, f"{prefix}{name}.")
-        elif value is not None and value != {}:
-            yield prefix + name, ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -1,22 +1,21 @@
-"""AudioSet as Google publishes it (tables of segments) and as AST's authors do (JSON).
+"""AudioSet as Google publishes it: tables of segments of videos.
 
-Clips are files that were cut already, one per row, in the ways that the usual download scripts name them.
+A clip is a file that was cut out of a video already. Files may be named in any of the ways that common download
+scripts use.
 """
 
 from __future__ import annotations
 
 import csv
-import json
 import math
 import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from spectag.data.files import label_table, lines, part, text, walk
+from spectag.data.folders import read_label_table, read_lines, walk_audio
 from spectag.data.manifest import Clip, Manifest
-from spectag.data.rows import Row, gather, locate
 from spectag.data.tables import names_files
 from spectag.errors import DataError, InputError
 from spectag.labels import LabelSet
@@ -26,10 +25,16 @@ NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 
 class CutFiles:
-    """Audio files below a folder, by YouTube id and times.
+    """Audio files by YouTube id and times.
 
-    A file is called ``ID`` or ``YID``, then possibly ``_START`` or ``_START_END``, in seconds or milliseconds. All are
-    listed in one pass; of two files of one name, the first by path counts.
+    A file is named ``ID`` or ``YID``, optionally followed by ``_START`` or ``_START_END``, in seconds or milliseconds.
+
+    Args:
+        paths: of the files. If two have the same name, the first path in alphabetical order is used.
+
+    >>> files = CutFiles(["audio/Yabcdefghijk_30.000.wav"])
+    >>> files.find("abcdefghijk", 30.0, 40.0)
+    'audio/Yabcdefghijk_30.000.wav'
     """
 
     def __init__(self, paths: Iterable[str]) -> None:
@@ -41,7 +46,7 @@ class CutFiles:
         for stem, path in self._whole.items():
             head = stem
             times: tuple[float, ...] = ()
-            for _ in range(2):  # ids may hold _123 themselves: a file is listed under every head it could have
+            for _ in range(2):  # an id may end with _123 itself, so a file is listed under every id that it could have
                 head, _, number = head.rpartition("_")
                 if not head or not NUMBER.fullmatch(number):
                     break
@@ -49,11 +54,16 @@ class CutFiles:
                 self._cut.setdefault(head, []).append((times, path))
 
     def find(self, video: str, start: float, end: float) -> str | None:
-        """The file of a segment: rather one that says its times than one that does not; never one of other times.
+        """The file of a segment.
+
+        A file whose name has times must have those of the segment, and is preferred to one without times.
 
         Args:
             video: YouTube id.
             start, end: seconds.
+
+        Returns:
+            its path; None if there is no such file.
         """
         names = video, f"Y{video}"
         for name in names:
@@ -68,7 +78,7 @@ def _same(times: tuple[float, ...], wanted: tuple[float, float]) -> bool:
     return any(all(math.isclose(t, w * unit, abs_tol=1e-6) for t, w in pairs) for unit in (1, 1000))
 
 
-class _Segment(NamedTuple):
+class _CutClip(NamedTuple):
     video: str
     start: float
     end: float
@@ -77,31 +87,34 @@ class _Segment(NamedTuple):
     line: int
 
 
-def segment_tables(root: Path) -> list[Path]:
-    """The ``*_segments.csv`` in a folder, or the file itself; not tables whose header names a column of paths."""
+def find_segment_tables(root: Path) -> list[Path]:
+    """The files ``*_segments.csv`` in a folder, or the file itself; tables with a column of paths do not count."""
     files = sorted(root.glob(f"?*{SEGMENTS}")) if root.is_dir() else [root]
     return [p for p in files if p.name.endswith(SEGMENTS) and p.is_file() and not names_files(p, labelled=False)]
 
 
-def read_segments(root: Path) -> Manifest:
-    """Tables of lines ``YTID, start_seconds, end_seconds, "mid,mid"``, with audio anywhere below their folder.
+def read_audioset(root: Path) -> Manifest:
+    """Read tables of lines ``YTID, start_seconds, end_seconds, "mid,mid"``, and the audio files below their folder.
 
-    The part of a clip is its table's name without ``_segments``; a file in several parts is a clip in each.
+    The split of a clip is the name of its table without ``_segments``. A file in several tables is a clip of each.
+
+    Args:
+        root: a folder with such tables, or one table.
 
     Raises:
-        DataError: a line that is none of these, a mid without a name, or a file that two segments could mean.
+        DataError: a line of another form, an unknown mid, or a file that may belong to two segments.
     """
     folder = root.parent if root.is_file() else root
-    own = label_table(folder)
+    own = read_label_table(folder)
     labels = own or LabelSet.audioset()
-    files = CutFiles(walk(folder))
-    found: dict[str, dict[str, _Segment]] = {}
+    files = CutFiles(walk_audio(folder))
+    found: dict[str, dict[str, _CutClip]] = {}  # by path, then by split
     missing: set[str] = set()
-    for table in segment_tables(root):
+    for table in find_segment_tables(root):
         split = table.name.removesuffix(SEGMENTS)
         for line, video, start, end, mids in _segments(table):
             try:
-                heard = {labels.index(mid) for mid in mids}
+                indices = {labels.index(mid) for mid in mids}
             except InputError as error:
                 hint = "" if own else f"; put a class_labels_indices.csv (index,mid,display_name) into {folder}"
                 raise DataError(f"{table}, line {line}: {error}{hint}") from error
@@ -109,24 +122,26 @@ def read_segments(root: Path) -> Manifest:
             if path is None:
                 missing.add(f"{split}/{video}_{start:.10g}")
                 continue
-            parts = found.setdefault(path, {})
-            new = _Segment(video, start, end, heard, table, line)
-            for old in parts.values():
+            by_split = found.setdefault(path, {})
+            new = _CutClip(video, start, end, indices, table, line)
+            for old in by_split.values():
                 if old[:3] != new[:3]:
-                    one, two = (f"{s.table.name}, line {s.line} ({s.video}, {s.start:g} s)" for s in (old, new))
-                    raise DataError(f"{path}: {one} and {two} both mean it: name files ID_START, in seconds")
-            parts.setdefault(split, new).labels.update(heard)
+                    one, two = (f"{c.table.name}, line {c.line} ({c.video}, {c.start:g} s)" for c in (old, new))
+                    raise DataError(
+                        f"{path}: may belong to {one} and to {two}: add the start to the names of files (ID_START)"
+                    )
+            by_split.setdefault(split, new).labels.update(indices)
     prefix = len(os.path.join(folder, ""))
     clips = (
         Clip(
-            _id(path[prefix:], split if len(parts) > 1 else None),
+            _id(path[prefix:], split if len(by_split) > 1 else None),
             Path(path),
-            tuple(sorted(segment.labels)),
+            tuple(sorted(clip.labels)),
             split=split,
-            group=segment.video,
+            group=clip.video,
         )
-        for path, parts in found.items()
-        for split, segment in parts.items()
+        for path, by_split in found.items()
+        for split, clip in by_split.items()
     )
     return Manifest(tuple(clips), labels, "AudioSet", tuple(sorted(missing)))
 
@@ -137,7 +152,7 @@ def _id(relative: str, split: str | None) -> str:
 
 
 def _segments(table: Path) -> Iterator[tuple[int, str, float, float, list[str]]]:
-    reader = csv.reader(lines(table), skipinitialspace=True)
+    reader = csv.reader(read_lines(table), skipinitialspace=True)
     try:
         for cells in reader:
             if not cells or cells[0].startswith("#") or cells[0].strip().upper() == "YTID":
@@ -155,68 +170,3 @@ def _segments(table: Path) -> Iterator[tuple[int, str, float, float, list[str]]]
             yield reader.line_num, video, start, end, mids
     except csv.Error as error:
         raise DataError(f"{table}, line {reader.line_num}: {error}") from error
-
-
-_JSON = re.compile(r'\ufeff?\s*(?:#[^\n]*\n)?\s*\{\s*"data"\s*:\s*\[')
-_PART = re.compile("train|eval|test|val|dev")
-
-
-def json_tables(root: Path) -> list[Path]:
-    """The files in AST's format in a folder, or the file itself, whatever it holds, if it is called ``.json``."""
-    if root.is_file():
-        return [root] if root.suffix.lower() == ".json" else []
-    return [p for p in sorted(root.glob("*.json")) if p.is_file() and _JSON.match(_head(p))]
-
-
-def read_json(root: Path) -> Manifest:
-    """Files ``{"data": [{"wav": path, "labels": "mid,mid"}]}``; of several, each is the part that its name tells.
-
-    Labels are those of ``*class_labels_indices*.csv`` beside, else AudioSet's or Speech Commands' where all are known
-    there, else the texts themselves, sorted.
-
-    Raises:
-        DataError: another structure, an unknown label, or a file that belongs to no part, or to two.
-    """
-    folder = root.parent if root.is_file() else root
-    files = json_tables(root)
-    rows = [row for file in files for row in _json_rows(folder, file, None if len(files) == 1 else _json_part(file))]
-    used = {label for row in rows for label in row.labels}
-    known = (table for table in (LabelSet.audioset(), LabelSet.speech_commands()) if used <= set(table.ids or ()))
-    return gather(folder, rows, "AST JSON", label_table(folder) or next(known, None))
-
-
-def _json_part(file: Path) -> str:
-    match = _PART.search(file.name.lower())
-    if match is None:
-        raise DataError(
-            f"{file}: expected train, val, test or eval in the name, as others lie beside it; move it, or give one file"
-        )
-    return part(match[0]) or match[0]
-
-
-def _json_rows(folder: Path, file: Path, split: str | None) -> Iterator[Row]:
-    content = text(file).lstrip()
-    if content.startswith("#"):
-        content = content.partition("\n")[2]
-    try:
-        table: Any = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file}: expected JSON; {error}") from error
-    entries = table.get("data") if isinstance(table, dict) else None
-    if not isinstance(entries, list):
-        raise DataError(f'{file}: expected {{"data": [{{"wav": path, "labels": "mid,mid"}}]}}, found no list "data"')
-    for number, entry in enumerate(entries):
-        where = f"{file}, data[{number}]"
-        wav, labels = (entry.get("wav"), entry.get("labels")) if isinstance(entry, dict) else (None, None)
-        names = tuple(filter(None, map(str.strip, labels.split(",")))) if isinstance(labels, str) else ()
-        if not isinstance(wav, str) or not wav or "\0" in wav or not names:
-            raise DataError(f'{where}: expected {{"wav": path, "labels": "mid,mid"}}, got {json.dumps(entry)[:80]}')
-        yield Row(where, *locate(folder, folder, wav), names, split)
-
-
-def _head(path: Path) -> str:
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace") as lines:
-            return lines.read(4096)
-    except OSError:
-        return ""

@@ -38,10 +38,9 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from spectag.audio.read import SAMPLE_RATE
-from spectag.audio.read import open as open_recording
+from spectag.ahead import Watch, in_order
+from spectag.audio.read import SAMPLE_RATE, open as open_recording
 from spectag.data.manifest import Clip, Manifest
-from spectag.data.workers import Watch, in_order
 from spectag.errors import AudioError, AudioNotFound, EmptyAudio, InputError, SpectagError
 
 SILENT = 1e-3  # peak: -60 dBFS, where 16 bits leave 5 of theirs

@@ -1,258 +1,259 @@
-"""Published data sets: fetched, resumed, verified, unpacked; whole in their directory, or not there at all."""
+"""Published data sets: fetched, verified and unpacked. A directory holds the whole of a set, or nothing of it."""
 
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
+import io
 import os
-import tempfile
-import time
+import shutil
+import struct
+import tarfile
 import warnings
+import zipfile
+import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import IO
 
-from spectag.data.archive import Limits, unpack
-from spectag.data.fetch import Partial, fetch, require_space
+from spectag.data.fetch import fetch_file
 from spectag.data.layouts import read_manifest
 from spectag.data.manifest import Manifest
+from spectag.data.published import ESC10_NAMES, PublishedSet
 from spectag.errors import DataError, SaveError, SpectagWarning
+from spectag.files import new_folder, require_new
 
 Progress = Callable[[str, int, int], None]
-_TABLE = Path("meta", "esc50.csv")
+"""Called often, with the present activity (fetching, verifying or unpacking), bytes done, and bytes in all (about)."""
+
+_TABLE = "meta/esc50.csv"
+_TABLE_BYTES = 1 << 20  # at most
 _CHUNK = 1 << 18  # bytes
-_ENTRIES = 250_000  # the largest archive holds 106,000
-
-# What ESC-50 calls a class, and ESC-10, where they differ in more than letter case and spaces.
-ESC10_NAMES = {
-    "dog": "dog bark",
-    "crying_baby": "baby cry",
-    "sneezing": "person sneeze",
-    "crackling_fire": "fire crackling",
-}
+_ADVICE = "delete it if it is still there, and try again"
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where a data set is published, and what is known of it.
-
-    Args:
-        name: as people call it.
-        url: of its archive, a zip or tar.gz.
-        archive: file name of the archive here.
-        size: bytes of the archive.
-        sha256: of the archive.
-        unpacked: bytes of its files, rounded up.
-        clips, classes: how many the whole set has.
-        licence: of the set as a whole.
-        table_sha256: of ``meta/esc50.csv``, where the host packs the archive anew at times: then this, the checksums
-            within the archive and the number of clips decide, and another ``sha256`` is only warned of.
-        column: the set is the rows of that table where this column is True; all without.
-    """
-
-    name: str
-    url: str
-    archive: str
-    size: int
-    sha256: str
-    unpacked: int
-    clips: int
-    classes: int
-    licence: str
-    table_sha256: str | None = None
-    column: str | None = None
-
-
-_ESC50_COMMIT = "33c8ce9eb2cf0b1c2f8bcf322eb349b6be34dbb6"
-_ESC50 = Source(
-    name="ESC-50",
-    url=f"https://github.com/karolpiczak/ESC-50/archive/{_ESC50_COMMIT}.zip",
-    archive="ESC-50.zip",
-    size=645_832_161,
-    sha256="661183a6f53ef04f12c9bd618fed0ddc1713280d6c94a5a5431e844ba6f6a21f",
-    unpacked=900_000_000,
-    clips=2000,
-    classes=50,
-    licence="CC BY-NC 3.0, not for commercial use; credits per clip are in LICENSE",
-    table_sha256="ca660da60191a97de289983a05821c9382d852a38a2ba8428980816b68cf6246",
-)
-_SPEECH_COMMANDS = Source(
-    name="Speech Commands v0.02",
-    url="https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
-    archive="speech_commands_v0.02.tar.gz",
-    size=2_428_923_189,
-    sha256="af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58",
-    unpacked=3_400_000_000,
-    clips=105_829,
-    classes=35,
-    licence="CC BY 4.0",
-)
-SOURCES = {
-    "esc50": _ESC50,
-    "esc10": replace(
-        _ESC50,
-        name="ESC-10",
-        clips=400,
-        classes=10,
-        licence="CC BY 3.0, as a part of ESC-50; credits per clip are in LICENSE",
-        column="esc10",
-    ),
-    "speech-commands-1": replace(
-        _SPEECH_COMMANDS,
-        name="Speech Commands v0.01",
-        url="https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.01.tar.gz",
-        archive="speech_commands_v0.01.tar.gz",
-        size=1_489_096_277,
-        sha256="743935421bb51cccdb6bdd152e04c5c70274e935c82119ad7faeec31780d811d",
-        unpacked=2_100_000_000,
-        clips=64_721,
-        classes=30,
-    ),
-    "speech-commands-2": _SPEECH_COMMANDS,
-}
-
-
-def present(source: Source, directory: Path) -> Manifest | None:
-    """The data set, if it lies there whole; None where there is nothing, or an empty directory.
+def find_data_set(published: PublishedSet, directory: Path) -> Manifest | None:
+    """Read the data set in a directory; None if there is nothing, or an empty directory.
 
     Raises:
-        SaveError: something else lies there.
+        SaveError: the directory holds something other than the whole data set.
+
+    >>> from spectag.data.published import PUBLISHED
+    >>> find_data_set(PUBLISHED["esc50"], Path("a-directory-that-does-not-exist")) is None
+    True
     """
     if not os.path.lexists(directory) or (directory.is_dir() and not any(directory.iterdir())):
         return None
     try:
-        return _checked(source, directory)
+        return _checked(published, directory)
     except DataError as error:
         raise SaveError(
-            f"{directory}: is neither empty nor the whole of {source.name} ({error}): name another directory"
+            f"{directory}: is neither empty nor the whole of {published.name} ({error}): name another directory"
         ) from error
 
 
-def download(
-    source: Source,
+def download_data_set(
+    published: PublishedSet,
     directory: Path,
     *,
     keep_archive: bool = False,
     progress: Progress = lambda *_: None,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> Manifest:
-    """The data set in a directory of its own: as it lies there, or fetched.
+    """Fetch a data set, verify it and unpack it.
 
-    What was fetched before a break stays beside the directory as ``ARCHIVE.partial``, and the next call goes on from
-    there. An archive that lies beside the directory is used, and left.
+    If this is interrupted, the archive stays beside the directory as ``ARCHIVE.partial``, and the next call continues
+    it. An archive that is beside the directory already is used, and stays there.
 
     Args:
+        published: one of :data:`spectag.data.published.PUBLISHED`.
+        directory: new or empty.
         keep_archive: leave the archive beside the directory.
-        progress: is told, often, what is being done (fetching, verifying, unpacking), how many bytes of it are done,
-            and how many it has, about.
-        sleep: waits that many seconds between tries.
+        progress: see :data:`Progress`.
 
     Raises:
         DataError: it cannot be fetched, or is not what was published.
-        SaveError: something else lies in the directory, or the disk is too small.
+        SaveError: the directory is not empty, or the disk is too small.
     """
     directory = Path(os.path.realpath(directory))
-    if (manifest := present(source, directory)) is not None:
-        return manifest
-    folder = directory.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    archive = folder / source.archive
+    require_new(directory)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    archive = directory.parent / published.archive
     if archive.exists():
-        _verify(source, archive, "delete it and try again", progress)
-        return _install(source, archive, directory, progress)
-    partial = Partial(folder / f"{source.archive}.partial", source.url)
-    fetch(
-        partial,
-        most=source.size if source.table_sha256 is None else 2 * source.size,
-        beside=source.unpacked,
-        progress=lambda done, total: progress("fetching", done, total or source.size),
-        sleep=sleep,
-    )
+        _verify(published, archive, _sha256(archive, progress))
+        _unpack(published, archive, directory, progress)
+        return read_manifest(directory)
+    partial = archive.with_name(f"{archive.name}.partial")
+    digest = _fetch(published, partial, progress)
     try:
-        _verify(source, partial.path, "removed; try again", progress)
-        manifest = _install(source, partial.path, directory, progress)
+        _verify(published, partial, digest)
+        _unpack(published, partial, directory, progress)
     except DataError:
-        partial.discard()
+        partial.unlink()
         raise
     if keep_archive:
-        os.replace(partial.path, archive)
-    partial.discard()
-    return manifest
+        partial.replace(archive)
+    else:
+        partial.unlink()
+    return read_manifest(directory)
 
 
-def _verify(source: Source, archive: Path, advice: str, progress: Progress) -> None:
-    digest, size = hashlib.sha256(), archive.stat().st_size
-    with archive.open("rb") as file:
+def _fetch(published: PublishedSet, partial: Path, progress: Progress) -> str:
+    """Fetch the archive, or what is lacking of it; returns its checksum."""
+
+    def fetch() -> str:
+        limit = published.size if published.table_sha256 is None else 2 * published.size
+        fetch_file(published.url, partial, limit, lambda done: progress("fetching", done, published.size))
+        return _sha256(partial, progress)
+
+    have = partial.stat().st_size if partial.exists() else 0
+    lacking = max(0, published.size - have) + published.unpacked
+    if lacking > (free := shutil.disk_usage(partial.parent).free):
+        space = f"needs {lacking / 1e9:.2f} GB, {free / 1e9:.2f} GB are free"
+        raise SaveError(f"{partial.parent}: {space}: free some space or name a directory on another disk")
+    whole = have == published.size and _sha256(partial, progress) == published.sha256
+    digest = published.sha256 if whole else fetch()
+    if have and digest != published.sha256:  # what was here was the beginning of something else
+        partial.unlink()
+        digest = fetch()
+    return digest
+
+
+def _sha256(path: Path, progress: Progress) -> str:
+    digest, size = hashlib.sha256(), path.stat().st_size
+    with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
             progress("verifying", file.tell(), size)
-    if digest.hexdigest() == source.sha256:
+    return digest.hexdigest()
+
+
+def _verify(published: PublishedSet, archive: Path, digest: str) -> None:
+    if digest == published.sha256:
         return
-    got = f"expected SHA-256 {source.sha256}, got {digest.hexdigest()} of {size} bytes"
-    if source.table_sha256 is None:
-        raise DataError(f"{archive}: {got}: not what was published, or damaged: {advice}")
-    warnings.warn(f"{archive}: {got}: packed anew, it seems; its contents decide", SpectagWarning, stacklevel=2)
+    problem = f"{archive}: expected SHA-256 {published.sha256}, got {digest}"
+    if published.table_sha256 is None:
+        raise DataError(f"{problem}: damaged, or not what was published: {_ADVICE}")
+    warnings.warn(f"{problem}: probably packed again, so its contents are checked", SpectagWarning, stacklevel=2)
 
 
-def _install(source: Source, archive: Path, directory: Path, progress: Progress) -> Manifest:
-    """Unpack beside the directory and move the whole there."""
-    require_space(directory.parent, source.unpacked)
-    limits = Limits(size=2 * source.unpacked, entries=_ENTRIES)
-    with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as temporary:
-        root = Path(temporary) / "data"  # not itself: only its owner may read that
-        root.mkdir()
-        unpack(archive, root, limits, lambda written: progress("unpacking", written, source.unpacked))
-        top = list(root.iterdir())
-        if len(top) == 1 and top[0].is_dir():
-            root = top[0]
-        try:
-            if source.table_sha256 is not None:
-                _check_table(root / _TABLE, source.table_sha256)
-            if source.column is not None:
-                _keep_rows(root, source.column)
-            manifest = _checked(source, root)
-        except DataError as error:
-            raise DataError(f"{archive}: is not {source.name} ({str(error).replace(temporary, '')})") from error
-        if directory.exists():
-            directory.rmdir()  # an empty one stands in the way on Windows
-        os.replace(root, directory)
-    clips = (replace(clip, path=directory / clip.path.relative_to(root)) for clip in manifest.clips)
-    return replace(manifest, clips=tuple(clips))
-
-
-def _checked(source: Source, directory: Path) -> Manifest:
+def _checked(published: PublishedSet, directory: Path) -> Manifest:
+    """The data set in a directory; raises DataError if it is not whole."""
     manifest = read_manifest(directory)
     clips = sum(clip.path.is_file() and clip.path.stat().st_size > 0 for clip in manifest.clips)
-    if (clips, len(manifest.labels.names)) != (source.clips, source.classes):
+    if (clips, len(manifest.labels.names)) != (published.clips, published.classes):
         raise DataError(
-            f"expected {source.clips} clips of {source.classes} classes, found {clips} of {len(manifest.labels.names)}"
+            f"expected {published.clips} clips of {published.classes} classes, "
+            f"found {clips} of {len(manifest.labels.names)}"
         )
     return manifest
 
 
-def _check_table(path: Path, sha256: str) -> None:
-    got = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no such file"
-    if got != sha256:
-        raise DataError(f"{_TABLE.as_posix()}: expected SHA-256 {sha256}, got {got}")
+# archive -> files
+
+# What both libraries raise for damaged archives, and for nonsense in them.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    EOFError,
+    struct.error,
+    LookupError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+)
 
 
-def _keep_rows(root: Path, column: str) -> None:
-    """Only the rows where the column is True, with targets from 0 in the order of the old ones, and their files.
+def _unpack(published: PublishedSet, archive: Path, directory: Path, progress: Progress) -> None:
+    """Write the files of the archive into a new directory, all of them or none."""
+    with new_folder(directory) as folder:
+        writer = _Writer(folder, published.unpacked, progress)
+        try:
+            if published.table_sha256 is None:
+                _unpack_tar(archive, writer)
+            else:
+                _unpack_zip(archive, published.table_sha256, published.column, writer)
+            _checked(published, folder)
+        except (DataError, *_DAMAGED, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # of the disk
+                raise
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise DataError(f"{archive}: damaged, or not {published.name} ({reason}): {_ADVICE}") from error
 
-    The classes are called as in ESC-10 (Piczak 2015), which the subset is a later edition of.
+
+class _Writer:
+    """Writes files below a folder, whatever an archive calls them, and not more than twice the expected size."""
+
+    def __init__(self, folder: Path, expected: int, progress: Progress) -> None:
+        self._folder, self._expected, self._progress = folder, expected, progress
+        self._written = 0
+
+    def write(self, name: str, content: IO[bytes]) -> None:
+        parts = PurePosixPath(name).parts
+        if name.startswith("/") or ".." in parts or "\\" in name or ":" in name:
+            raise DataError(f"{name!r} would be written elsewhere")
+        path = self._folder.joinpath(*parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            while chunk := content.read(_CHUNK):
+                self._written += len(chunk)
+                if self._written > 2 * self._expected:
+                    raise DataError(f"expected about {self._expected} bytes, it holds more than twice as many")
+                file.write(chunk)
+                self._progress("unpacking", self._written, self._expected)
+
+
+def _unpack_tar(archive: Path, writer: _Writer) -> None:
+    """Write the regular files. There are no links in the folder then, so no name can lead out of it.
+
+    The ``data`` filter of ``tarfile`` would not do: it is missing before Python 3.10.12 and 3.11.4, and allows links.
     """
-    with (root / _TABLE).open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        rows = [row for row in reader if row.get(column) == "True"]
+    with tarfile.open(archive, "r:gz") as file:
+        for member in file:
+            content = file.extractfile(member) if member.isreg() else None
+            if content is not None:
+                writer.write(member.name, content)
+
+
+def _unpack_zip(archive: Path, table_sha256: str, column: str | None, writer: _Writer) -> None:
+    """Verify the table of the data set, and write it, the clips that it names, and the licence."""
+    with zipfile.ZipFile(archive) as file:
+        path = next((name for name in file.namelist() if name.endswith(_TABLE)), None)
+        if path is None:
+            raise DataError(f"holds no {_TABLE}")
+        table = _open_entry(file, path).read(_TABLE_BYTES)
+        if (got := hashlib.sha256(table).hexdigest()) != table_sha256:
+            raise DataError(f"{_TABLE}: expected SHA-256 {table_sha256}, got {got}")
+        if column is not None:
+            table = _rows_where(column, table)
+        writer.write(_TABLE, io.BytesIO(table))
+        clips = (f"audio/{row['filename']}" for row in csv.DictReader(io.StringIO(table.decode())))
+        for name in ("LICENSE", *clips):
+            with _open_entry(file, path.removesuffix(_TABLE) + name) as content:
+                writer.write(name, content)
+
+
+def _open_entry(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    """A file in a zip; other methods of compression are refused, since zipfile unpacks them in unbounded memory."""
+    info = archive.getinfo(name)
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise DataError(f"{name!r} is compressed by method {info.compress_type}, expected deflate")
+    return archive.open(info)
+
+
+def _rows_where(column: str, table: bytes) -> bytes:
+    """Only the rows where the column is ``True``, with targets from 0 in the order of the old ones.
+
+    The classes are called as in ESC-10 (Piczak 2015), of which the subset is a later edition.
+    """
+    reader = csv.DictReader(io.StringIO(table.decode()))
+    rows = [row for row in reader if row.get(column) == "True"]
     targets = sorted({int(row["target"]) for row in rows})
+    kept = io.StringIO()
+    writer = csv.DictWriter(kept, reader.fieldnames or (), lineterminator="\n")
+    writer.writeheader()
     for row in rows:
-        row["target"] = str(targets.index(int(row["target"])))
-        row["category"] = ESC10_NAMES.get(row["category"], row["category"])
-    with (root / _TABLE).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, reader.fieldnames or (), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    kept = {row["filename"] for row in rows}
-    for path in (root / "audio").iterdir():
-        if path.name not in kept:
-            path.unlink()
+        category = ESC10_NAMES.get(row["category"], row["category"])
+        writer.writerow({**row, "target": targets.index(int(row["target"])), "category": category})
+    return kept.getvalue().encode()

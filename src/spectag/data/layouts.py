@@ -1,6 +1,6 @@
-"""The layouts in which data sets lie on disk, and :func:`read_manifest`, which recognises them.
+"""The layouts of data sets on disk, and :func:`read_manifest`, which recognises and reads them.
 
-Each is a row of ``LAYOUTS``: a test that recognises it and a reader.
+Each layout is a row of ``LAYOUTS``: a test that recognises it, and a reader.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from spectag.data.audioset import json_tables, read_json, read_segments, segment_tables
-from spectag.data.files import (
+from spectag.data.ast_json import find_ast_json, read_ast_json
+from spectag.data.audioset import find_segment_tables, read_audioset
+from spectag.data.folders import (
     SPEECH_EXTRAS,
-    audio,
-    audio_below,
-    class_folders,
-    filled_folders,
-    folders,
-    part,
-    text,
+    find_audio,
+    list_audio,
+    list_class_folders,
+    list_filled_folders,
+    list_folders,
+    read_text,
+    standard_split,
 )
 from spectag.data.manifest import Clip, Manifest
 from spectag.data.shards import is_packed, read_packed
-from spectag.data.tables import metadata, read_metadata, read_tables, tables
+from spectag.data.tables import find_metadata, find_tables, read_metadata, read_tables
 from spectag.errors import DataError, SpectagWarning
 from spectag.labels import LabelSet
 
@@ -35,14 +36,20 @@ def read_manifest(data: str | Path) -> Manifest:
     """Read a data set in any known layout; nothing is decoded.
 
     Args:
-        data: its directory, or the file that is its table.
+        data: its directory, or the file that lists its clips.
 
     Returns:
-        its clips by id; files that a table names and the disk does not have are listed in ``missing``.
+        its clips, ordered by id. Files that a table lists and that do not exist are in ``missing``.
 
     Raises:
-        DataError: nothing there, or in no known layout (the message says which are known), a table that makes no
-            sense, or none of the files.
+        DataError: the path does not exist, the layout is not known (the message lists those that are), a table cannot
+            be used, or none of the files exists.
+
+    >>> for name in ("set/fox/1.wav", "set/owl/2.wav"):
+    ...     Path(name).parent.mkdir(parents=True)
+    ...     Path(name).touch()
+    >>> [(clip.id, clip.labels) for clip in read_manifest("set").clips]
+    [('fox/1.wav', (0,)), ('owl/2.wav', (1,))]
     """
     root = Path(data)
     if not root.exists():
@@ -58,27 +65,29 @@ def read_manifest(data: str | Path) -> Manifest:
     if not manifest.clips:
         what = f"looks like {layout.name}, but holds no audio files"
         if manifest.missing:
-            what += f": none of the {len(manifest.missing)} that it names is there, {manifest.missing[0]} for one"
+            what += f": none of the {len(manifest.missing)} files that it lists exists, e.g. {manifest.missing[0]}"
         raise DataError(f"--data {data}: {what}")
     return replace(manifest, clips=tuple(sorted(manifest.clips, key=lambda clip: clip.id)))
 
+
+SPLIT_FOLDERS = "folders of classes in folders of splits"
 
 _ESC10_FOLDER = re.compile(r"\d{3} - (.+)")
 _ESC_FILE = re.compile(r"(\d)-(\d+)-([A-Z])(-\d+)?\.\w+")  # fold, Freesound id of the recording, take, target
 
 
 def _is_esc10(root: Path) -> bool:
-    found = class_folders(root)
-    names = ((folder.name, audio(folder)[0].name) for folder in found)
+    found = list_class_folders(root)
+    names = ((folder.name, list_audio(folder)[0].name) for folder in found)
     return bool(found) and all(_ESC10_FOLDER.fullmatch(one) and _ESC_FILE.fullmatch(other) for one, other in names)
 
 
 def _read_esc10(root: Path) -> Manifest:
-    found = class_folders(root)
+    found = list_class_folders(root)
     names = tuple(p.name.split(" - ", 1)[1] for p in found)
     clips = []
     for label, folder in enumerate(found):
-        for path in audio(folder):
+        for path in list_audio(folder):
             match = _ESC_FILE.fullmatch(path.name)
             if match is None:
                 raise DataError(f"{path}: expected an ESC file name such as 1-100032-A.ogg (fold, recording, take)")
@@ -92,10 +101,10 @@ def _is_esc50(root: Path) -> bool:
 
 def _read_esc50(root: Path) -> Manifest:
     table = root / "meta" / "esc50.csv"
-    there = {path.name for path in audio(root / "audio")}
+    there = {path.name for path in list_audio(root / "audio")}
     clips: list[Clip] = []
     names: dict[int, str] = {}
-    for line, row in enumerate(csv.DictReader(text(table).splitlines()), start=2):
+    for line, row in enumerate(csv.DictReader(read_text(table).splitlines()), start=2):
         try:
             name, fold, target, category = row["filename"], int(row["fold"]), int(row["target"]), row["category"]
         except (KeyError, TypeError, ValueError) as error:
@@ -120,21 +129,21 @@ _SPEECH_12 = SPEECH_EXTRAS | {"yes", "no", "up", "down", "left", "right", "on", 
 
 
 def _is_speech_commands(root: Path) -> bool:
-    return any((root / name).is_file() for name in _SPEECH_LISTS) and bool(class_folders(root))
+    return any((root / name).is_file() for name in _SPEECH_LISTS) and bool(list_class_folders(root))
 
 
 def _read_speech_commands(root: Path) -> Manifest:
-    """All words; ``_background_noise_`` holds minutes of noise to mix with, which are no clips."""
-    parts: dict[str, str] = {}
+    """Read all words. The folder ``_background_noise_`` holds minutes of noise to mix with, which are no clips."""
+    splits: dict[str, str] = {}
     for name, split in _SPEECH_LISTS.items():
         if (root / name).is_file():
-            listed = (line.strip() for line in text(root / name).splitlines())
-            parts |= {posixpath.normpath(line): split for line in listed if line}
+            listed = (line.strip() for line in read_text(root / name).splitlines())
+            splits |= {posixpath.normpath(line): split for line in listed if line}
     manifest = _read_folders(root)
-    if unknown := parts.keys() - {clip.id for clip in manifest.clips}:
-        message = f"{root}: {len(unknown)} clips of the validation and testing lists are not there, {min(unknown)} say"
+    if unknown := splits.keys() - {clip.id for clip in manifest.clips}:
+        message = f"{root}: {len(unknown)} clips of the validation and testing lists do not exist, e.g. {min(unknown)}"
         warnings.warn(message, SpectagWarning, stacklevel=2)
-    clips = (replace(clip, split=parts.get(clip.id, "train"), group=_speaker(clip)) for clip in manifest.clips)
+    clips = (replace(clip, split=splits.get(clip.id, "train"), group=_speaker(clip)) for clip in manifest.clips)
     return replace(manifest, clips=tuple(clips), layout="Speech Commands")
 
 
@@ -143,7 +152,7 @@ def _speaker(clip: Clip) -> str:
 
 
 def _is_speech_test(root: Path) -> bool:
-    names = {folder.name for folder in class_folders(root)}
+    names = {folder.name for folder in list_class_folders(root)}
     return names >= SPEECH_EXTRAS and names <= _SPEECH_12
 
 
@@ -154,41 +163,41 @@ def _read_speech_test(root: Path) -> Manifest:
 
 
 def _split_folders(root: Path) -> list[tuple[str, Path]]:
-    """Folders named as parts that hold folders of audio."""
-    named = ((part(folder.name), folder) for folder in folders(root))
-    return [(name, folder) for name, folder in named if name and class_folders(folder)]
+    """Folders named after splits that hold folders of audio."""
+    named = ((standard_split(folder.name), folder) for folder in list_folders(root))
+    return [(name, folder) for name, folder in named if name and list_class_folders(folder)]
 
 
 def _is_split_folders(root: Path) -> bool:
-    """Two such folders, or one beside which no other holds audio: a class may well be called ``train``."""
+    """Whether there are two such folders, or one and no other with audio, since a class may be called ``train``."""
     found = {folder for _, folder in _split_folders(root)}
-    others = set(class_folders(root)) - found
-    alone = bool(found) and not audio(min(found)) and all(part(folder.name) for folder in others)
+    others = set(list_class_folders(root)) - found
+    alone = bool(found) and not list_audio(min(found)) and all(standard_split(folder.name) for folder in others)
     return len(found) > 1 or alone
 
 
 def _read_split_folders(root: Path) -> Manifest:
-    parts = _split_folders(root)
-    used = {folder for _, folder in parts}
-    if left := [folder.name for folder in class_folders(root) if folder not in used or audio(folder)]:
-        message = f"{root}: recordings in {', '.join(left)}, but in no class of a part, are left out"
+    splits = _split_folders(root)
+    used = {folder for _, folder in splits}
+    if left := [folder.name for folder in list_class_folders(root) if folder not in used or list_audio(folder)]:
+        message = f"{root}: recordings in {', '.join(left)} are left out, since they are not in a class of a split"
         warnings.warn(message, SpectagWarning, stacklevel=2)
-    found = [(split, folder) for split, where in parts for folder in filled_folders(where)]
+    found = [(split, folder) for split, where in splits for folder in list_filled_folders(where)]
     names = tuple(sorted({folder.name for _, folder in found}))
     index = {name: n for n, name in enumerate(names)}
-    clips = (Clip(_id(root, p), p, (index[f.name],), split=split) for split, f in found for p in audio_below(f))
-    return Manifest(tuple(clips), LabelSet(names), "folders of classes in folders of parts")
+    clips = (Clip(_id(root, p), p, (index[f.name],), split=split) for split, f in found for p in find_audio(f))
+    return Manifest(tuple(clips), LabelSet(names), SPLIT_FOLDERS)
 
 
 def _is_folders(root: Path) -> bool:
-    """Classes with recordings in them, or in folders below (by site or date, say)."""
-    direct, found = class_folders(root), filled_folders(root)
-    return bool(direct) and len(found) > 1 and not all(part(folder.name) for folder in direct)
+    """Whether there are classes with recordings directly in them or in folders below (by site or date, for example)."""
+    direct, found = list_class_folders(root), list_filled_folders(root)
+    return bool(direct) and len(found) > 1 and not all(standard_split(folder.name) for folder in direct)
 
 
 def _read_folders(root: Path) -> Manifest:
-    found = filled_folders(root)
-    clips = (Clip(_id(root, p), p, (label,)) for label, folder in enumerate(found) for p in audio_below(folder))
+    found = list_filled_folders(root)
+    clips = (Clip(_id(root, p), p, (label,)) for label, folder in enumerate(found) for p in find_audio(folder))
     return Manifest(tuple(clips), LabelSet(tuple(p.name for p in found)), "a folder per class")
 
 
@@ -198,7 +207,14 @@ def _id(root: Path, path: Path) -> str:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a data set lies on disk: its name, what it looks like, how to recognise and how to read it."""
+    """A way in which data sets are stored.
+
+    Args:
+        name: for messages.
+        looks: how users recognise it.
+        matches: whether a data set has this layout.
+        read: reads such a data set.
+    """
 
     name: str
     looks: str
@@ -206,16 +222,16 @@ class Layout:
     read: Callable[[Path], Manifest]
 
 
-# The first that matches wins: the most particular stand first.
+# The first that matches is used, so the most specific ones come first.
 LAYOUTS = (
-    Layout("packed", "index.jsonl and shard-000000.tar, of spectag data pack", is_packed, read_packed),
+    Layout("packed", "index.json and shard-000000.tar, written by spectag data pack", is_packed, read_packed),
     Layout("ESC-50", "meta/esc50.csv and audio/", _is_esc50, _read_esc50),
     Layout("ESC-10", "folders such as '001 - Dog bark' of files such as 1-100032-A.ogg", _is_esc10, _read_esc10),
     Layout(
         "AudioSet",
         "balanced_train_segments.csv, eval_segments.csv and so on, with files such as YTID.wav or YTID_START.wav below",
-        lambda root: bool(segment_tables(root)),
-        read_segments,
+        lambda root: bool(find_segment_tables(root)),
+        read_audioset,
     ),
     Layout(
         "Speech Commands",
@@ -232,24 +248,24 @@ LAYOUTS = (
     Layout(
         "AST JSON",
         'a file {"data": [{"wav": path, "labels": "mid,mid"}]}, or several with train, val, test in their names',
-        lambda root: bool(json_tables(root)),
-        read_json,
+        lambda root: bool(find_ast_json(root)),
+        read_ast_json,
     ),
     Layout(
         "audiofolder",
         "metadata.csv, .tsv or .jsonl with file_name and label, in the directory or in train/, validation/, test/",
-        lambda root: bool(metadata(root)),
+        lambda root: bool(find_metadata(root)),
         read_metadata,
     ),
     Layout(
         "a table of clips",
         "a .csv, .tsv or .jsonl with columns path and label, possibly split, fold, group, start, end; "
         "or train.csv, validation.csv, test.csv",
-        lambda root: bool(tables(root)),
+        lambda root: bool(find_tables(root)),
         read_tables,
     ),
     Layout(
-        "folders of classes in folders of parts",
+        SPLIT_FOLDERS,
         "train/dog/x.wav, validation/dog/y.wav, test/dog/z.wav",
         _is_split_folders,
         _read_split_folders,

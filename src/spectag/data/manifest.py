@@ -1,4 +1,4 @@
-"""A data set as one table of clips. Nothing is decoded here; :mod:`spectag.data.layouts` reads it from the disk."""
+"""A data set as one table of clips, whatever its layout on disk. Nothing is decoded here."""
 
 from __future__ import annotations
 
@@ -15,22 +15,26 @@ from spectag.audio.source import Member, Segment
 from spectag.errors import DataError, SpectagWarning
 from spectag.labels import LabelSet
 
-_TIMES = re.compile(r"#[\d.]*-[\d.]*$")  # what ids of stretches end with
+_TIMES = re.compile(r"#[\d.]*-[\d.]*$")  # the end of the id of a segment
 
 
 @dataclass(frozen=True, slots=True)  # there may be millions
 class Clip:
-    """One recording and what is heard in it.
+    """One recording, or a segment of one, and its labels.
 
     Args:
-        id: its path relative to the data set, with forward slashes, and its times where it is a segment; unique.
-        path: where it lies.
-        labels: indices into the manifest's label set, ascending; one for single-label sets.
-        fold: number of its fold, where the set has folds.
-        split: name of its part (``train``, ``validation``, ``test``), where the set has parts.
-        group: what must stay on one side of any split: takes of one recording, pieces of one file, one speaker.
-        start, end: seconds, where it is a stretch of its file.
-        place: first byte and length, where it is a file within a file (packed sets).
+        id: its path relative to the data set, with forward slashes, followed by its times if it is a segment; unique.
+        path: its file.
+        labels: indices into the label set of the manifest, ascending; one if classes exclude each other.
+        fold: number of its fold; None if the data set has no folds.
+        split: name of its split, usually ``train``, ``validation`` or ``test``; None if the data set has no splits.
+        group: name shared by clips that must not be separated when a data set is divided: takes of one recording,
+            segments of one file, or recordings of one speaker. None for a clip that stands for itself.
+        start, end: seconds, if it is a segment of its file.
+        place: offset and length in bytes, if its file lies inside another one (packed data sets).
+
+    >>> Clip("dog/1.wav", Path("set/dog/1.wav"), labels=(0,), start=2.0, end=3.0).source.end
+    3.0
     """
 
     id: str
@@ -45,12 +49,12 @@ class Clip:
 
     @property
     def name(self) -> str:
-        """The name of its file, where it is packed the one before."""
+        """The name of its file; of a packed clip, the name that the file had before."""
         return self.path.name if self.place is None else PurePosixPath(_TIMES.sub("", self.id)).name
 
     @property
     def source(self) -> Path | Member | Segment:
-        """What :func:`spectag.audio.read.read` and a tagger take."""
+        """The recording as :func:`spectag.audio.read.read` and a tagger take it."""
         file = self.path if self.place is None else Member(self.path, *self.place)
         return file if self.start is None and self.end is None else Segment(file, self.start or 0.0, self.end)
 
@@ -62,8 +66,15 @@ class Manifest:
     Args:
         clips: the table.
         labels: names of the classes.
-        layout: which layout it was read from.
-        missing: ids of clips that a table names and the disk does not have.
+        layout: name of the layout that it was read from, see :data:`spectag.data.layouts.LAYOUTS`.
+        missing: ids of clips that a table lists but whose files do not exist.
+
+    >>> clips = (Clip("a.wav", Path("a.wav"), (0,), split="train"), Clip("b.wav", Path("b.wav"), (1,), split="test"))
+    >>> manifest = Manifest(clips, spectag.LabelSet(("dog", "rain")), "a table of clips")
+    >>> manifest.splits, [clip.id for clip in manifest.only(split="test").clips]
+    (('test', 'train'), ['b.wav'])
+    >>> manifest.targets().tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
     """
 
     clips: tuple[Clip, ...]
@@ -76,12 +87,12 @@ class Manifest:
 
     @property
     def folds(self) -> tuple[int, ...]:
-        """The numbers of its folds, ascending; empty where the set has none."""
+        """The numbers of its folds, ascending; empty if it has none."""
         return tuple(sorted({clip.fold for clip in self.clips if clip.fold is not None}))
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The names of its parts, sorted; empty where the set has none."""
+        """The names of its splits, sorted; empty if it has none."""
         return tuple(sorted({clip.split for clip in self.clips if clip.split is not None}))
 
     def targets(self) -> NDArray[np.float32]:
@@ -92,21 +103,21 @@ class Manifest:
         return out
 
     def only(self, *, fold: int | None = None, split: str | tuple[str, ...] | None = None) -> Manifest:
-        """The clips of one fold, of one part or of several.
+        """The clips of one fold, of one split or of several.
 
         Raises:
-            DataError: there is no such fold or part; the message lists which exist.
+            DataError: there is no such fold or split; the message lists those that exist.
         """
-        parts = (split,) if isinstance(split, str) else split
+        wanted = (split,) if isinstance(split, str) else split
         if fold is not None and fold not in self.folds:
             have = ", ".join(map(str, self.folds)) or "none"
             raise DataError(f"--fold {fold}: the data set ({self.layout}) has no such fold; it has: {have}")
-        have_parts = self.splits if parts is not None else ()
-        for name in parts or ():
-            if name not in have_parts:
-                have = ", ".join(have_parts) or "none"
-                raise DataError(f"--split {name}: the data set ({self.layout}) has no such part; it has: {have}")
-        return self._keep(lambda c: (fold is None or c.fold == fold) and (parts is None or c.split in parts))
+        splits = self.splits if wanted is not None else ()
+        for name in wanted or ():
+            if name not in splits:
+                have = ", ".join(splits) or "none"
+                raise DataError(f"--split {name}: the data set ({self.layout}) has no such split; it has: {have}")
+        return self._keep(lambda c: (fold is None or c.fold == fold) and (wanted is None or c.split in wanted))
 
     def without(self, other: Manifest) -> Manifest:
         """The clips that are not in another manifest."""
@@ -114,16 +125,20 @@ class Manifest:
         return self._keep(lambda clip: clip.id not in ids)
 
     def excluding(self, names: Iterable[str]) -> Manifest:
-        """Without the named clips, and without other takes of the same recordings (same group).
+        """All clips but the named ones and other clips of their groups, such as other takes of the same recordings.
 
-        A name means the clip whatever its format, and with or without the target that ESC-50 appends:
-        ``1-40730-A.ogg`` is ``1-40730-A-1.wav``, too. Where some names mean clips and others none, warns of the latter.
+        Args:
+            names: file names. The extension does not count, nor does the target that ESC-50 appends:
+                ``1-40730-A.ogg`` also names ``1-40730-A-1.wav``.
+
+        Warns:
+            SpectagWarning: some names match a clip and others do not; it lists the latter.
         """
         stems = {Path(name).stem: name for name in names}
-        named = {clip.id: stem for clip in self.clips if (stem := _named(Path(clip.name).stem, stems)) is not None}
+        named = {clip.id: stem for clip in self.clips if (stem := _match(Path(clip.name).stem, stems)) is not None}
         missing = sorted(name for stem, name in stems.items() if stem not in named.values())
         if named and missing:
-            message = f"to be excluded, but not in the data set: {', '.join(missing)}"
+            message = f"excluded clips that are not in the data set: {', '.join(missing)}"
             warnings.warn(message, SpectagWarning, stacklevel=2)
         groups = {clip.group for clip in self.clips if clip.id in named and clip.group is not None}
         return self._keep(lambda clip: clip.id not in named and clip.group not in groups)
@@ -132,5 +147,6 @@ class Manifest:
         return replace(self, clips=tuple(clip for clip in self.clips if wanted(clip)))
 
 
-def _named(stem: str, stems: Collection[str]) -> str | None:
+def _match(stem: str, stems: Collection[str]) -> str | None:
+    """The name that means a clip, whose own name may end with a target."""
     return next((name for name in (stem, stem.rsplit("-", 1)[0]) if name in stems), None)

@@ -11,16 +11,14 @@ import io
 import json
 import math
 import os
-import shutil
 import signal
 import struct
 import tarfile
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from multiprocessing import get_context
@@ -31,12 +29,13 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from spectag.audio.read import SAMPLE_RATE, Recording
-from spectag.audio.read import open as open_recording
+from spectag.ahead import in_order
+from spectag.audio.read import SAMPLE_RATE, Recording, open as open_recording
 from spectag.audio.source import Segment, Source
 from spectag.data.manifest import Clip, Manifest
 from spectag.data.shards import shard_name, write_index
-from spectag.errors import AudioError, DataError, InputError, SaveError, SpectagWarning
+from spectag.errors import AudioError, DataError, InputError, SpectagWarning
+from spectag.files import new_folder
 from spectag.labels import LabelSet
 
 SHARD_BYTES = 256_000_000
@@ -109,7 +108,7 @@ def pack(
 
     where = np.zeros((len(clips), 4), np.int64)  # shard, offset, size, samples
     over = 0
-    with _new_folder(Path(out)) as folder, _Tars(folder, shard_bytes) as tars:
+    with new_folder(Path(out)) as folder, _Tars(folder, shard_bytes) as tars:
         for place, sound in _scattered(sounds(), scatter, rng):
             where[place] = *tars.add(clips[place], place, sound, manifest.labels), len(sound.content), sound.samples
             over += sound.over
@@ -119,7 +118,7 @@ def pack(
         kept = [place for place in range(len(clips)) if place not in failed]
         missing = sorted({*manifest.missing, *(clips[place].id for place in failed)})
         rows = ((clips[place], where[place].tolist()) for place in kept)
-        write_index(folder, replace(manifest, missing=tuple(missing)), tars.sizes, len(kept), rows)
+        write_index(folder, replace(manifest, missing=tuple(missing)), tars.sizes, rows)
     seconds = int(where[kept, 3].sum()) / SAMPLE_RATE
     lines = tuple(failed[place] for place in sorted(failed))
     return Packed(len(kept), len(tars.sizes), sum(tars.sizes), seconds, over, lines)
@@ -161,38 +160,27 @@ def _tasks(clips: Sequence[Clip]) -> list[list[int]]:
     return tasks
 
 
-def _outcomes(clips: Sequence[Clip], tasks: Iterable[list[int]], workers: int) -> Iterator[tuple[int, _Sound | str]]:
+def _outcomes(clips: Sequence[Clip], tasks: Sequence[list[int]], workers: int) -> Iterator[tuple[int, _Sound | str]]:
     """For every clip, in the order of the tasks, its sound or what is wrong with it."""
-    for task, (outcomes, messages) in _mapped(lambda task: [clips[place].source for place in task], tasks, workers):
-        for message in messages:
-            warnings.warn(message, SpectagWarning, stacklevel=2)
-        yield from zip(task, outcomes, strict=True)
-
-
-def _mapped(
-    sources: Callable[[list[int]], list[Source]], tasks: Iterable[list[int]], workers: int
-) -> Iterator[tuple[list[int], tuple[list[_Sound | str], list[str]]]]:
-    """:func:`_encoded` of every task, in order; a few are ahead of what was asked for."""
+    sources: Iterator[list[Source]] = ([clips[place].source for place in task] for task in tasks)
     if workers == 1:
-        yield from ((task, _encoded(sources(task))) for task in tasks)
-        return
-    # Processes, since three quarters of decoding AAC is Python, packet by packet: threads would wait for one another.
-    # Spawned, since a fork inherits locks that torch's threads hold. Ctrl-C is for the parent, which stops them.
-    ignore = (signal.SIGINT, signal.SIG_IGN)
-    with ProcessPoolExecutor(workers, get_context("spawn"), signal.signal, ignore) as pool:
-        ahead: deque[tuple[list[int], Future[tuple[list[_Sound | str], list[str]]]]] = deque()
-        try:
-            for task in tasks:
-                ahead.append((task, pool.submit(_encoded, sources(task))))
-                if len(ahead) > 4 * workers:
-                    done, future = ahead.popleft()
-                    yield done, future.result()
-            for done, future in ahead:
-                yield done, future.result()
-        except BrokenProcessPool as error:
-            raise DataError("a process that decodes died (no memory left, say): try again with one worker") from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+        results: Iterable[tuple[list[_Sound | str], list[str]]] = map(_encoded, sources)
+    else:
+        # Processes, since three quarters of decoding AAC is Python, packet by packet: threads would wait for one
+        # another. Spawned, since a fork inherits locks that torch's threads hold. They ignore Ctrl-C, upon which the
+        # parent stops them.
+        ignore = (signal.SIGINT, signal.SIG_IGN)
+        pool = ProcessPoolExecutor(workers, get_context("spawn"), signal.signal, ignore)
+        results = in_order(_encoded, sources, workers, pool)
+    try:
+        for task, (outcomes, messages) in zip(tasks, results, strict=True):
+            for message in messages:
+                warnings.warn(message, SpectagWarning, stacklevel=2)
+            yield from zip(task, outcomes, strict=True)
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a process that decodes died, probably because memory ran out: try again with --workers 1"
+        ) from error
 
 
 def _encoded(parts: list[Source]) -> tuple[list[_Sound | str], list[str]]:
@@ -270,32 +258,6 @@ def _scattered(
 
 
 # sounds -> files
-
-
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """A folder that takes the name ``out`` in the end, or is removed."""
-    out = Path(os.path.abspath(out))
-    partial = out.with_name(out.name + ".partial")
-    try:
-        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-            raise SaveError(f"{out}: expected a new or an empty folder, found files: choose another one")
-        partial.mkdir(parents=True)
-    except FileExistsError:
-        raise SaveError(f"{partial}: is there already: delete it unless another command is writing to it") from None
-    except OSError as error:
-        raise SaveError(f"{out}: cannot be made: {error.strerror}") from error
-    try:
-        yield partial
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
-    except OSError as error:  # what cannot be read is an AudioError by now
-        raise SaveError(
-            f"{out}: could not be written ({error.strerror or error}) and is not there: free some space and try again"
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 class _Tars:

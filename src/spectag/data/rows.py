@@ -1,9 +1,9 @@
-"""Rows of any table, and how they become clips."""
+"""Rows of tables, and how they become clips."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,25 +12,23 @@ from spectag.data.manifest import Clip, Manifest
 from spectag.errors import DataError, InputError
 from spectag.labels import LabelSet
 
-SEPARATORS = "|;,"  # the likeliest first: names of classes hardly hold the first two
-
 
 @dataclass(frozen=True)
-class Row:
-    """What one row says.
+class TableRow:
+    """What one row of a table says about a recording or a segment of one.
 
     Args:
         where: file and line, for messages.
-        id: the file's path relative to the data set; absolute where the table says so and it lies elsewhere.
-        file: where it should lie.
-        labels: a cell that may name several labels, or their names.
+        id: path of the recording relative to the data set; absolute if the table gives an absolute path elsewhere.
+        file: where the recording should be.
+        labels: their names.
         split, fold, group, start, end: as in a :class:`Clip`.
     """
 
     where: str
     id: str
     file: str
-    labels: str | tuple[str, ...]
+    labels: tuple[str, ...]
     split: str | None = None
     fold: int | None = None
     group: str | None = None
@@ -39,7 +37,20 @@ class Row:
 
 
 def locate(root: Path, folder: Path, given: str) -> tuple[str, str]:
-    """The id and the place of a file that a table in ``folder`` names; both without ``..`` where that is possible."""
+    """The id and the path of a file.
+
+    Args:
+        root: of the data set.
+        folder: of the table that names the file.
+        given: the path in the table.
+
+    Returns:
+        the path relative to ``root`` with forward slashes, and the path to open. Both contain ``..`` only if the file
+        is outside ``root``.
+
+    >>> locate(Path("set"), Path("set/meta"), "../audio/1.wav")
+    ('audio/1.wav', 'set/audio/1.wav')
+    """
     file = os.path.normpath(folder / given)
     try:
         return Path(file).relative_to(root).as_posix(), file
@@ -47,53 +58,60 @@ def locate(root: Path, folder: Path, given: str) -> tuple[str, str]:
         return Path(file if os.path.isabs(given) else os.path.relpath(file, root)).as_posix(), file
 
 
-def gather(root: Path, rows: Iterable[Row], layout: str, labels: LabelSet | None = None) -> Manifest:
-    """One clip per file, start and end: rows about the same stretch of sound unite their labels.
+def unite_rows(root: Path, rows: Iterable[TableRow], layout: str, labels: LabelSet | None = None) -> Manifest:
+    """Make a manifest of rows: one clip per file, start and end, with the labels of all rows about it.
 
-    A clip that is a segment belongs to the group of its file, unless its row says otherwise.
+    A segment belongs to the group of its file unless its row names another one.
 
     Args:
         root: the data set, for messages.
         rows: of all its tables.
-        layout: what to call the result's layout.
+        layout: name of the layout for the manifest.
         labels: the classes; None for all names in the rows, sorted.
 
     Raises:
-        DataError: a label that is not among ``labels``, or rows that contradict each other; names both.
+        DataError: there are no rows, a label is not among ``labels``, or two rows contradict each other.
+
+    >>> Path("1.wav").touch()
+    >>> rows = [TableRow(f"clips.csv, line {n}", "1.wav", "1.wav", (name,)) for n, name in ((2, "owl"), (3, "fox"))]
+    >>> [clip.labels for clip in unite_rows(Path("."), rows, "a table of clips").clips]
+    [(0, 1)]
     """
     rows = list(rows)
     if not rows:
         raise DataError(f"{root}: the tables of this data set ({layout}) have no rows")
-    separator = _separator({row.labels for row in rows if isinstance(row.labels, str)})
-    names = [_names(row.labels, separator) for row in rows]
-    labels = labels or LabelSet(tuple(sorted({name for some in names for name in some}, key=_natural)))
-    takes: dict[tuple[str, float | None, float | None], Row] = {}
-    heard: defaultdict[tuple[str, float | None, float | None], set[int]] = defaultdict(set)
-    for row, some in zip(rows, names, strict=True):
+    labels = labels or LabelSet(tuple(sorted({name for row in rows for name in row.labels}, key=_by_number)))
+    first_rows: dict[tuple[str, float | None, float | None], TableRow] = {}
+    indices: defaultdict[tuple[str, float | None, float | None], set[int]] = defaultdict(set)
+    for row in rows:
         key = row.file, row.start, row.end
-        _agree(takes.setdefault(key, row), row)
-        for name in some:
-            try:
-                heard[key].add(labels.index(name))
-            except InputError as error:
-                raise DataError(f"{row.where}: {error}") from error
-    there = {file: os.path.isfile(file) for file in {row.file for row in rows}}
-    pieces = {row.file for row in rows if row.start is not None or row.end is not None}
+        _require_agreement(first_rows.setdefault(key, row), row)
+        try:
+            indices[key].update(labels.index(name) for name in row.labels)
+        except InputError as error:
+            raise DataError(f"{row.where}: {error}") from error
+    exists = {file: os.path.isfile(file) for file in {row.file for row in rows}}
+    cut = {row.file for row in rows if row.start is not None or row.end is not None}
     groups = {row.file: row.group for row in rows if row.group is not None}
-    takes = {key: replace(row, group=row.group or groups.get(row.file)) for key, row in takes.items()}
-    clips = {key: _clip(row, tuple(sorted(heard[key])), row.file in pieces) for key, row in takes.items()}
-    missing = sorted(clip.id for key, clip in clips.items() if not there[key[0]])
-    return Manifest(tuple(c for key, c in clips.items() if there[key[0]]), labels, layout, tuple(missing))
+    clips, missing = [], []
+    for key, row in first_rows.items():
+        group = row.group or groups.get(row.file) or (row.id if row.file in cut else None)
+        clip = _clip(replace(row, group=group), tuple(sorted(indices[key])))
+        if exists[row.file]:
+            clips.append(clip)
+        else:
+            missing.append(clip.id)
+    return Manifest(tuple(clips), labels, layout, tuple(sorted(missing)))
 
 
-def _clip(row: Row, labels: tuple[int, ...], piece: bool) -> Clip:
-    clip = Clip(row.id, Path(row.file), labels, row.fold, row.split, row.group, row.start, row.end)
+def _clip(row: TableRow, labels: tuple[int, ...]) -> Clip:
+    id = row.id
     if row.start is not None or row.end is not None:
-        clip = replace(clip, id=f"{row.id}#{row.start or 0:.10g}-{'' if row.end is None else format(row.end, '.10g')}")
-    return replace(clip, group=row.id) if piece and row.group is None else clip
+        id += f"#{row.start or 0:.10g}-{'' if row.end is None else format(row.end, '.10g')}"
+    return Clip(id, Path(row.file), labels, row.fold, row.split, row.group, row.start, row.end)
 
 
-def _agree(one: Row, other: Row) -> None:
+def _require_agreement(one: TableRow, other: TableRow) -> None:
     for field in ("split", "fold", "group"):
         first, second = getattr(one, field), getattr(other, field)
         if first != second:
@@ -102,29 +120,7 @@ def _agree(one: Row, other: Row) -> None:
             )
 
 
-def _names(cell: str | tuple[str, ...], separator: str | None) -> tuple[str, ...]:
-    if isinstance(cell, str):
-        cell = tuple(cell.split(separator)) if separator else (cell,)
-    return tuple(name for name in map(str.strip, cell) if name)
-
-
-def _separator(cells: set[str]) -> str | None:
-    """What stands between several labels of a cell, if anything does.
-
-    The evidence is a label of such a cell in another cell, too. Since a comma may belong to a name ("Inside, small
-    room"; "Inside, public space"), there the label must stand alone elsewhere, or the names become no more by cutting.
-    """
-    for separator in SEPARATORS:
-        cut = {cell: set(_names(cell, separator)) for cell in cells}
-        counts = Counter(name for names in cut.values() for name in names)
-        repeated = {name for names in cut.values() if len(names) > 1 for name in names if counts[name] > 1}
-        alone = {name for names in cut.values() if len(names) == 1 for name in names}
-        if repeated and (separator != "," or repeated & alone or len(counts) <= len(cells)):
-            return separator
-    return None
-
-
-def _natural(name: str) -> tuple[bool, int, str]:
-    """Numbers by value, before words."""
+def _by_number(name: str) -> tuple[bool, int, str]:
+    """Sorts numbers by their value, and before words."""
     number = name.isascii() and name.isdigit()
     return not number, int(name) if number else 0, name

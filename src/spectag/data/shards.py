@@ -2,39 +2,41 @@
 
 ::
 
-    OUT/shard-000000.tar  000000017.flac 000000017.json 000000004.flac ..  a WebDataset: a key, the sound, what is known
-    OUT/index.jsonl       a header, then a line per clip, ordered by id    what a manifest needs: no tar is scanned
+    OUT/shard-000000.tar  000000017.flac 000000017.json 000000004.flac ..  a WebDataset: per key a sound and its labels
+    OUT/index.json        a column per field of the clips, ordered by id   all that a manifest needs: no tar is scanned
 
-A shard holds clips of one part only, in random order: a part is read by reading its shards as they are.
+A shard holds clips of one split only, in random order: to read a split, read its shards from beginning to end.
 
-A sample is off by half a step of 16 bits at most (by a whole one at full scale). Decoders of MP3 and AAC return peaks
-above full scale, which FLAC cannot hold: a clip with such a peak is kept as float WAV instead, exactly, in three to
-four times the space. So what is read from a packed set never differs in level or form from the recordings.
+A sample differs by half a step of 16 bits at most (by a whole one at full scale). Decoders of MP3 and AAC return peaks
+above full scale, which FLAC cannot hold: a clip with such a peak is kept exactly, as float WAV, in three to four times
+the space. So a waveform from a packed set never differs in level or form from the recording.
 """
 
 from __future__ import annotations
 
 import gc
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice, pairwise
+from itertools import chain
+from operator import lt
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
 from spectag.data.manifest import Clip, Manifest
 from spectag.errors import DataError, InputError
+from spectag.files import write_text
 from spectag.labels import LabelSet
 
-INDEX = "index.jsonl"
+INDEX = "index.json"
+OLD_INDEX = "index.jsonl"  # of version 1: a header, then a line per clip
 COLUMNS = ("id", "shard", "offset", "size", "samples", "labels", "split", "fold", "group")
-_VERSION = 1
+_VERSION = 2
 _PACKED = re.compile(r"packed \(was (.*)\)", re.DOTALL)
-_ROWS = 1000  # lines that are parsed together: twice as fast as one by one
 
 
 def shard_name(number: int) -> str:
@@ -43,8 +45,8 @@ def shard_name(number: int) -> str:
 
 
 def is_packed(root: Path) -> bool:
-    """Whether a folder looks like a packed data set: its index, and a shard or the header that tells of shards."""
-    index = root / INDEX
+    """Whether a folder looks like a packed data set: it has an index, and a shard or a header that lists shards."""
+    index = _find_index(root)
     if not index.is_file():
         return False
     with index.open("rb") as file:
@@ -52,120 +54,173 @@ def is_packed(root: Path) -> bool:
 
 
 def read_packed(root: Path) -> Manifest:
-    """The manifest of a packed data set: the clips as they were, but for where they lie.
+    """The manifest of a packed data set: the clips are the same as before packing, but lie in the shards.
 
     Raises:
-        DataError: the index is damaged or points outside a shard, or a shard is missing or not as long as it was.
+        DataError: the index is damaged or points outside a shard, or a shard is missing or has another size.
     """
-    table = root / INDEX
-    try:
-        # A byte that is not ASCII becomes an escape that JSON does not know: an error with its line.
-        with table.open(encoding="ascii", errors="backslashreplace", newline="\n") as lines:
-            labels, layout, count, missing, sizes = _header(table, next(lines, ""))
-            paths = [root / shard_name(number) for number in range(len(sizes))]
-            for path, size in zip(paths, sizes, strict=True):
-                found = path.stat().st_size if path.is_file() else "no file"
-                if found != size:
-                    raise DataError(f"{path}: expected {size} bytes, found {found}: copy it again")
-            with _no_collection():
-                clips = list(_clips(table, lines, paths, sizes, len(labels)))
-    except OSError as error:
-        raise DataError(f"{table}: cannot be read: {error.strerror}") from error
-    if len(clips) != count:
-        raise DataError(f"{table}: expected {count} clips, found {len(clips)}: copy it again")
-    return Manifest(tuple(clips), labels, f"packed (was {layout})", missing)
+    table = _find_index(root)
+    with _no_collection():
+        index = _load(table)
+        labels = _header(table, index)
+        paths = [root / shard_name(number) for number in range(len(index["shards"]))]
+        for path, size in zip(paths, index["shards"], strict=True):
+            found = path.stat().st_size if path.is_file() else "no file"
+            if found != size:
+                raise DataError(f"{path}: expected {size} bytes, found {found}: copy it again")
+        clips = _clips(table, index, paths, len(labels))
+    return Manifest(clips, labels, f"packed (was {index['layout']})", tuple(index["missing"]))
 
 
 def reading_order(clips: Sequence[Clip], rng: np.random.Generator, buffer_shards: int = 4) -> list[int]:
-    """An order for an epoch that keeps to a few shards at a time: they are shuffled, and the clips of every few.
+    """An order for an epoch that reads a few shards at a time: the shards are shuffled, and the clips of every few.
 
     Args:
         clips: of a packed set, or some of them.
-        rng: what the order depends on, besides the clips.
-        buffer_shards: how many shards take turns; what the system's file cache should hold.
+        rng: decides the order.
+        buffer_shards: how many shards are read at the same time; the file cache of the system should hold as many.
 
     Returns:
         every index into ``clips`` once.
 
     Raises:
-        InputError: ``buffer_shards`` below 1.
+        InputError: ``buffer_shards`` is below 1.
+
+    >>> from spectag.data.manifest import Clip
+    >>> clips = [Clip(f"{n}", Path(shard_name(n // 2)), (0,)) for n in range(4)]
+    >>> order = reading_order(clips, np.random.default_rng(0), buffer_shards=1)
+    >>> len({clips[index].path for index in order[:2]})
+    1
     """
     if buffer_shards < 1:
         raise InputError(f"buffer_shards: expected 1 or more, got {buffer_shards}")
-    shards: dict[Path, list[int]] = {}
+    members: dict[Path, list[int]] = {}
     for index, clip in enumerate(clips):
-        shards.setdefault(clip.path, []).append(index)
-    members, order = list(shards.values()), rng.permutation(len(shards))
-    windows = (order[start : start + buffer_shards] for start in range(0, len(order), buffer_shards))
-    return [i for window in windows for i in rng.permutation([i for shard in window for i in members[shard]]).tolist()]
+        members.setdefault(clip.path, []).append(index)
+    shards = list(members.values())
+    shuffled = rng.permutation(len(shards))
+    order: list[int] = []
+    for start in range(0, len(shuffled), buffer_shards):
+        together = [index for shard in shuffled[start : start + buffer_shards] for index in shards[shard]]
+        order += rng.permutation(together).tolist()
+    return order
 
 
 # index
 
 
 def write_index(
-    folder: Path, manifest: Manifest, sizes: Sequence[int], count: int, rows: Iterable[tuple[Clip, Sequence[int]]]
+    folder: Path, manifest: Manifest, sizes: Sequence[int], rows: Iterable[tuple[Clip, Sequence[int]]]
 ) -> None:
     """Write the index of a packed data set.
 
     Args:
-        manifest: whose layout, labels and missing clips it tells.
-        sizes: of the shards in bytes, by number.
-        count: of the rows.
-        rows: clips by ascending id, each with its shard, offset, size in bytes, and samples.
+        folder: of the shards.
+        manifest: its layout, labels and missing clips are recorded.
+        sizes: bytes of the shards, by number.
+        rows: clips by ascending id, each with its shard, offset, size in bytes, and samples; at least one.
 
     Raises:
-        OSError: it cannot be written.
+        SaveError: it cannot be written.
     """
-    header = {
+    columns = zip(*((c.id, *where, c.labels, c.split, c.fold, c.group) for c, where in rows), strict=True)
+    index = {
         "packed": _VERSION,
         "layout": _PACKED.sub(r"\1", manifest.layout),
         "labels": manifest.labels.names,
         "label_ids": manifest.labels.ids,
-        "clips": count,
-        "shards": sizes,
-        "columns": COLUMNS,
         "missing": manifest.missing,
+        "shards": sizes,
+        "clips": dict(zip(COLUMNS, columns, strict=True)),
     }
-    with (folder / INDEX).open("x", encoding="ascii", newline="\n") as lines:
-        print(json.dumps(header), file=lines)
-        for clip, where in rows:
-            row = (clip.id, *where, clip.labels, clip.split, clip.fold, clip.group)
-            print(json.dumps(row, separators=(",", ":")), file=lines)
-        lines.flush()
-        os.fsync(lines.fileno())
+    write_text(folder / INDEX, json.dumps(index, separators=(",", ":")))
 
 
-def _header(table: Path, line: str) -> tuple[LabelSet, str, int, tuple[str, ...], list[int]]:
-    """(labels, layout, number of clips, missing ids, sizes of the shards)."""
+def _find_index(root: Path) -> Path:
+    return root / INDEX if (root / INDEX).is_file() else root / OLD_INDEX
+
+
+def _load(table: Path) -> dict[str, Any]:
+    """The index as one JSON object; one of version 1 is brought into this form."""
     try:
-        header = json.loads(line)
-        version, layout, count, sizes = header["packed"], header["layout"], header["clips"], header["shards"]
-        names, ids, missing = header["labels"], header["label_ids"], header["missing"]
-        texts = [layout, *names, *(ids or ()), *missing]
-        numbers = [version, count, *sizes]
-        lists = all(type(value) is list for value in (names, ids or [], missing, sizes))
-        if (
-            not lists
-            or not all(type(text) is str for text in texts)
-            or not all(type(n) is int and n >= 0 for n in numbers)
-        ):
-            raise ValueError
+        text = table.read_text("ascii")
+        if table.name == INDEX:
+            return dict(json.loads(text))
+        header, *rows = map(json.loads, text.splitlines())
+        if header["clips"] != len(rows):
+            raise DataError(f"{table}: expected {header['clips']} clips, found {len(rows)}: copy it again")
+        return {**header, "clips": dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))}
+    except OSError as error:
+        raise DataError(f"{table}: cannot be read: {error.strerror}") from error
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise DataError(
-            f"{table}, line 1: expected the header of a packed data set, got {line[:80]!r}: copy it again"
-        ) from error
-    if version != _VERSION:
+        raise DataError(f"{table}: expected the index of a packed data set, got other JSON: copy it again") from error
+
+
+def _header(table: Path, index: dict[str, Any]) -> LabelSet:
+    """The labels. What else the index says about the whole set is checked, too."""
+    facts: list[Any] = [index.get(name) for name in ("packed", "shards", "labels", "missing")]
+    version, sizes, names, missing = facts
+    ids = index.get("label_ids") or []
+    lists = all(type(value) is list for value in (sizes, names, ids, missing))
+    if not lists or set(map(type, (index.get("layout"), *names, *ids, *missing))) != {str} or type(version) is not int:
+        raise DataError(f"{table}: expected the header of a packed data set: copy it again")
+    if version > _VERSION:
         raise DataError(f"{table}: expected version {_VERSION}, got {version}: update spectag, or pack it again")
     try:
-        return LabelSet(tuple(names), None if ids is None else tuple(ids)), layout, count, tuple(missing), sizes
+        return LabelSet(tuple(names), tuple(ids) or None)
     except InputError as error:
-        raise DataError(f"{table}, line 1: {error}") from error
+        raise DataError(f"{table}: {error}") from error
+
+
+def _clips(table: Path, index: dict[str, Any], paths: Sequence[Path], classes: int) -> tuple[Clip, ...]:
+    """The clips. Every value is checked, since a packed data set may come from anywhere."""
+    try:
+        columns = [index["clips"][name] for name in COLUMNS]
+        ids, *numbers, labels, splits, folds, groups = columns
+        _require(len(set(map(len, columns))) == 1, "columns of one length")
+        _require(_types(ids) <= {str} and all(map(lt, ["", *ids], ids)), "ids in ascending order, each once")
+        _require(_types(*numbers) <= {int}, "whole numbers as shard, offset, size and samples")
+        shard, offset, size, samples = np.array(numbers, np.int64)
+        sizes = np.array(index["shards"], np.int64)
+        _require(((shard >= 0) & (shard < len(sizes))).all(), "shards that exist")
+        _require(((offset >= 0) & (size > 0) & (offset <= sizes[shard] - size)).all(), "clips within their shards")
+        _require((samples > 0).all(), "clips of at least one sample")
+        _require(_types(labels) <= {list} and _types(*labels) <= {int}, "lists of whole numbers as labels")
+        label = np.fromiter(chain.from_iterable(labels), np.int64)
+        clip = np.repeat(np.arange(len(ids)), np.fromiter(map(len, labels), np.int64))
+        _require(((label >= 0) & (label < classes)).all(), f"labels from 0 to {classes - 1}")
+        _require((np.diff(clip * classes + label) > 0).all(), "labels of a clip in ascending order, each once")
+        _require(_types(splits, groups) <= {str, NoneType}, "text or null as split and group")
+        _require(_types(folds) <= {int, NoneType}, "whole numbers or null as fold")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{table}: damaged (expected {error}): copy it again") from error
+    same: dict[Any, Any] = {}  # equal values of many clips are one object
+    return tuple(
+        Clip(
+            id,
+            paths[shard],
+            same.setdefault(key := tuple(labels), key),
+            fold,
+            same.setdefault(split, split),
+            same.setdefault(group, group),
+            place=(offset, size),
+        )
+        for id, shard, offset, size, _, labels, split, fold, group in zip(*columns, strict=True)
+    )
+
+
+def _require(fine: object, what: str) -> None:
+    if not fine:
+        raise ValueError(what)
+
+
+def _types(*columns: Iterable[Any]) -> set[type]:
+    return set(map(type, chain.from_iterable(columns)))
 
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Without the search for cycles of garbage, which goes through millions of clips again and again for nothing."""
+    """Without the search for cycles of garbage, which would go through millions of clips again and again in vain."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -173,62 +228,3 @@ def _no_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def _clips(
-    table: Path, lines: Iterable[str], paths: Sequence[Path], sizes: Sequence[int], classes: int
-) -> Iterator[Clip]:
-    """The clips of an index that nobody vouches for."""
-    last = ""
-    label_sets: dict[tuple[int, ...], tuple[int, ...]] = {}  # those that are fine: many clips share one
-    texts: dict[str | None, str | None] = {}  # likewise
-    for number, row in _rows(table, lines):
-        try:
-            id, shard, offset, size, samples, labels, split, fold, group = row
-            fine = (
-                (type(id) is str and id > last)  # so that each is there once
-                and (type(shard) is type(offset) is type(size) is type(samples) is int)
-                and (0 <= shard < len(sizes) and 0 <= offset <= sizes[shard] - size and size > 0 and samples > 0)
-                and (split is None or type(split) is str)
-                and (fold is None or type(fold) is int)
-                and (group is None or type(group) is str)
-            )
-            known = label_sets.get(key := tuple(labels))
-            if known is None and _are_labels(key, classes):
-                known = label_sets[key] = key
-        except (TypeError, ValueError):
-            fine, known = False, None
-        if not fine or known is None:
-            raise DataError(
-                f"{table}, line {number}: expected [{', '.join(COLUMNS)}] within the shard, ids and labels ascending; "
-                f"got {json.dumps(row)[:100]}: copy it again"
-            )
-        last = id
-        split, group = texts.setdefault(split, split), texts.setdefault(group, group)
-        yield Clip(id, paths[shard], known, fold, split, group, None, None, (offset, size))
-
-
-def _are_labels(labels: tuple[Any, ...], classes: int) -> bool:
-    fine = all(type(label) is int and 0 <= label < classes for label in labels)
-    return fine and all(one < other for one, other in pairwise(labels))
-
-
-def _rows(table: Path, lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
-    """(number of the line, what it says)."""
-    lines, number = iter(lines), 2
-    while chunk := list(islice(lines, _ROWS)):
-        try:
-            rows = json.loads(f"[{','.join(chunk)}]")
-        except (ValueError, RecursionError):
-            rows = []
-        if len(rows) != len(chunk):
-            rows = [_row(table, place, line) for place, line in enumerate(chunk, number)]
-        yield from enumerate(rows, number)
-        number += len(chunk)
-
-
-def _row(table: Path, number: int, line: str) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{table}, line {number}: expected JSON, got {line[:80]!r}: copy it again") from error

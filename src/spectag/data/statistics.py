@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from spectag.ahead import Watch, in_order
 from spectag.audio.read import open as open_recording
 from spectag.audio.source import Source
-from spectag.data.workers import Watch, in_order
 from spectag.errors import AudioError, DataError, InputError, SpectagError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Tables of clips: CSV, TSV and JSON Lines, alone, one per part, or as the metadata of a Hugging Face audiofolder."""
+"""Tables of clips: CSV, TSV and JSON Lines, alone, one per split, or as the metadata of a Hugging Face audiofolder."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from spectag.data.files import class_folders, folders, lines, part
+from spectag.data.folders import list_class_folders, list_folders, read_lines, standard_split
 from spectag.data.manifest import Manifest
-from spectag.data.rows import Row, gather, locate
+from spectag.data.rows import TableRow, locate, unite_rows
 from spectag.errors import DataError, SpectagWarning
 
 EXTENSIONS = (".csv", ".tsv", ".jsonl")
-# Field -> what its column may be called, whatever the case; the first that is there counts.
+# Field -> the names that its column may have, in any letter case. The first that a table has is used.
 COLUMNS = {
     "path": ("path", "file", "file_name", "filename", "wav", "audio"),
     "label": ("label", "labels", "category", "class", "tags", "target", "event_label"),
@@ -31,36 +31,32 @@ COLUMNS = {
 }
 
 
-def columns(table: Path) -> tuple[str, ...]:
-    """The names of a table's columns in lower case (JSON Lines: of the first line); empty where it is no such table."""
-    try:
-        _, row = next(_rows(table))
-    except (StopIteration, DataError) as error:
-        if isinstance(error.__cause__, UnicodeDecodeError):
-            message = f"{table}: passed over, since it is not UTF-8: if it says what the clips are, save it as UTF-8"
-            warnings.warn(message, SpectagWarning, stacklevel=2)
-        return ()
-    if any(isinstance(cell, list) and any(isinstance(item, dict) for item in cell) for cell in row.values()):
-        return ()  # what spectag tag writes
-    return tuple(row)
-
-
 def names_files(table: Path, *, labelled: bool = True) -> bool:
-    """Whether a table has a column for the file, and, if asked, one for its labels."""
-    have = columns(table)
-    if {"rank", "score"} <= set(have):  # what spectag tag writes
+    """Whether a table has a column for the file and, if ``labelled``, one for its labels.
+
+    Results of ``spectag tag`` do not count, though they have such columns.
+
+    >>> _ = Path("clips.csv").write_text("file,category")
+    >>> names_files(Path("clips.csv"))
+    True
+    """
+    columns = _columns(table)
+    if {"rank", "score"} <= set(columns):  # what spectag tag writes
         return False
-    return all(any(name in have for name in COLUMNS[field]) for field in ("path", *(["label"] if labelled else [])))
+    fields = ("path", "label") if labelled else ("path",)
+    return all(any(name in columns for name in COLUMNS[field]) for field in fields)
 
 
-def tables(root: Path) -> list[tuple[Path, str | None]]:
-    """The tables of clips in a folder (or the file itself), each with the part that its name stands for.
+def find_tables(root: Path) -> list[tuple[Path, str | None]]:
+    """The tables of clips in a folder, or the file itself.
 
-    Where several lie there, each must be named as a part. A table without labels counts only where no folders of audio
-    could be the classes.
+    A table without labels only counts if there are no folders of audio, which could be the classes.
+
+    Returns:
+        the tables; each with its split if there are several, which must then be named after splits.
 
     Raises:
-        DataError: several, and not all are named as parts.
+        DataError: there are several, and not all are named after splits.
     """
     if root.is_file():
         return [(root, None)] if root.suffix.lower() in EXTENSIONS else []
@@ -68,67 +64,85 @@ def tables(root: Path) -> list[tuple[Path, str | None]]:
         return []
     files = [p for p in sorted(root.iterdir()) if p.suffix.lower() in EXTENSIONS and p.name[0] != "." and p.is_file()]
     found = [p for p in files if names_files(p)]
-    if not found and not class_folders(root):
+    if not found and not list_class_folders(root):
         found = [p for p in files if names_files(p, labelled=False)]
     if len(found) < 2:
         return [(p, None) for p in found]
-    parts: list[tuple[Path, str | None]] = [(p, name) for p in found if (name := _part(p)) is not None]
-    if len(parts) < len(found):
+    splits = [(p, _split_of(p)) for p in found]
+    if None in (split for _, split in splits):
         names = ", ".join(p.name for p in found)
         raise DataError(f"{root}: expected one table, or train.csv, validation.csv, test.csv; found {names}: name one")
-    return parts
+    return splits
 
 
 def read_tables(root: Path) -> Manifest:
-    """Read what :func:`tables` finds.
+    """Read the tables that :func:`find_tables` finds.
 
     Raises:
-        DataError: a column is missing, or a cell makes no sense; names file, line and column.
+        DataError: a column is missing, or a cell cannot be used; names the file, line and column.
     """
     base = root.parent if root.is_file() else root
-    return gather(base, (row for table, name in tables(root) for row in _read(base, table, name)), "a table of clips")
+    rows = (row for table, split in find_tables(root) for row in _read(base, table, split))
+    return unite_rows(base, rows, "a table of clips")
 
 
-def metadata(root: Path) -> list[tuple[Path, str | None]]:
-    """The ``metadata`` tables of an audiofolder: in the root, or else in folders named as parts."""
-    found = _metadata(root)
+def find_metadata(root: Path) -> list[tuple[Path, str | None]]:
+    """The ``metadata`` tables of an audiofolder: the one in ``root``, or else those in folders named after splits."""
+    found = _metadata_in(root)
     if found is not None:
         return [(found, None)]
-    parts = ((_metadata(folder), part(folder.name)) for folder in folders(root) if part(folder.name))
-    return [(table, name) for table, name in parts if table is not None]
+    tables = ((_metadata_in(folder), standard_split(folder.name)) for folder in list_folders(root))
+    return [(table, split) for table, split in tables if table is not None and split is not None]
 
 
 def read_metadata(root: Path) -> Manifest:
-    """Read what :func:`metadata` finds; a file in a folder named as a part belongs to it, if no column says more.
+    """Read the tables that :func:`find_metadata` finds.
+
+    A file in a folder named after a split belongs to this split, unless a column says otherwise.
 
     Raises:
         DataError: as :func:`read_tables`.
     """
-    rows = (row for table, name in metadata(root) for row in _read(root, table, name, by_folder=True))
-    return gather(root, rows, "audiofolder")
+    rows = (row for table, split in find_metadata(root) for row in _read(root, table, split, by_folder=True))
+    return unite_rows(root, rows, "audiofolder")
 
 
-def _metadata(folder: Path) -> Path | None:
+def _columns(table: Path) -> tuple[str, ...]:
+    """The names of the columns in lower case (of JSON Lines, those of the first line); empty if it is no table."""
+    try:
+        _, row = next(_rows(table))
+    except (StopIteration, DataError) as error:
+        if isinstance(error.__cause__, UnicodeDecodeError):
+            message = f"{table}: ignored, since it is not UTF-8: if it lists the clips, save it as UTF-8"
+            warnings.warn(message, SpectagWarning, stacklevel=2)
+        return ()
+    if any(isinstance(cell, list) and any(isinstance(item, dict) for item in cell) for cell in row.values()):
+        return ()  # what spectag tag writes
+    return tuple(row)
+
+
+def _metadata_in(folder: Path) -> Path | None:
     files = (folder / f"metadata{extension}" for extension in EXTENSIONS)
     return next((p for p in files if p.is_file() and names_files(p)), None)
 
 
-def _part(table: Path) -> str | None:
+def _split_of(table: Path) -> str | None:
     words = re.split(r"[^a-z]+", table.stem.lower())  # my_train_2.csv
-    return next((name for word in words if (name := part(word)) is not None), None)
+    return next((split for word in words if (split := standard_split(word)) is not None), None)
 
 
-def _read(root: Path, table: Path, split: str | None, *, by_folder: bool = False) -> Iterator[Row]:
+def _read(root: Path, table: Path, split: str | None, *, by_folder: bool = False) -> Iterator[TableRow]:
     rows = list(_rows(table))
-    have = tuple(dict.fromkeys(name for _, row in rows for name in row))
-    column = {field: next((n for n in names if n in have), None) for field, names in COLUMNS.items()}
-    if column["end"] == "offset" and "onset" not in have:  # beside a duration it is a beginning
+    found = tuple(dict.fromkeys(name for _, row in rows for name in row))
+    column = {field: next((n for n in names if n in found), None) for field, names in COLUMNS.items()}
+    if column["end"] == "offset" and "onset" not in found:  # beside a duration, an offset is a start
         column["start"], column["end"] = column["start"] or "offset", None
     for field, what in (("path", "the file"), ("label", "its labels")):
         if column[field] is None:
             expected = ", ".join(COLUMNS[field])
-            found = ", ".join(have) or "nothing"
-            raise DataError(f"{table}: expected a column for {what} ({expected}); found: {found}")
+            raise DataError(
+                f"{table}: expected a column for {what} ({expected}); found: {', '.join(found) or 'nothing'}"
+            )
     for line, cells in rows:
         if any(value not in ("", None) for value in cells.values()):
             yield _row(root, table, f"{table}, line {line}", cells, column, split, by_folder)
@@ -142,7 +156,7 @@ def _row(
     column: Mapping[str, str | None],
     split: str | None,
     by_folder: bool,
-) -> Row:
+) -> TableRow:
     def cell(field: str) -> str:
         value = cells.get(column[field] or "")
         if isinstance(value, (list, dict)):
@@ -151,7 +165,7 @@ def _row(
 
     path = cell("path")
     if re.search(r"\n.*[,;\t]", path + str(cells.get(column["label"] or "")), re.DOTALL):
-        raise DataError(f"{where}: expected a path and labels of one line each: a double quote before is not closed")
+        raise DataError(f"{where}: expected a path and labels of one line each: a double quote above is not closed")
     if not path or "\0" in path:
         raise DataError(f"{where}, {column['path']}: expected the path of an audio file, got {path!r}")
     start, end = (_seconds(f"{where}, {column[field]}", cell(field)) for field in ("start", "end"))
@@ -164,20 +178,28 @@ def _row(
         raise DataError(f"{where}, {column['fold']}: expected a whole number, got {fold!r}")
     name, file = locate(root, table.parent, path)
     if by_folder and split is None:
-        split = part(name.split("/")[0])
+        split = standard_split(name.split("/")[0])
     own = cell("split")
-    split = part(own) or own or split
-    labels = _labels(f"{where}, {column['label']}", cells.get(column["label"] or ""))
-    return Row(where, name, file, labels, split, int(float(fold)) if fold else None, cell("group") or None, start, end)
+    split = standard_split(own) or own or split
+    labels = _labels(where, column["label"] or "", cells.get(column["label"] or ""))
+    return TableRow(
+        where, name, file, labels, split, int(float(fold)) if fold else None, cell("group") or None, start, end
+    )
 
 
-def _labels(where: str, value: object) -> str | tuple[str, ...]:
-    """A cell, still in one piece, or the names of a list."""
-    several = value if isinstance(value, list) else [value]
+def _labels(where: str, column: str, value: object) -> tuple[str, ...]:
+    """The names in a cell. Names in a JSON list are taken as they are."""
+    several = value if isinstance(value, list) else _separate(column, "" if value is None else str(value))
     names = tuple("" if isinstance(v, (list, dict)) or v is None else str(v).strip() for v in several)
     if not names or not all(names):
-        raise DataError(f"{where}: expected one or more labels, got {value!r}")
-    return names if isinstance(value, list) else names[0]
+        raise DataError(f"{where}, {column}: expected one or more labels, got {value!r}")
+    return names
+
+
+def _separate(column: str, cell: str) -> list[str]:
+    """``|`` and ``;`` always separate labels; a comma, which may belong to a name, only in columns for several."""
+    names = re.split(r"[|;,]" if column in ("labels", "tags") else r"[|;]", cell)
+    return [name for name in names if name.strip()]
 
 
 def _seconds(where: str, value: str) -> float | None:
@@ -193,12 +215,12 @@ def _seconds(where: str, value: str) -> float | None:
 
 
 def _rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Lines with their numbers, keys in lower case; of a table without rows, one of the names of its columns alone."""
+    """Numbers and cells of the lines, with keys in lower case; a table without rows has one row of empty cells."""
     return _json_rows(table) if table.suffix.lower() == ".jsonl" else _csv_rows(table)
 
 
 def _json_rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(lines(table), start=1):
+    for number, line in enumerate(read_lines(table), start=1):
         if not line.strip():
             continue
         try:
@@ -211,7 +233,7 @@ def _json_rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _csv_rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    content = lines(table)
+    content = read_lines(table)
     header = next(content, "")
     delimiter = "\t" if table.suffix.lower() == ".tsv" else max(",;\t", key=header.count)  # ";" is Excel's in Europe
     reader = csv.reader(chain([header], content), delimiter=delimiter)

@@ -1,8 +1,8 @@
-"""From weights of one geometry to weights of another: pure functions from tensors to tensors, state to state.
+"""From weights of one geometry to weights of another: pure functions from tensors to tensors, and from state to state.
 
 Paper, section 2.2: what a Vision Transformer learned from images is kept where it can be. The three colour channels
 of the patch kernel become one, the positional embedding is cut or interpolated to the spectrogram's grid, the class
-tokens stay, the head is drawn anew.
+tokens stay, and the head is drawn anew.
 """
 
 from __future__ import annotations
@@ -13,23 +13,32 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from spectag.choices import Channels, Positions
 from spectag.errors import InputError, ShapeMismatch
 
 State = dict[str, Tensor]
-Channels = Literal["mean", "sum"]
-Positions = Literal["bilinear", "nearest", "fresh"]
 Grid = tuple[int, int]
 
-INIT_STD = 0.02  # of freshly drawn weights, as ViT and DeiT
+INIT_STD = 0.02  # of freshly drawn weights, as in ViT and DeiT
 
 KERNEL = "patch_embed.proj.weight"
 POSITIONS = "pos_embed"
 
 
-def kernel(weight: Tensor, channels: Channels = "mean") -> Tensor:
-    """Patch kernel of three channels ``[D, 3, f, t]`` -> of one, ``[D, 1, f, t]``.
+def merge_channels(weight: Tensor, channels: Channels = "mean") -> Tensor:
+    """Turn a patch kernel of three channels ``[D, 3, f, t]`` into one of one channel ``[D, 1, f, t]``.
 
-    ``mean`` is the paper's, ``sum`` the released code's: the exact response to a grey image in three channels.
+    Args:
+        weight: the kernel. One of one channel is returned as it is.
+        channels: ``mean`` is the paper's way, ``sum`` the released code's. With ``sum`` the kernel responds to one
+            channel as it did to a grey image in three.
+
+    Raises:
+        ShapeMismatch: not four axes.
+        InputError: neither ``mean`` nor ``sum``.
+
+    >>> merge_channels(torch.ones(1, 3, 1, 1), "sum").item()
+    3.0
     """
     if weight.ndim != 4:
         raise ShapeMismatch(f"patch kernel: expected [D, channels, f, t], got {list(weight.shape)}")
@@ -41,33 +50,43 @@ def kernel(weight: Tensor, channels: Channels = "mean") -> Tensor:
 
 
 def resize_kernel(weight: Tensor, patch: Grid) -> Tensor:
-    """Patch kernel ``[D, c, f, t]`` for another patch size: bilinear, scaled to respond alike to a constant patch."""
+    """Resize a patch kernel ``[D, c, f, t]`` to another patch size (frequency, time) by bilinear interpolation.
+
+    It is scaled so that its response to a constant patch stays the same. That response is the kernel's sum, whereas
+    interpolation keeps the kernel's mean: hence the factor ``f * t / (f' * t')``.
+
+    >>> resize_kernel(torch.ones(1, 1, 2, 2), (4, 4)).sum()
+    tensor(4.)
+    """
     old = tuple(weight.shape[-2:])
     if old == tuple(patch):
         return weight
     resized = functional.interpolate(weight.float(), size=patch, mode="bilinear", align_corners=False)
-    # Interpolation keeps the mean of the kernel; the response to a constant patch is its sum.
     return (resized * (old[0] * old[1] / (patch[0] * patch[1]))).to(weight.dtype)
 
 
-def positions(
+def adapt_positions(
     weight: Tensor, old: Grid, new: Grid, tokens: int, mode: Literal["bilinear", "nearest"] = "bilinear"
 ) -> Tensor:
-    """Positional embedding for another grid: per axis cut from the centre where shorter, interpolated where longer.
+    """Fit a positional embedding to another grid: each axis is cut from the centre, or interpolated to be longer.
 
-    Time first, then frequency; ``align_corners=False``, no antialiasing: the numbers of the released code.
+    Time comes first, then frequency, with ``align_corners=False`` and no antialiasing, which gives the numbers of the
+    released code.
 
     Args:
-        weight: ``[1, tokens + f * t, D]`` laid out for ``old``, frequency-major; the tokens' own rows are kept.
+        weight: ``[1, tokens + f * t, D]``, frequency-major.
         old, new: patches along (frequency, time).
-        tokens: class tokens at the front.
+        tokens: class tokens at the front, whose rows are kept.
         mode: ``bilinear`` (paper) or ``nearest`` (its ablation).
 
     Returns:
         ``[1, tokens + f' * t', D]``.
 
     Raises:
-        ShapeMismatch: weight does not fit ``old``.
+        ShapeMismatch: the embedding is not laid out for ``old``.
+
+    >>> adapt_positions(torch.zeros(1, 2 + 24 * 24, 8), (24, 24), (12, 101), tokens=2).shape
+    torch.Size([1, 1214, 8])
     """
     if weight.ndim != 3 or weight.shape[1] != tokens + old[0] * old[1]:
         raise ShapeMismatch(
@@ -77,22 +96,16 @@ def positions(
         return weight
     grid = weight[:, tokens:].transpose(1, 2).reshape(1, -1, *old)  # [1, D, f, t]
     for axis in (1, 0):  # time, frequency
-        grid = _along(grid, axis + 2, new[axis], mode)
+        grid = _fit_axis(grid, axis + 2, new[axis], mode)
     return torch.cat([weight[:, :tokens], grid.flatten(2).transpose(1, 2)], dim=1)
 
 
-def _along(grid: Tensor, axis: int, size: int, mode: str) -> Tensor:
-    old = grid.shape[axis]
-    if size <= old:
-        return grid.narrow(axis, old // 2 - size // 2, size)
-    shape = list(grid.shape[2:])
-    shape[axis - 2] = size
-    corners = False if mode == "bilinear" else None
-    return functional.interpolate(grid.float(), size=shape, mode=mode, align_corners=corners).to(grid.dtype)
+def draw_head(width: int, labels: int, generator: torch.Generator | None = None) -> State:
+    """Draw a classification head for C labels: its norm and its linear layer, under this package's names.
 
-
-def head(width: int, labels: int, generator: torch.Generator | None = None) -> State:
-    """A freshly drawn classification head for C labels."""
+    >>> draw_head(8, 3)["head.linear.weight"].shape
+    torch.Size([3, 8])
+    """
     return {
         "head.norm.weight": torch.ones(width),
         "head.norm.bias": torch.zeros(width),
@@ -101,7 +114,7 @@ def head(width: int, labels: int, generator: torch.Generator | None = None) -> S
     }
 
 
-def adapt(
+def adapt_state(
     state: State,
     old_grid: Grid,
     new_grid: Grid,
@@ -113,29 +126,44 @@ def adapt(
     mode: Positions = "bilinear",
     generator: torch.Generator | None = None,
 ) -> State:
-    """A whole state (this package's key names) for another geometry; the old state is left as it was.
+    """Fit a whole state (this package's names) to another geometry. The old state is left as it was.
 
     Args:
         state: weights, with or without a head.
         old_grid, new_grid: patches along (frequency, time), before and after.
         tokens: class tokens of the state.
         patch: wanted patch size (frequency, time).
-        labels: draw a new head for so many labels; None keeps the head.
-        channels: how three-channel kernels become one-channel ones.
-        mode: positional embedding interpolated (``bilinear``, ``nearest``) or drawn anew (``fresh``).
+        labels: outputs of a freshly drawn head; None keeps the head.
+        channels: how a kernel of three channels becomes one of one, see :func:`merge_channels`.
+        mode: whether the positional embedding is interpolated (``bilinear``, ``nearest``) or drawn anew (``fresh``).
         generator: draws what is drawn anew.
+
+    >>> network = spectag.load("esc10").network
+    >>> state = adapt_state(network.state_dict(), network.config.grid, (1, 64), tokens=2, patch=(128, 4), labels=7)
+    >>> state["pos_embed"].shape, state["head.linear.weight"].shape
+    (torch.Size([1, 66, 128]), torch.Size([7, 128]))
     """
     out = dict(state)
-    out[KERNEL] = resize_kernel(kernel(state[KERNEL], channels), patch)
+    out[KERNEL] = resize_kernel(merge_channels(state[KERNEL], channels), patch)
     if mode == "fresh":
         width = state[POSITIONS].shape[2]
         out[POSITIONS] = _draw((1, tokens + new_grid[0] * new_grid[1], width), generator)
     else:
-        out[POSITIONS] = positions(state[POSITIONS], old_grid, new_grid, tokens, mode)
+        out[POSITIONS] = adapt_positions(state[POSITIONS], old_grid, new_grid, tokens, mode)
     if labels is not None:
         out = {key: value for key, value in out.items() if not key.startswith("head.")}
-        out |= head(state[POSITIONS].shape[2], labels, generator)
+        out |= draw_head(state[POSITIONS].shape[2], labels, generator)
     return out
+
+
+def _fit_axis(grid: Tensor, axis: int, size: int, mode: str) -> Tensor:
+    old = grid.shape[axis]
+    if size <= old:
+        return grid.narrow(axis, old // 2 - size // 2, size)
+    shape = list(grid.shape[2:])
+    shape[axis - 2] = size
+    corners = False if mode == "bilinear" else None
+    return functional.interpolate(grid.float(), size=shape, mode=mode, align_corners=corners).to(grid.dtype)
 
 
 def _draw(shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:

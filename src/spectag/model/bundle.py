@@ -1,84 +1,78 @@
-"""The bundle: a checkpoint that describes itself, and :func:`load`, which makes one of any known source."""
+"""The bundle: a checkpoint that describes itself."""
 
 from __future__ import annotations
 
 import os
-import warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from spectag.audio.front_end import FrontEnd
-from spectag.choices import WindowFunction
-from spectag.errors import (
-    InputError,
-    LabelMismatch,
-    NotAModel,
-    SaveError,
-    ShapeMismatch,
-    SpectagWarning,
-)
+from spectag.choices import Activation
+from spectag.errors import ShapeMismatch
 from spectag.labels import LabelSet
-from spectag.model import convert, directory, fields, published, tensors
-from spectag.model.adapt import Channels, State
-from spectag.model.directory import Activation, Card
-from spectag.model.network import AST, ASTConfig
-from spectag.model.published import Statistics
-from spectag.model.source import resolve
-
-FIRST_LABELS = 5  # shown by describe
-ENSEMBLE = "ensemble.json"  # in a folder of bundles that are one model: see spectag.model.ensemble
+from spectag.model.card import Card
+from spectag.model.network import AST
+from spectag.model.saving import write_bundle
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Bundle:
-    """A network and all that is needed to use it as it was trained.
+    """A network and everything that is needed to use it as it was trained.
 
     Args:
-        network: put in eval mode.
-        front_end: turns waveforms into its inputs.
-        labels: names of its outputs, in order.
-        activation: turns logits into scores: ``sigmoid`` (labels are independent) or ``softmax`` (one of them).
-        provenance: where the weights come from, plain values; saved with the bundle.
-        thresholds: by label name, the score 0..1 from which on a label counts as present; None: not calibrated.
-        loaded: where this object was loaded from (``source``, ``format``, ``activation_from``); not saved.
+        card: the facts: front end, labels, activation, provenance.
+        network: the weights. It is put into eval mode.
 
     Raises:
-        LabelMismatch: labels do not fit the head, or a threshold has no label.
-        ShapeMismatch: front end and network differ in mel bins or frames.
-        InputError: an unknown activation, a threshold outside 0..1.
+        ShapeMismatch: the network's geometry is not the card's.
+
+    >>> config = spectag.ASTConfig(width=16, depth=1, heads=1, frames=100, labels=2)
+    >>> card = Card(config, FrontEnd(frames=100), LabelSet(("owl", "fox")), "softmax")
+    >>> bundle = Bundle(card, AST(config))
+    >>> bundle.labels.names
+    ('owl', 'fox')
     """
 
+    card: Card
     network: AST
-    front_end: FrontEnd
-    labels: LabelSet
-    activation: Activation
-    provenance: dict[str, Any] = field(default_factory=dict)
-    thresholds: dict[str, float] | None = None
-    loaded: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        config = self.network.config
-        if len(self.labels) != config.labels:
-            raise LabelMismatch(f"{len(self.labels)} labels do not fit a head of {config.labels} outputs")
-        for name in ("mel_bins", "frames"):
-            ours, theirs = getattr(self.front_end, name), getattr(config, name)
-            if ours != theirs:
-                raise ShapeMismatch(f"{name} of the front end is {ours}, of the network {theirs}: make them equal")
-        if self.activation not in get_args(Activation):
-            raise InputError(f"activation must be one of {', '.join(get_args(Activation))}; got {self.activation!r}")
-        for label, threshold in (self.thresholds or {}).items():
-            if label not in self.labels.names:
-                raise LabelMismatch(f"a threshold for {label!r}, which is no label of this bundle")
-            if not 0 <= threshold <= 1:
-                raise InputError(f"thresholds: expected a score from 0 to 1 for {label!r}, got {threshold!r}")
+        if self.network.config != self.card.config:
+            raise ShapeMismatch(
+                f"the card describes {self.card.config}, but the network is {self.network.config}: make them equal"
+            )
         self.network.eval()
 
+    @property
+    def front_end(self) -> FrontEnd:
+        """Turns waveforms into the network's inputs."""
+        return self.card.front_end
+
+    @property
+    def labels(self) -> LabelSet:
+        """Names of the outputs, in order."""
+        return self.card.labels
+
+    @property
+    def activation(self) -> Activation:
+        """Turns logits into scores."""
+        return self.card.activation
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Where the weights come from, as plain values."""
+        return self.card.provenance
+
     def scores(self, logits: Tensor) -> Tensor:
-        """Logits ``[B, C]`` -> scores ``[B, C]``, float32, 0..1, by the bundle's activation."""
+        """Turn logits ``[B, C]`` into scores ``[B, C]``, float32, 0..1, by the model's activation.
+
+        >>> spectag.load("esc10").scores(torch.zeros(1, 10))[0, :2]
+        tensor([0.1000, 0.1000])
+        """
         logits = logits.float()
         return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(-1)
 
@@ -88,179 +82,25 @@ class Bundle:
         Other files in the directory stay. All files are written before the first is replaced.
 
         Args:
-            directory: made where it does not exist.
-            dtype: of the weights in the file, float16 halves it; loading always gives float32.
+            directory: created where it does not exist.
+            dtype: of the weights in the file. float16 halves it; loading always gives float32.
 
         Raises:
-            SaveError: the disk is full, say, or dtype cannot hold the weights; what was there before is intact, unless
-                the message says that files were replaced already.
+            SaveError: writing failed, or dtype cannot hold the weights. What was there before is intact, unless the
+                message says that files were replaced already.
             NonFiniteWeights: NaN or infinite weights are not saved.
+
+        >>> spectag.load("esc10").save("copy", dtype=torch.float16).name
+        'copy'
         """
-        return _save(self, Path(directory), dtype)
+        path = Path(directory)
+        write_bundle(path, self.card, self.network.state_dict(), dtype)
+        return path
 
     def describe(self) -> dict[str, Any]:
-        """All that the bundle knows but the weights, as plain data, for ``spectag info``."""
-        config = self.network.config
-        return {
-            "source": self.loaded.get("source", "built in memory"),
-            "format": self.loaded.get("format", "built in memory"),
-            "parameters": sum(p.numel() for p in self.network.parameters()),
-            "network": {**config.to_dict(), "grid": config.grid},
-            "front_end": {**self.front_end.to_dict(), "seconds": self.front_end.seconds},
-            "labels": {
-                "count": len(self.labels),
-                "first": list(self.labels.names[:FIRST_LABELS]),
-                "ids": self.labels.ids is not None,
-            },
-            "activation": {"name": self.activation, "from": self.loaded.get("activation_from", "built in memory")},
-            "thresholds": self.thresholds,
-            "provenance": self.provenance,
-        }
+        """All facts as plain data, see :meth:`spectag.model.card.Card.describe`.
 
-
-def load(
-    source: str | os.PathLike[str],
-    *,
-    stride: tuple[int, int] | None = None,
-    frames: int | None = None,
-    heads: int | None = None,
-    statistics: Statistics | None = None,
-    labels: LabelSet | None = None,
-    num_labels: int | None = None,
-    channels: Channels = "mean",
-    window: WindowFunction | None = None,
-    activation: Activation | None = None,
-) -> Bundle:
-    """Load a checkpoint from wherever it is, strictly: every tensor fits, or nothing is loaded.
-
-    One network, that is; :func:`spectag.model.ensemble.load` (``spectag.load``) also takes the folder of an ensemble.
-
-    Args:
-        source: what is found first of
-
-            - a bundle directory, or an AST directory as ``transformers`` writes it;
-            - a ``.pth`` (or ``.safetensors``) as the published code saves it: geometry from the tensors;
-            - a DeiT or ViT state dict with timm's names: initial weights, adapted, with an untrained head;
-            - the name of a bundled model (``esc10``);
-            - ``audioset``, ``speech-commands``: the published ASTs on the Hugging Face Hub;
-            - any Hub id ``owner/name`` of an AST with ``model.safetensors``, through the Hugging Face cache.
-        stride: (frequency, time) in mel bins and frames, where a file's tensors leave it open.
-        frames: length in frames of 10 ms, likewise; for initial weights the length to adapt to.
-        heads: attention heads of a weight file; default: 64-wide ones, as every published model.
-        statistics: data set whose fbank mean and standard deviation a weight file was trained with;
-            default: by the number of labels, else AudioSet.
-        labels: names of the outputs, instead of those that the source has.
-        num_labels: outputs of the fresh head of initial weights, when ``labels`` is not given.
-        channels: how the kernel of initial weights becomes one-channel: ``mean`` (paper) or ``sum`` (released code).
-        window: instead of the one that the source says (files: Hann; initial weights: Hamming).
-        activation: instead of the one that the source says.
-
-    Returns:
-        The bundle on the CPU, in float32 and eval mode.
-
-    Raises:
-        ModelError: one of its subclasses, see :mod:`spectag.errors`.
-        InputError: an option that does not apply to the source, or a source that is no path or name.
-
-    Warns:
-        SpectagWarning: the geometry is a guess, or the head is freshly drawn.
-    """
-    found = resolve(source)
-    given = {"stride": stride, "frames": frames, "heads": heads, "statistics": statistics, "num_labels": num_labels}
-    with torch.inference_mode(mode=False):  # tensors born in that mode could never be trained
-        if found.path.is_dir():
-            for name, value in given.items():
-                if value is not None:
-                    raise InputError(f"{source}: {name}= is for weight files; a directory says so itself")
-            if channels != published.Options.channels:
-                raise InputError(f"{source}: channels= is for initial weights; a directory holds trained ones")
-            card, state = _read_directory(found.path)
-        else:
-            options = published.Options(stride, frames, heads, statistics, labels, num_labels, channels)
-            card, state = published.read(found.path, options)
-        network = build(card.config, state)
-    if card.provenance.items() >= published.UNTRAINED.items():
-        warnings.warn(
-            f"{source}: the classification head of {found.name} is freshly drawn: train it before tagging",
-            SpectagWarning,
-            stacklevel=2,
-        )
-    if labels is not None:
-        card = _relabel(card, labels, str(source))
-    if window is not None:
-        card = replace(card, front_end=replace(card.front_end, window=window))
-    if activation is not None:
-        card = replace(card, activation=activation, activation_from="given by the caller")
-    origin = {"source": found.name, "format": card.format, "activation_from": card.activation_from}
-    return Bundle(
-        network=network,
-        front_end=card.front_end,
-        labels=card.labels,
-        activation=card.activation,
-        provenance=card.provenance or origin,
-        thresholds=card.thresholds,
-        loaded=origin | {"source": str(source)},
-    )
-
-
-def build(config: ASTConfig, state: State) -> AST:
-    """A network in eval mode around checked tensors (this package's names), which it takes over without a copy."""
-    with torch.device("meta"):  # no weights are drawn only to be overwritten
-        network = AST(config)
-    network.load_state_dict(state, strict=True, assign=True)
-    return network.eval()
-
-
-def _relabel(card: Card, labels: LabelSet, source: str) -> Card:
-    if len(labels) != card.config.labels:
-        raise LabelMismatch(f"{source}: {len(labels)} labels do not fit a head of {card.config.labels} outputs")
-    thresholds = card.thresholds and {labels.names[card.labels.index(k)]: v for k, v in card.thresholds.items()}
-    return replace(card, labels=labels, thresholds=thresholds)
-
-
-def _read_directory(path: Path) -> tuple[Card, State]:
-    weights = path / fields.WEIGHTS
-    if (path / ENSEMBLE).is_file():
-        raise NotAModel(f"{path}: is an ensemble, and one network is needed here: name one of its members' folders")
-    for needed in (path / fields.CONFIG, weights):
-        if not needed.is_file():
-            raise NotAModel(f"{path}: {needed.name} is missing: not a bundle or AST directory (pickles are not read)")
-    found = tensors.header(weights)
-    layout = convert.require_layout(found, str(weights))
-    if layout not in ("transformers", "transformers-5"):
-        raise NotAModel(
-            f"{weights}: the tensors have {layout} names, a directory holds those of transformers: "
-            "load the file alone, and save what it gives"
-        )
-    head = found.get("classifier.dense.weight")
-    card = directory.read(path, head[0] if head else None)
-    config = card.config
-    if config.depth > len(found):  # before the table is spelled out for so many layers
-        raise ShapeMismatch(f"{path / fields.CONFIG}: num_hidden_layers: {config.depth} are not in {weights.name}")
-    wanted = convert.expected(layout, convert.shapes(config), config.depth, config.tokens)
-    convert.check(found, wanted, layout, str(weights))
-    state = tensors.read_safetensors(weights)
-    directory.check_digest(path)
-    return card, convert.to_ours(state, layout, config.depth, config.tokens)
-
-
-def _save(bundle: Bundle, path: Path, dtype: torch.dtype) -> Path:
-    config = bundle.network.config
-    state = {key: value.detach().to("cpu") for key, value in bundle.network.state_dict().items()}
-    tensors.require_finite(state, str(path))
-    state = {key: value.to(dtype) for key, value in state.items()}
-    if not all(tensors.all_finite(value) for value in state.values()):
-        raise SaveError(f"{path}: the weights do not fit {dtype}: save as float32")
-    card = Card(
-        config=config,
-        front_end=bundle.front_end,
-        labels=bundle.labels,
-        activation=bundle.activation,
-        activation_from="",
-        format="",
-        thresholds=bundle.thresholds,
-        provenance=bundle.provenance,
-    )
-    theirs = convert.from_ours(state, "transformers", config.depth, config.tokens)
-    directory.write_bundle(path, directory.documents(card), lambda file: tensors.write_safetensors(theirs, file))
-    return path
+        >>> spectag.load("esc10").describe()["activation"]["name"]
+        'softmax'
+        """
+        return self.card.describe()

@@ -1,4 +1,4 @@
-"""Where networks run."""
+"""Where networks run, and what a processor can compute there."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from spectag.errors import InputError
 
 
 def find_device(name: str) -> torch.device:
-    """The device of that name, if this machine has it.
+    """Return the device of that name, if this machine has it.
+
+    Args:
+        name: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
 
     Raises:
-        InputError: unknown, or not there; the message says what is.
+        InputError: the name is unknown, or this machine has no such device; the message says what it has.
+
+    >>> find_device("cpu")
+    device(type='cpu')
     """
     try:
         device = torch.device(name)
@@ -27,3 +33,37 @@ def find_device(name: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise InputError(f"device {name!r} is not there: this machine has no Metal GPU that PyTorch can use: use cpu")
     return device
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Whether the device has instructions for bf16. Without them bf16 is emulated, several times slower than fp32.
+
+    Only asked of CPUs: a GPU without them is rare, and torch says so itself. True where an older torch cannot tell.
+
+    >>> computes_bf16(torch.device("cpu")) in (True, False)
+    True
+    """
+    if device.type != "cpu":
+        return True
+    abilities = _cpu_abilities()
+    return abilities is None or bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
+
+
+def trains_faster_in_bf16(device: torch.device) -> bool:
+    """Whether training in bf16 is faster than in fp32: on GPUs that compute it, and on CPUs with AMX.
+
+    AVX-512 alone is not enough on a CPU: it computes bf16, but gradients gain nothing. False where an older torch
+    cannot tell.
+
+    >>> trains_faster_in_bf16(torch.device("mps"))
+    False
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool((_cpu_abilities() or {}).get("amx_bf16"))
+
+
+def _cpu_abilities() -> dict[str, object] | None:
+    """The processor's instruction sets by name; None where torch is too old to know."""
+    abilities: dict[str, object] | None = getattr(torch.cpu, "get_capabilities", lambda: None)()
+    return abilities

@@ -1,4 +1,4 @@
-"""The ensemble: several networks that answer as one, by the mean of their scores; and :func:`load`, for any model.
+"""The ensemble: several networks that answer as one, with the mean of their scores.
 
 On disk it is a folder of bundles (:mod:`spectag.model.directory`) and ``ensemble.json``::
 
@@ -8,63 +8,69 @@ The paper's Ensemble-S is a recipe trained with three seeds, Ensemble-M those an
 of 12, 14 and 16::
 
     spectag train audioset-full --data AUDIOSET --init DEIT --out runs/s --seeds 3
-    spectag train audioset-full --data AUDIOSET --init DEIT --out runs/p12 --set model.stride=12     # likewise 14, 16
+    spectag train audioset-full --data AUDIOSET --init DEIT --out runs/p12 --set model.stride=12     # also 14 and 16
     spectag ensemble runs/s/seed*/bundle -o ensemble-s
     spectag ensemble ensemble-s runs/p12/bundle runs/p14/bundle runs/p16/bundle -o ensemble-m
     spectag evaluate ensemble-m --data AUDIOSET --split eval
 
-What has already been scored can be averaged without scoring again: see :mod:`spectag.score.table`.
+Scores that are in files already can be averaged without scoring again: see ``spectag score``.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from spectag.audio.front_end import FrontEnd
-from spectag.errors import InputError, LabelMismatch, ModelError, NewerBundle, NotAModel, SaveError
+from spectag.choices import Activation
+from spectag.errors import InputError, LabelMismatch, ModelError, NotAModel
+from spectag.files import new_folder, write_text
 from spectag.labels import LabelSet
-from spectag.model import bundle
-from spectag.model.bundle import ENSEMBLE, Bundle
-from spectag.model.directory import Activation
-from spectag.model.fields import Fields, write_json
+from spectag.model.bundle import Bundle
+from spectag.model.card import IN_MEMORY, Card
+from spectag.model.fields import ENSEMBLE, Fields, to_json
 from spectag.version import __version__
 
 FORMAT = 1  # of ensemble.json
-MOST_MEMBERS = 1000  # what a file may ask for
+MOST_MEMBERS = 1000  # that a file may ask for
 MEMBER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # a plain name: neither a path nor a way out of the folder
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Ensemble:
-    """Several bundles used as one model: its scores are the mean of theirs, each by its own network and activation.
+    """Several bundles that are used as one model. Its scores are the mean of theirs.
 
-    A recording's inputs are computed once, so the members share labels, activation and front end; their networks may
-    differ in size, patches and strides. Features (:meth:`spectag.tag.tagger.Tagger.embed`) are those of all members,
-    one after the other: ``[D_0 + D_1 + ...]``.
+    The inputs of a recording are computed once, so the members share labels, activation and front end. Their networks
+    may differ in size, patches and strides. Features (``Tagger.embed``) are those of all members side by side,
+    ``[D_0 + D_1 + ...]``.
 
     Args:
         members: one or more.
-        loaded: where this object was loaded from (``source``, ``format``); not saved.
+        source: the folder that the ensemble was loaded from. Not saved.
+        format: what kind of folder that is. Not saved.
 
     Raises:
         InputError: no members.
         LabelMismatch: labels that differ.
         ModelError: activations or front ends that differ. Both messages name the member and the field.
+
+    >>> bundle = spectag.load("esc10")
+    >>> len(Ensemble((bundle, bundle)).labels)
+    10
     """
 
     members: tuple[Bundle, ...]
-    loaded: dict[str, str] = field(default_factory=dict)
+    source: str = IN_MEMORY
+    format: str = IN_MEMORY
 
     def __post_init__(self) -> None:
-        self.members = tuple(self.members)
+        object.__setattr__(self, "members", tuple(self.members))
         if not self.members:
             raise InputError("ensemble: expected at least one member, got none")
         for number, member in enumerate(self.members[1:], start=1):
@@ -72,9 +78,26 @@ class Ensemble:
 
     @classmethod
     def of(cls, models: Iterable[Bundle | Ensemble]) -> Ensemble:
-        """Of bundles and of the members of ensembles: flat, so that every network weighs the same. Raises as above."""
-        parts = (model.members if isinstance(model, Ensemble) else (model,) for model in models)
-        return cls(tuple(member for part in parts for member in part))
+        """Unite bundles and the members of ensembles into one, in which every network weighs the same.
+
+        Raises as the class.
+
+        >>> bundle = spectag.load("esc10")
+        >>> len(Ensemble.of([bundle, Ensemble((bundle, bundle))]).members)
+        3
+        """
+        members: list[Bundle] = []
+        for model in models:
+            members.extend(model.members if isinstance(model, Ensemble) else [model])
+        return cls(tuple(members))
+
+    @property
+    def card(self) -> Card:
+        """The facts that all members share: front end, labels and activation.
+
+        Its geometry is that of the first member. The others may differ in all but mel bins, frames and labels.
+        """
+        return replace(self.members[0].card, provenance={}, source=self.source, format=self.format)
 
     @property
     def front_end(self) -> FrontEnd:
@@ -88,121 +111,80 @@ class Ensemble:
 
     @property
     def activation(self) -> Activation:
-        """What turns each member's logits into its scores."""
+        """Turns each member's logits into its scores."""
         return self.members[0].activation
 
-    @property
-    def thresholds(self) -> None:
-        """None: those of the members were chosen for their own scores, not for the mean."""
-        return None
-
     def save(self, directory: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32) -> Path:
-        """Write the members' bundles and ``ensemble.json`` into a new folder, all or nothing.
+        """Write the members' bundles and ``ensemble.json`` into a new folder, completely or not at all.
 
         Args:
             directory: must not exist, or be empty.
-            dtype: of the weights in the files, float16 halves them; loading always gives float32.
+            dtype: of the weights in the files. float16 halves them; loading always gives float32.
 
         Raises:
-            SaveError: there is something already, the disk is full, say, or dtype cannot hold the weights.
+            SaveError: the directory holds something, writing failed, or dtype cannot hold the weights.
             NonFiniteWeights: NaN or infinite weights are not saved.
+
+        >>> bundle = spectag.load("esc10")
+        >>> path = Ensemble((bundle, bundle)).save("both")
+        >>> sorted(os.listdir(path))
+        ['ensemble.json', 'member-0', 'member-1']
         """
         path = Path(directory)
-        require_new(path)
         names = [f"member-{number}" for number in range(len(self.members))]
-        document = {"format": FORMAT, "written_by": f"spectag {__version__}", "members": names}
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".saving-", dir=path.parent) as scratch:
-                built = Path(scratch, "ensemble")
-                for name, member in zip(names, self.members, strict=True):
-                    member.save(built / name, dtype=dtype)
-                write_json(built / ENSEMBLE, document)
-                if path.exists():
-                    path.rmdir()
-                built.rename(path)
-        except (OSError, SaveError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise SaveError(f"{path}: cannot save the ensemble, nothing was written: {reason}") from error
+        with new_folder(path) as folder:
+            for name, member in zip(names, self.members, strict=True):
+                member.save(folder / name, dtype=dtype)
+            document = {"format": FORMAT, "written_by": f"spectag {__version__}", "members": names}
+            write_text(folder / ENSEMBLE, to_json(document))
         return path
 
     def describe(self) -> dict[str, Any]:
-        """All that the ensemble knows but the weights, as plain data, for ``spectag info``."""
+        """All facts as plain data, for ``spectag info``.
+
+        >>> bundle = spectag.load("esc10")
+        >>> list(Ensemble((bundle, bundle)).describe()["members"])
+        ['member-0', 'member-1']
+        """
         facts = [member.describe() for member in self.members]
-        shared = {name: facts[0][name] for name in ("front_end", "labels", "activation")}
+        shared = self.card.describe()
         own = ("parameters", "network", "provenance")
         return {
-            "source": self.loaded.get("source", "built in memory"),
-            "format": self.loaded.get("format", "built in memory"),
+            **{name: shared[name] for name in ("source", "format")},
             "parameters": sum(fact["parameters"] for fact in facts),
-            **shared,
-            "thresholds": self.thresholds,
+            **{name: shared[name] for name in ("front_end", "labels", "activation")},
             "members": {f"member-{n}": {name: fact[name] for name in own} for n, fact in enumerate(facts)},
         }
 
 
-def load(source: str | os.PathLike[str], **options: Any) -> Bundle | Ensemble:
-    """Load a model from wherever it is: an :class:`Ensemble` from the folder of one, else a :class:`Bundle`.
-
-    Where only one network will do, :func:`spectag.model.bundle.load` is the same without ensembles.
-
-    Args:
-        source: a path, a known name (``esc10``, ``audioset``, ``speech-commands``) or a Hub id, as
-            :func:`spectag.model.bundle.load` lists them; or the folder of an ensemble.
-        options: those of :func:`spectag.model.bundle.load` (``stride=``, ``labels=``, ``activation=``, ...); none for
-            an ensemble.
+def read_members(folder: Path) -> tuple[list[Path], str]:
+    """Read which folders the members of an ensemble are in, and what kind of ensemble it is.
 
     Raises:
-        ModelError: one of its subclasses, see :mod:`spectag.errors`.
-        InputError: an option that does not apply to the source, or a source that is no path or name.
+        NotAModel, UnreadableModel, NewerBundle: ``ensemble.json`` is damaged, newer, or names something other than
+            folders beside it.
 
-    Warns:
-        SpectagWarning: the geometry is a guess, or a head is freshly drawn.
+    >>> bundle = spectag.load("esc10")
+    >>> read_members(Ensemble((bundle,)).save("one"))
+    ([PosixPath('one/member-0')], 'spectag ensemble, format 1')
     """
-    if not (isinstance(source, (str, os.PathLike)) and is_ensemble(source)):
-        return bundle.load(source, **options)
-    for name in options:
-        raise InputError(f"{source}: {name}= is for one network; the members of an ensemble say so themselves")
-    return _read(Path(source).expanduser(), str(source))
-
-
-def is_ensemble(source: str | os.PathLike[str]) -> bool:
-    """Whether a source is the folder of an ensemble; no torch is needed to tell."""
-    return os.fspath(source) != "" and (Path(source).expanduser() / ENSEMBLE).is_file()
-
-
-def require_new(directory: Path) -> None:
-    """Raises SaveError where something is there already, but an empty folder."""
-    if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
-        raise SaveError(f"{directory}: there is something already: name a new directory")
-
-
-def _read(directory: Path, source: str) -> Ensemble:
-    file = Fields.read(directory / ENSEMBLE)
-    if file.integer("format", None) > FORMAT:
-        raise NewerBundle(
-            f"{file.path}: format {file.data['format']} is newer than {FORMAT}, the newest that this spectag reads: "
-            "pip install --upgrade spectag"
-        )
+    file = Fields.read(folder / ENSEMBLE)
+    format = file.require_format(FORMAT)
     names = file.data.get("members")
     if not isinstance(names, list) or not 0 < len(names) <= MOST_MEMBERS:
         raise NotAModel(f"{file.path}: members: expected a list of 1 to {MOST_MEMBERS} names, got {str(names)[:40]}")
     for name in names:
         if not isinstance(name, str) or not MEMBER.fullmatch(name):
             raise NotAModel(f"{file.path}: members: expected plain names of folders beside it, got {str(name)[:40]!r}")
-        if not (directory / name).is_dir():
+        if not (folder / name).is_dir():
             raise NotAModel(f"{file.path}: members: the folder {name} is missing: restore it")
     if len(set(names)) != len(names):
         raise NotAModel(f"{file.path}: members: expected each folder once, got {str(names)[:80]}")
-    members = tuple(bundle.load(directory / name) for name in names)
-    try:
-        return Ensemble(members, {"source": source, "format": f"spectag ensemble, format {file.data['format']}"})
-    except ModelError as error:
-        raise type(error)(f"{directory}: {error}") from error
+    return [folder / name for name in names], f"spectag ensemble, format {format}"
 
 
 def _require_alike(first: Bundle, other: Bundle, number: int) -> None:
-    where = f"member {number} ({other.loaded.get('source', 'built in memory')})"
+    where = f"member {number} ({other.card.source})"
     advice = "inputs are computed once for all; such models' scores can be averaged: spectag score, spectag ensemble"
     ours, theirs = first.labels.names, other.labels.names
     if len(ours) != len(theirs):

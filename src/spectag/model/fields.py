@@ -1,4 +1,4 @@
-"""The JSON files of a model: their names; read with suspicion of every field, written for people and strict readers."""
+"""The JSON files of a model: their names; read with suspicion of every field, written for people."""
 
 from __future__ import annotations
 
@@ -9,26 +9,40 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spectag.errors import ModelError, NotAModel, ShapeMismatch, UnreadableModel
+from spectag.errors import ModelError, NewerBundle, NotAModel, ShapeMismatch, UnreadableModel
 
 CONFIG, PREPROCESSOR, WEIGHTS, EXTRA = "config.json", "preprocessor_config.json", "model.safetensors", "spectag.json"
 PROCESSOR = "processor_config.json"  # where some versions of transformers nest the preprocessor
-MARK = "spectag"  # field of config.json that says so: without its spectag.json the bundle would be read wrongly
+ENSEMBLE = "ensemble.json"  # in a folder of bundles that are used as one model
+MARK = "spectag"  # field of a bundle's config.json: without its spectag.json the bundle would be read wrongly
 
-LARGEST = 2**31 - 1  # of a whole number in JSON
+LARGEST = 2**31 - 1  # largest whole number that is accepted
 LARGEST_JSON = 64 * 2**20  # bytes; AudioSet's config.json has 3e4
 
 
 @dataclass(frozen=True)
 class Fields:
-    """The fields of one JSON file, read with their types checked; messages name the file and the field."""
+    """The fields of one JSON file, read with their types checked. Messages name the file and the field.
+
+    >>> fields = Fields(Path("config.json"), {"hidden_size": 768, "layer_norm_eps": "tiny"})
+    >>> fields.integer("hidden_size", None), fields.integer("num_hidden_layers", 12)
+    (768, 12)
+    >>> fields.number("layer_norm_eps", None)
+    Traceback (most recent call last):
+    spectag.errors.ModelError: config.json: layer_norm_eps: expected a finite number, got tiny
+    """
 
     path: Path
     data: Mapping[str, Any]
 
     @classmethod
     def read(cls, path: Path) -> Fields:
-        """Raises UnreadableModel (not there, not JSON) or NotAModel (not an object)."""
+        """Read a file.
+
+        Raises:
+            UnreadableModel: the file is not there, too large, or not JSON.
+            NotAModel: it holds something other than an object.
+        """
         try:
             if path.stat().st_size > LARGEST_JSON:
                 raise UnreadableModel(f"{path}: larger than {LARGEST_JSON // 2**20} MiB: not a configuration")
@@ -39,46 +53,76 @@ class Fields:
             raise NotAModel(f"{path}: expected a JSON object, got {type(data).__name__}")
         return cls(path, data)
 
+    def require_format(self, newest: int) -> int:
+        """Return the field ``format``, if this spectag knows it.
+
+        Args:
+            newest: the newest format that it reads.
+
+        Raises:
+            ShapeMismatch: the field is missing or not a positive whole number.
+            NewerBundle: a newer spectag wrote the file.
+        """
+        found = self.integer("format", None)
+        if found > newest:
+            raise NewerBundle(
+                f"{self.path}: format {found} is newer than {newest}, the newest that this spectag reads: "
+                "pip install --upgrade spectag"
+            )
+        return found
+
     def whole(self, name: str, value: Any) -> int:
+        """Check that a value is a positive whole number. Raises ShapeMismatch."""
         if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= LARGEST:
             raise ShapeMismatch(f"{self.path}: {name}: expected a positive whole number, got {str(value)[:40]}")
         return value
 
     def integer(self, name: str, default: int | None) -> int:
+        """Return a field that holds a positive whole number. Raises ShapeMismatch."""
         return self.whole(name, self.data.get(name, default))
 
     def number(self, name: str, default: float | None) -> float:
+        """Return a field that holds a finite number. Raises ModelError."""
         value = self.data.get(name, default)
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
             raise ModelError(f"{self.path}: {name}: expected a finite number, got {str(value)[:40]}")
         return float(value)
 
     def choice(self, name: str, allowed: tuple[str, ...]) -> str:
+        """Return a field that holds one of some words. Raises ModelError."""
         value = self.data.get(name)
         if value not in allowed:
             raise ModelError(f"{self.path}: {name}: expected {' or '.join(allowed)}, got {str(value)[:40]}")
         return str(value)
 
     def mapping(self, name: str) -> Mapping[str, Any] | None:
+        """Return a field that holds a table, or None where there is none. Raises ModelError."""
         value = self.data.get(name)
         if value is not None and not isinstance(value, dict):
             raise ModelError(f"{self.path}: {name}: expected a table, got {str(value)[:40]}")
         return value
 
 
-def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write one document of plain values, readable by people."""
-    path.write_text(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+def to_json(document: Mapping[str, Any]) -> str:
+    """Turn plain values into the text of a JSON file.
+
+    Raises:
+        ValueError, TypeError, RecursionError: a value is not plain: NaN, infinite, or of another type.
+
+    >>> to_json({"format": 1})
+    '{\\n  "format": 1\\n}\\n'
+    """
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def is_marked(config: Fields) -> bool:
+    """Whether a ``config.json`` belongs to a bundle, which is not complete without its ``spectag.json``.
+
+    >>> is_marked(Fields(Path("config.json"), {"model_type": "audio-spectrogram-transformer", "spectag": 1}))
+    True
+    """
+    return MARK in config.data
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
-
-
-def is_marked(config: Path) -> bool:
-    """Whether a ``config.json`` is a bundle's, which is not complete without its ``spectag.json``.
-
-    Raises:
-        UnreadableModel, NotAModel: not JSON, or not an object.
-    """
-    return MARK in Fields.read(config).data

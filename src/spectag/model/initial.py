@@ -1,4 +1,4 @@
-"""Better beginnings for a network that learns from few sounds and no images: pure functions from state to state.
+"""Better first weights for a network that learns from few sounds and no images: pure functions from state to state.
 
 A transformer drawn at random spends its first epochs finding out that neighbouring patches belong together. Both
 functions below put that in from the start; all weights remain trainable.
@@ -12,23 +12,62 @@ from torch import Tensor
 from spectag.model.adapt import POSITIONS, Grid, State
 
 
-def sinusoidal_positions(state: State, grid: Grid, scale: float = 0.3) -> State:
+def set_sinusoidal_positions(state: State, grid: Grid, scale: float = 0.3) -> State:
     """Replace the patches' positional embedding by sines and cosines (Vaswani et al. 2017) of both axes.
 
     Args:
         state: weights of a network; the class tokens' rows stay.
-        grid: patches along (frequency, time). An axis of one patch takes no columns; two axes share them.
-        scale: amplitude. Small, so that positions do not drown the patches.
+        grid: patches along (frequency, time). The two axes share the columns of the embedding; an axis of one patch
+            needs none.
+        scale: amplitude. It is small, so that positions do not drown the patches.
+
+    >>> network = spectag.AST(spectag.ASTConfig(width=16, depth=1, heads=1, frames=128, labels=2))
+    >>> state = set_sinusoidal_positions(network.state_dict(), network.config.grid)
+    >>> round(state["pos_embed"][0, 2:].max().item(), 3)  # behind the class tokens
+    0.3
     """
     weight = state[POSITIONS]
     width = weight.shape[2]
-    columns = [width if size == max(grid) and 1 in grid else width // 2 if 1 not in grid else 0 for size in grid]
-    f, t = (_sines(size, n) for size, n in zip(grid, columns, strict=True))
+    f_columns, t_columns = width // 2, width // 2
+    if grid[1] == 1:
+        f_columns, t_columns = width, 0
+    elif grid[0] == 1:
+        f_columns, t_columns = 0, width
+    f, t = _sines(grid[0], f_columns), _sines(grid[1], t_columns)
     table = torch.cat([f[:, None].expand(-1, grid[1], -1), t[None].expand(grid[0], -1, -1)], dim=2).flatten(0, 1)
     tokens = weight.shape[1] - len(table)
     rows = torch.zeros(len(table), width)
     rows[:, : table.shape[1]] = scale * table
     return state | {POSITIONS: torch.cat([weight[:, :tokens], rows[None].to(weight.dtype)], dim=1)}
+
+
+def draw_mimetic_attention(state: State, heads: int, generator: torch.Generator) -> State:
+    """Draw attention weights that look like those of trained transformers (Trockman and Kolter 2023, section 3).
+
+    Queries times keys begin near ``0.7 (noise + identity)``, so that a patch attends to similar patches and, since
+    their positions are similar, to its neighbours; values times projection begin near ``0.4 (noise - identity)``.
+
+    Args:
+        state: weights of a network of any depth.
+        heads: attention heads.
+        generator: draws the noise.
+
+    >>> network = spectag.AST(spectag.ASTConfig(width=16, depth=1, heads=1, frames=128, labels=2))
+    >>> state = draw_mimetic_attention(network.state_dict(), 1, torch.Generator().manual_seed(0))
+    >>> state["blocks.0.attn.qkv.weight"].shape
+    torch.Size([48, 16])
+    """
+    out = dict(state)
+    for key in [key for key in state if key.endswith("attn.qkv.weight")]:
+        width = state[key].shape[1]
+        projection, value = _draw_factors(width, -1, 0.4, generator)
+        pairs = [_draw_factors(width, 1, 0.7, generator) for _ in range(heads)]
+        size = width // heads
+        query = torch.cat([left[:, :size].T for left, _ in pairs])
+        key_rows = torch.cat([right[:size] for _, right in pairs])
+        out[key] = torch.cat([query, key_rows, value])
+        out[key.replace("qkv", "proj")] = projection
+    return out
 
 
 def _sines(size: int, columns: int) -> Tensor:
@@ -39,31 +78,7 @@ def _sines(size: int, columns: int) -> Tensor:
     return torch.cat([angle.sin(), angle.cos(), torch.zeros(size, columns - 2 * half)], dim=1)
 
 
-def mimetic_attention(state: State, heads: int, generator: torch.Generator) -> State:
-    """Draw attention weights as those of trained transformers look (Trockman and Kolter 2023, section 3).
-
-    Queries times keys begin near ``0.7 (noise + identity)``, so that like attends to like and neighbours (whose
-    positions are alike) to each other; values times projection near ``0.4 (noise - identity)``.
-
-    Args:
-        state: weights of a network of any depth.
-        heads: attention heads.
-        generator: draws the noise.
-    """
-    out = dict(state)
-    for key in [key for key in state if key.endswith("attn.qkv.weight")]:
-        width = state[key].shape[1]
-        projection, value = _factors(width, -1, 0.4, generator)
-        pairs = [_factors(width, 1, 0.7, generator) for _ in range(heads)]
-        size = width // heads
-        query = torch.cat([left[:, :size].T for left, _ in pairs])
-        key_rows = torch.cat([right[:size] for _, right in pairs])
-        out[key] = torch.cat([query, key_rows, value])
-        out[key.replace("qkv", "proj")] = projection
-    return out
-
-
-def _factors(width: int, sign: float, strength: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _draw_factors(width: int, sign: float, strength: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Two square factors of ``strength * (noise + sign * identity)``: ``left @ right``."""
     noise = torch.randn(width, width, generator=generator) / width**0.5
     u, s, v = torch.linalg.svd(strength * (noise + sign * torch.eye(width)))

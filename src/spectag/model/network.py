@@ -1,123 +1,29 @@
 """The Audio Spectrogram Transformer (Gong et al. 2021, section 2): a pre-norm ViT over patches of a spectrogram.
 
-Module names follow timm's ViT/DeiT, so that published weights need the fewest renamings (see ``convert.py``).
+Module names follow timm's ViT/DeiT, so that published weights need the fewest renamings (``official.py``, ``deit.py``).
 """
 
 from __future__ import annotations
-
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from spectag.audio.front_end import MOST_BINS, MOST_FRAMES
-from spectag.errors import InputError, ShapeMismatch
-from spectag.model import adapt
+from spectag.errors import InputError
+from spectag.model.adapt import INIT_STD, State, adapt_positions
+from spectag.model.config import ASTConfig
 
-Preset = Literal["tiny", "small", "base"]
-LONG = 1000  # tokens: from about there on a CPU's bf16 gradient of attention is faster than its fp32 one
-HEAD_WIDTH = 64  # of the presets, as in ViT and DeiT
-# What a file may ask for, lest it ask for all memory; the other sizes are checked against its tensors.
-MOST = {"mel_bins": MOST_BINS, "frames": MOST_FRAMES, "patch": MOST_FRAMES, "stride": MOST_FRAMES}
-PRESET_WIDTHS: dict[str, int] = {"tiny": 192, "small": 384, "base": 768}  # DeiT-Ti, DeiT-S, DeiT-B
-
-
-@dataclass(frozen=True)
-class ASTConfig:
-    """The geometry of a network. Pairs are (frequency, time), in mel bins and frames of 10 ms.
-
-    Args:
-        width: embedding width D, a multiple of heads.
-        depth: encoder layers.
-        heads: attention heads.
-        mlp_ratio: hidden width of the MLP over D.
-        patch: size of a patch.
-        stride: distance of neighbouring patches; smaller than the patch: they overlap (paper: 10, 10).
-        mel_bins: F of the inputs.
-        frames: T that the positional embedding is laid out for; other lengths adapt it at run time.
-        labels: outputs C of the head.
-        tokens: class tokens whose outputs are averaged: 2 (class and distillation, as DeiT and AST) or 1.
-        norm_eps: epsilon of every LayerNorm.
-
-    Raises:
-        ShapeMismatch: an impossible combination, or a size beyond ``MOST``; the message names the field.
-    """
-
-    width: int = 768
-    depth: int = 12
-    heads: int = 12
-    mlp_ratio: float = 4.0
-    patch: tuple[int, int] = (16, 16)
-    stride: tuple[int, int] = (10, 10)
-    mel_bins: int = 128
-    frames: int = 1024
-    labels: int = 527
-    tokens: int = 2
-    norm_eps: float = 1e-6
-
-    def __post_init__(self) -> None:
-        for name in ("patch", "stride"):
-            pair = tuple(getattr(self, name))
-            if len(pair) != 2 or not all(isinstance(n, int) and n > 0 for n in pair):
-                raise ShapeMismatch(f"{name} must be two positive whole numbers (frequency, time); got {pair!r}")
-            object.__setattr__(self, name, pair)
-        for name in ("width", "depth", "heads", "mel_bins", "frames", "labels"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ShapeMismatch(f"{name} must be a positive whole number; got {value!r}")
-        for name, most in MOST.items():
-            value = getattr(self, name)
-            if (max(value) if isinstance(value, tuple) else value) > most:
-                raise ShapeMismatch(f"{name} must be at most {most}; got {value!r}")
-        if self.width % self.heads:
-            raise ShapeMismatch(f"width must be a multiple of heads; got width {self.width}, heads {self.heads}")
-        if self.tokens not in (1, 2):
-            raise ShapeMismatch(f"tokens must be 1 (class) or 2 (class and distillation); got {self.tokens!r}")
-        self.grid_for(self.frames)
-
-    @classmethod
-    def preset(cls, name: Preset, **fields: Any) -> ASTConfig:
-        """``tiny`` (D = 192), ``small`` (384) or ``base`` (768), each of 12 layers with 64-wide heads."""
-        if name not in PRESET_WIDTHS:
-            raise InputError(f"preset must be one of {', '.join(PRESET_WIDTHS)}; got {name!r}")
-        width = PRESET_WIDTHS[name]
-        return replace(cls(width=width, depth=12, heads=width // HEAD_WIDTH), **fields)
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Patches along (frequency, time) at the configured length."""
-        return self.grid_for(self.frames)
-
-    @property
-    def hidden(self) -> int:
-        """Hidden width of the MLP."""
-        return round(self.width * self.mlp_ratio)
-
-    def grid_for(self, frames: int) -> tuple[int, int]:
-        """Patches along (frequency, time) for T frames: ``(T - patch) // stride + 1`` per axis.
-
-        Raises:
-            ShapeMismatch: an axis is shorter than one patch.
-        """
-        if self.mel_bins < self.patch[0]:
-            raise ShapeMismatch(f"mel_bins {self.mel_bins} is less than one patch of {self.patch[0]} bins")
-        if frames < self.patch[1]:
-            raise ShapeMismatch(f"{frames} frames are shorter than one patch of {self.patch[1]} frames: pad the fbank")
-        return (
-            (self.mel_bins - self.patch[0]) // self.stride[0] + 1,
-            (frames - self.patch[1]) // self.stride[1] + 1,
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values, for JSON."""
-        return asdict(self)
+# Tokens from which the bf16 gradient of attention is faster than the fp32 one on a CPU (benchmarks/pieces.py).
+LONG = 1000
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, ``[B, N, D] -> [B, N, D]``."""
+    """Multi-head self-attention, ``[B, N, D] -> [B, N, D]``.
+
+    >>> Attention(width=16, heads=2)(torch.zeros(1, 5, 16)).shape
+    torch.Size([1, 5, 16])
+    """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -126,17 +32,11 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor, first: int | None = None) -> Tensor:
-        """All tokens attend to all, ``[B, N, D]``; or only the first ones ask, ``[B, first, D]``."""
+        """Let all tokens attend to all, ``[B, N, D]``; or compute the first tokens' outputs only, ``[B, first, D]``."""
         q, k, v = self._split(x, first)
         y = attend(q, k, v)
         out: Tensor = self.proj(y.transpose(1, 2).flatten(2))
         return out
-
-    def maps(self, x: Tensor) -> Tensor:
-        """The attention weights themselves, ``[B, heads, N, N]``; rows sum to 1."""
-        q, k, _ = self._split(x, None)
-        logits: Tensor = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
-        return logits.softmax(-1)
 
     def _split(self, x: Tensor, first: int | None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries ``[B, heads, first or N, d]``, keys and values ``[B, heads, N, d]``."""
@@ -152,7 +52,14 @@ class Attention(nn.Module):
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Softmax attention, ``[B, heads, N, d]`` each; in fp32 where the bf16 gradient would cost more than it saves."""
+    """Softmax attention: ``softmax(q k^T / sqrt(d)) v``, each ``[B, heads, N, d]``.
+
+    On a CPU it is computed in fp32 while training on fewer than about a thousand tokens, where the gradient in bf16
+    takes longer.
+
+    >>> attend(torch.zeros(1, 1, 2, 4), torch.zeros(1, 1, 3, 4), torch.ones(1, 1, 3, 4)).shape
+    torch.Size([1, 1, 2, 4])
+    """
     if q.dtype == torch.bfloat16 and q.device.type == "cpu" and torch.is_grad_enabled() and k.shape[2] < LONG:
         with torch.autocast("cpu", enabled=False):
             return functional.scaled_dot_product_attention(q.float(), k.float(), v.float()).to(q.dtype)
@@ -160,7 +67,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 class MLP(nn.Module):
-    """Two linear layers with a GELU between, ``[B, N, D] -> [B, N, D]``."""
+    """Two linear layers with a GELU between them, ``[B, N, D] -> [B, N, D]``.
+
+    >>> MLP(width=16, hidden=64)(torch.zeros(1, 5, 16)).shape
+    torch.Size([1, 5, 16])
+    """
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -173,7 +84,13 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """One pre-norm encoder layer. ``drop_path``: rate of skipping each residual branch per clip, training only."""
+    """One pre-norm encoder layer, ``[B, N, D] -> [B, N, D]``.
+
+    While training, each residual branch is skipped for a clip with the probability ``drop_path``.
+
+    >>> Block(ASTConfig(width=16, heads=2))(torch.zeros(1, 5, 16), first=2).shape
+    torch.Size([1, 2, 16])
+    """
 
     def __init__(self, config: ASTConfig) -> None:
         super().__init__()
@@ -184,7 +101,7 @@ class Block(nn.Module):
         self.drop_path: float = 0.0
 
     def forward(self, x: Tensor, first: int | None = None) -> Tensor:
-        """``[B, N, D] -> [B, N, D]``, or the outputs of the first tokens only, ``[B, first, D]``, for less work."""
+        """Compute the outputs of all tokens, ``[B, N, D]``, or of the first only, ``[B, first, D]``, with less work."""
         x = x[:, :first] + self._drop(self.attn(self.norm1(x), first))
         return x + self._drop(self.mlp(self.norm2(x)))
 
@@ -196,7 +113,11 @@ class Block(nn.Module):
 
 
 class Head(nn.Module):
-    """LayerNorm and linear layer, ``[B, D] -> [B, C]``, as in the released code; the paper names only the latter."""
+    """LayerNorm and linear layer, ``[B, D] -> [B, C]``, as in the released code. The paper names only the latter.
+
+    >>> Head(ASTConfig(labels=10))(torch.zeros(1, 768)).shape
+    torch.Size([1, 10])
+    """
 
     def __init__(self, config: ASTConfig) -> None:
         super().__init__()
@@ -211,8 +132,11 @@ class Head(nn.Module):
 class PatchEmbed(nn.Module):
     """Linear projection of every patch, ``[B, T, F] -> [B, f * t, D]``, frequency-major.
 
-    ``proj`` is the convolution that published weights are of; as a matrix product over copied patches it
-    is faster, its gradient in bf16 several times (``benchmarks/pieces.py``).
+    ``proj`` is the convolution whose weights are published. It is computed as a matrix product over copied patches,
+    which gives the same numbers and is faster: several times in the gradient in bf16 (``benchmarks/pieces.py``).
+
+    >>> PatchEmbed(ASTConfig())(torch.zeros(1, 1024, 128)).shape
+    torch.Size([1, 1212, 768])
     """
 
     def __init__(self, config: ASTConfig) -> None:
@@ -223,15 +147,22 @@ class PatchEmbed(nn.Module):
         (bins, frames), (down, along) = self.proj.kernel_size, self.proj.stride
         patches = inputs.unfold(1, frames, along).unfold(2, bins, down)  # [B, t, f, frames, bins], a view
         patches = patches.transpose(1, 2).flatten(1, 2).flatten(2)  # [B, f * t, frames * bins]
-        weight = self.proj.weight.squeeze(1).mT.flatten(1)  # [D, frames * bins], as inputs lie in memory
+        weight = self.proj.weight.squeeze(1).mT.flatten(1)  # [D, frames * bins], in the order of the inputs in memory
         return functional.linear(patches, weight, self.proj.bias)
 
 
 class AST(nn.Module):
-    """Inputs ``[B, T, F]`` (normalised, see :class:`spectag.audio.front_end.FrontEnd`) -> logits ``[B, C]``.
+    """The network: inputs ``[B, T, F]`` (normalised, see :class:`spectag.FrontEnd`) -> logits ``[B, C]``.
 
     T may be any length of at least one patch: the positional embedding is cut or interpolated to it
-    (:func:`spectag.model.adapt.positions`), once per length.
+    (:func:`spectag.model.adapt.adapt_positions`).
+
+    Args:
+        config: the geometry. The weights are drawn anew.
+
+    >>> network = AST(ASTConfig(width=16, depth=1, heads=1, labels=3)).eval()
+    >>> network(torch.zeros(2, 1024, 128)).shape
+    torch.Size([2, 3])
     """
 
     def __init__(self, config: ASTConfig) -> None:
@@ -244,22 +175,21 @@ class AST(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
         self.head = Head(config)
-        self.recompute = False  # while training: activations within layers (gradient checkpointing)
-        self._positions: dict[tuple[object, ...], Tensor] = {}
+        self.recompute = False  # recompute activations in the backward pass, to save memory (gradient checkpointing)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw fresh weights as ViT does: truncated normal of 0.02, zero biases, unit norms."""
+        """Draw fresh weights as ViT does: truncated normal with standard deviation 0.02, zero biases, unit norms."""
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)
             elif parameter.ndim == 1:
                 nn.init.ones_(parameter)
             else:
-                nn.init.trunc_normal_(parameter, std=adapt.INIT_STD)
+                nn.init.trunc_normal_(parameter, std=INIT_STD)
 
     def set_drop_path(self, rate: float) -> None:
-        """Stochastic depth while training: ``rate`` in the last layer, growing linearly from 0 in the first."""
+        """Set stochastic depth (training only): it grows linearly from 0 in the first layer to ``rate`` in the last."""
         for layer, block in enumerate(self.blocks):
             assert isinstance(block, Block)
             block.drop_path = rate * layer / max(1, len(self.blocks) - 1)
@@ -269,34 +199,27 @@ class AST(nn.Module):
 
         Args:
             inputs: ``[B, T, F]``.
-            keep: indices ``[B, K]`` of the patches to see, the others are dropped (training, Koutini et al. 2022);
-                patches count frequency-major: ``f * t_patches + t``.
+            keep: indices ``[B, K]`` of the patches to keep; the others are dropped (training, Koutini et al. 2022).
+                They are counted frequency-major: ``f * t_patches + t``.
 
         Raises:
-            InputError: not ``[B, T, F]`` with the configured F.
+            InputError: the inputs are not ``[B, T, F]`` with the configured F.
             ShapeMismatch: T is shorter than one patch.
         """
         out: Tensor = self.head(self.embed(inputs, keep=keep))
         return out
 
     def embed(self, inputs: Tensor, *, keep: Tensor | None = None) -> Tensor:
-        """Features ``[B, D]``: the outputs of the class tokens after the last norm, averaged. See :meth:`forward`."""
+        """Features ``[B, D]``: the outputs of the class tokens after the last norm, averaged.
+
+        Arguments and errors are those of :meth:`forward`.
+        """
         x = self._embed_patches(inputs, keep)
         for block in self.blocks[:-1]:
             x = checkpoint(block, x, use_reentrant=False) if self.recompute and self.training else block(x)
-        # Of the last layer only the class tokens' outputs are read.
+        # Only the class tokens' outputs of the last layer are read, so only they are computed.
         tokens: Tensor = self.norm(self.blocks[-1](x, self.config.tokens))
         return tokens.mean(1)
-
-    def attention(self, inputs: Tensor) -> Tensor:
-        """Attention weights ``[B, depth, heads, N, N]``, N = tokens + patches, by a pass of their own."""
-        x = self._embed_patches(inputs, None)
-        maps = []
-        for block in self.blocks:
-            assert isinstance(block, Block)
-            maps.append(block.attn.maps(block.norm1(x)))
-            x = block(x)
-        return torch.stack(maps, 1)
 
     def _embed_patches(self, inputs: Tensor, keep: Tensor | None) -> Tensor:
         """``[B, T, F] -> [B, tokens + patches, D]`` with positions added."""
@@ -316,18 +239,37 @@ class AST(nn.Module):
         return torch.cat([tokens, patches], dim=1)
 
     def positions(self, grid: tuple[int, int]) -> Tensor:
-        """The positional embedding for a grid, ``[1, tokens + f * t, D]``; adapted ones are kept while unchanged."""
+        """The positional embedding for a grid of patches, ``[1, tokens + f * t, D]``."""
         if grid == self.config.grid:
             return self.pos_embed
-        if torch.is_grad_enabled() and self.pos_embed.requires_grad:
-            return adapt.positions(self.pos_embed, self.config.grid, grid, self.config.tokens)
-        weights = self.pos_embed
-        key = (grid, weights.data_ptr(), weights._version, weights.device, weights.dtype)
-        adapted = self._positions.get(key)
-        if adapted is None:
-            adapted = adapt.positions(weights.detach(), self.config.grid, grid, self.config.tokens)
-            # Clips come in few lengths, long recordings in one: keep some, forget all when the weights change.
-            # A new dict each time, so that threads never see one change.
-            same = {k: v for k, v in self._positions.items() if k[1:] == key[1:]}
-            self._positions = {**(same if len(same) < 32 else {}), key: adapted}
-        return adapted
+        return adapt_positions(self.pos_embed, self.config.grid, grid, self.config.tokens)
+
+
+def build_network(config: ASTConfig, state: State) -> AST:
+    """Build a network in eval mode around checked tensors, which it takes over without a copy.
+
+    Args:
+        config: the geometry.
+        state: tensors by name, in their shapes (:func:`spectag.model.shapes.network_shapes`).
+
+    >>> config = ASTConfig(width=16, depth=1, heads=1, frames=100, labels=2)
+    >>> network = build_network(config, AST(config).state_dict())
+    >>> network.training
+    False
+    """
+    with torch.device("meta"):  # so that no weights are drawn only to be overwritten
+        network = AST(config)
+    network.load_state_dict(state, strict=True, assign=True)
+    return network.eval()
+
+
+def stacked_parts(name: str) -> int:
+    """How many matrices are stacked along the rows of a parameter: 3 in queries, keys and values, else 1.
+
+    Args:
+        name: of a parameter of :class:`AST`.
+
+    >>> stacked_parts("blocks.0.attn.qkv.weight"), stacked_parts("blocks.0.mlp.fc1.weight")
+    (3, 1)
+    """
+    return 3 if name.endswith("attn.qkv.weight") else 1

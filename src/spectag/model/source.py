@@ -10,7 +10,7 @@ from pathlib import Path
 
 from spectag.errors import InputError, ModelNotFound, NotAModel
 from spectag.labels import nearest
-from spectag.model.fields import CONFIG, EXTRA, PREPROCESSOR, PROCESSOR, WEIGHTS, is_marked
+from spectag.model.fields import CONFIG, EXTRA, PREPROCESSOR, PROCESSOR, WEIGHTS, Fields, is_marked
 
 ALIASES = {
     "audioset": "MIT/ast-finetuned-audioset-10-10-0.4593",
@@ -20,42 +20,52 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 FILE_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".json", ".onnx")
 
 
-def bundled() -> dict[str, Path]:
-    """The models in the wheel, by name."""
+def find_bundled() -> dict[str, Path]:
+    """Find the models that come with the package, by name.
+
+    >>> list(find_bundled())
+    ['esc10']
+    """
     root = Path(str(resources.files("spectag"))) / "models"
     found = root.iterdir() if root.is_dir() else ()
     return {path.name: path for path in sorted(found) if (path / CONFIG).is_file()}
 
 
 @dataclass(frozen=True)
-class Source:
+class Located:
     """A local file or directory, and the name to remember it by: a file name, or ``owner/name@revision``."""
 
     path: Path
     name: str
 
 
-def resolve(source: str | os.PathLike[str]) -> Source:
-    """A local file or directory for a source; the Hub's files are fetched into its cache.
+def resolve(source: str | os.PathLike[str]) -> Located:
+    """Find the local file or directory that a source means. Files of the Hub are fetched into its cache.
 
-    Order: an existing path, a bundled model, an alias, a Hub id. (A local folder that merely shares its name with a
-    bundled model or alias, a data set ``esc10`` say, and holds no model does not hide it.)
+    The order is: an existing path, a bundled model, an alias, a Hub id. A local folder that shares its name with a
+    bundled model or an alias (a data set ``esc10``, for example) does not hide it unless it holds a model.
+
+    Args:
+        source: a path, a known name or a Hub id.
 
     Raises:
-        ModelNotFound: none of these, or it cannot be fetched.
-        NotAModel: a Hub repository without the files of an AST.
-        InputError: neither text nor a path.
+        ModelNotFound: it is none of these, or cannot be fetched.
+        NotAModel: a Hub repository lacks the files of an AST.
+        InputError: it is neither text nor a path.
+
+    >>> resolve("esc10").path.is_dir()
+    True
     """
     if not isinstance(source, (str, os.PathLike)):
         raise InputError(f"source: expected a path or a name, got {type(source).__name__}")
     text = os.fspath(source)
-    models = bundled()
+    models = find_bundled()
     path = Path(text).expanduser()
     known = text in models or text in ALIASES
     if text and path.exists() and not (known and path.is_dir() and not (path / CONFIG).is_file()):
-        return Source(path, path.resolve().name)
+        return Located(path, path.resolve().name)
     if text in models:
-        return Source(models[text], text)
+        return Located(models[text], text)
     if not isinstance(source, str) or not (text in ALIASES or _may_be_hub_id(text)):
         names = [*models, *ALIASES]
         raise ModelNotFound(
@@ -64,14 +74,20 @@ def resolve(source: str | os.PathLike[str]) -> Source:
         )
     repository = ALIASES.get(text, text)
     directory = fetch(repository)
-    return Source(directory, f"{repository}@{directory.name}")
+    return Located(directory, f"{repository}@{directory.name}")
 
 
 def fetch(repository: str) -> Path:
-    """The needed files of a Hub repository, all of one revision, as a directory in the Hugging Face cache.
+    """Fetch the files of a Hub repository that are needed, all of one revision, into the Hugging Face cache.
+
+    Args:
+        repository: ``owner/name``.
+
+    Returns:
+        The directory in the cache.
 
     Raises:
-        ModelNotFound: no such repository, no access, or offline and not in the cache.
+        ModelNotFound: there is no such repository, no access, or no connection and nothing in the cache.
         NotAModel: a needed file does not exist there.
     """
     config = _fetch_one(repository, CONFIG, None)
@@ -85,15 +101,15 @@ def fetch(repository: str) -> Path:
     try:
         _fetch_one(repository, EXTRA, revision)
     except ModelNotFound:
-        # Out of reach, and the others were cached by a program that did not ask for it. Only our bundles have one.
-        if is_marked(config):
+        # The Hub is out of reach, and another program cached the other files. Only bundles of ours have this one.
+        if is_marked(Fields.read(config)):
             raise
     return config.parent
 
 
 def _fetch_one(repository: str, name: str, revision: str | None) -> Path | None:
-    """A file in the cache, fetched where needed; None where the repository has no such file."""
-    # Imported here: it costs half a second, and only this function needs it.
+    """Fetch a file into the cache unless it is there; None where the repository has no such file."""
+    # Imported here because the import takes half a second, and only this function needs it.
     import huggingface_hub
     from huggingface_hub import constants, errors
 
@@ -116,7 +132,7 @@ def _fetch_one(repository: str, name: str, revision: str | None) -> Path | None:
         raise ModelNotFound(f"{repository}: the Hub asks for a login and consent: hf auth login") from error
     except errors.RepositoryNotFoundError as error:
         raise ModelNotFound(f"{repository}: no such path, and no (public) repository on the Hub") from error
-    except Exception as error:  # the client's own tree changes with the network library below it
+    except Exception as error:  # which errors the client raises depends on the network library below it
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelNotFound(f"{repository}: cannot fetch {name} from the Hub: {reason[:200]}") from error
 

@@ -1,4 +1,7 @@
-"""Reading and writing tensor files, suspicious of every byte: safetensors, and pickles that hold tensors only."""
+"""Tensors by name: read from files with suspicion of every byte, written, and renamed.
+
+Files are safetensors, or pickles that hold nothing but tensors.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import math
 import pickle
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,81 +20,123 @@ from torch import Tensor
 
 from spectag.errors import NonFiniteWeights, NotAModel, SaveError, ShapeMismatch, UnreadableModel
 from spectag.model.adapt import State
-from spectag.model.convert import Shapes
+from spectag.model.keys import TensorRow
+from spectag.model.shapes import read_shapes, unreadable
 
-# Where training programs put the weights inside of a checkpoint: DeiT's "model", many others' "state_dict".
-NESTED = ("model", "state_dict")
+NESTED = ("model", "state_dict")  # where training programs put the weights inside of a checkpoint: DeiT, many others
 OPTIMISER = frozenset({"state", "param_groups"})  # the keys of every torch optimiser's state
-
-
-def header(path: Path) -> Shapes:
-    """The shapes in a safetensors file, without reading the tensors.
-
-    Raises:
-        UnreadableModel: truncated or not safetensors at all.
-        ShapeMismatch: a tensor that is not floating point.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
-            for key, piece in slices.items():
-                if piece.get_dtype() not in ("F16", "BF16", "F32", "F64"):
-                    raise ShapeMismatch(f"{path}: {key}: expected floating point, got {piece.get_dtype()}")
-            return {key: tuple(piece.get_shape()) for key, piece in slices.items()}
-    except (SafetensorError, OSError) as error:
-        raise _unreadable(path, error) from error
+PARALLEL = "module."  # what torch.nn.DataParallel puts before every key
 
 
 def read_safetensors(path: Path) -> State:
-    """All tensors of a safetensors file as float32, in memory of their own.
+    """Read all tensors of a safetensors file as float32, into memory of their own.
 
     Raises:
-        UnreadableModel: truncated or not safetensors at all.
-        NonFiniteWeights: NaN or infinite values.
+        UnreadableModel: the file is truncated or not safetensors at all.
+        NonFiniteWeights: there are NaN or infinite values.
+
+    >>> write_safetensors({"bias": torch.tensor([1.0, 2.0]).half()}, Path("a.safetensors"))
+    >>> read_safetensors(Path("a.safetensors"))
+    {'bias': tensor([1., 2.])}
     """
     try:
         with safe_open(path, framework="pt") as file:
             # A copy: the file is mapped, and must stay replaceable (Windows) and free to be truncated.
-            state = {key: file.get_tensor(key).to(torch.float32, copy=True) for key in file.keys()}  # noqa: SIM118
+            state = {key: file.get_tensor(key).to(torch.float32, copy=True) for key in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     require_finite(state, str(path))
     return state
 
 
 def read_weights(path: Path) -> State:
-    """A state dict from a safetensors file or a ``.pth``, told apart by content, as float32.
+    """Read a state dict as float32, from a safetensors file or a ``.pth``; the content decides which it is.
+
+    The prefix ``module.``, which ``torch.nn.DataParallel`` puts before every key, is taken off.
 
     Raises:
-        UnreadableModel: truncated, damaged, or a pickle that holds more than tensors (it is not executed).
-        NotAModel: readable, but an optimiser state or something else.
-        NonFiniteWeights: NaN or infinite values.
+        UnreadableModel: the file is truncated, damaged, or a pickle that holds more than tensors (it is not executed).
+        NotAModel: it is readable, but an optimiser state or something else.
+        NonFiniteWeights: there are NaN or infinite values.
+
+    >>> torch.save({"module.bias": torch.zeros(2)}, "a.pth")
+    >>> read_weights(Path("a.pth"))
+    {'bias': tensor([0., 0.])}
     """
     try:
         with path.open("rb") as file:
             start = file.read(9)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if start[8:] == b"{":  # eight bytes of length, then JSON
-        header(path)
-        return read_safetensors(path)
-    if not start.startswith((b"PK", b"\x80")):  # a zip archive, or a bare pickle of old
+        read_shapes(path)
+        return strip_parallel(read_safetensors(path))
+    if not start.startswith((b"PK", b"\x80")):  # a zip archive, or a bare pickle of an old torch
         what = "it is empty" if not start else "it is neither safetensors nor a torch checkpoint"
         raise UnreadableModel(f"{path}: cannot read weights: {what}")
     if start.startswith(b"PK"):
         _refuse_deflated(path)
     state = _tensors_only(_unpickle(path), path)
     require_finite(state, str(path))
+    return strip_parallel(state)
+
+
+def strip_parallel(state: State) -> State:
+    """Take off the prefix ``module.`` where every key has it.
+
+    >>> strip_parallel({"module.bias": torch.zeros(1)}).keys()
+    dict_keys(['bias'])
+    """
+    if state and all(key.startswith(PARALLEL) for key in state):
+        return {key[len(PARALLEL) :]: value for key, value in state.items()}
     return state
 
 
+def to_ours(state: State, rows: Iterable[TensorRow]) -> State:
+    """Give checked tensors of a file this package's names, joining what the file keeps apart.
+
+    >>> to_ours({"q": torch.zeros(2), "k": torch.ones(1)}, [TensorRow("qk", ("q", "k"), axis=0)])
+    {'qk': tensor([0., 0., 1.])}
+    """
+    ours: State = {}
+    for row in rows:
+        parts = [state[key] for key in row.theirs]
+        ours[row.ours] = torch.cat(parts, row.axis) if len(parts) > 1 else parts[0]
+    return ours
+
+
+def from_ours(state: State, rows: Iterable[TensorRow]) -> State:
+    """Give this package's tensors the names of a file: :func:`to_ours` the other way.
+
+    >>> from_ours({"qk": torch.zeros(2)}, [TensorRow("qk", ("q", "k"), axis=0)])
+    {'q': tensor([0.]), 'k': tensor([0.])}
+    """
+    theirs: State = {}
+    for row in rows:
+        parts = state[row.ours].chunk(len(row.theirs), row.axis)
+        theirs |= {key: part.contiguous() for key, part in zip(row.theirs, parts, strict=True)}
+    return theirs
+
+
 def all_finite(value: Tensor) -> bool:
-    """No NaN and no infinity, by the extremes (which NaN passes through): 30 times as fast as asking every value."""
+    """Whether there is no NaN and no infinity, found by the extremes: 30 times as fast as asking every value.
+
+    NaN passes through minimum and maximum, so the extremes show it, too.
+
+    >>> all_finite(torch.tensor([1.0, float("nan")]))
+    False
+    """
     return not value.numel() or all(math.isfinite(extreme) for extreme in torch.stack(value.aminmax()).tolist())
 
 
 def require_finite(state: Mapping[str, Tensor], source: str) -> None:
-    """Raises NonFiniteWeights, naming the first tensor with NaN or infinite values."""
+    """Check that all tensors are finite.
+
+    Raises:
+        NonFiniteWeights: the message names the first tensor with NaN or infinite values.
+
+    >>> require_finite({"bias": torch.zeros(3)}, "a.pth")
+    """
     for key, value in state.items():
         if not all_finite(value):
             bad = int((~torch.isfinite(value)).sum())
@@ -99,14 +144,16 @@ def require_finite(state: Mapping[str, Tensor], source: str) -> None:
 
 
 def write_safetensors(state: State, path: Path) -> None:
-    """Write a file that ``transformers`` reads as well.
+    """Write a safetensors file that ``transformers`` reads as well.
 
     Raises:
-        SaveError: the disk is full, say.
+        SaveError: it could not be written; the disk is full, for example.
+
+    >>> write_safetensors({"bias": torch.zeros(2)}, Path("a.safetensors"))
     """
     try:
         path.touch()
-        mode = path.stat().st_mode  # what the umask allows; safetensors would let the owner alone read the file
+        mode = path.stat().st_mode  # what the umask allows; safetensors would let only the owner read the file
         save_file(state, path, metadata={"format": "pt"})
         path.chmod(mode)
     except (SafetensorError, OSError) as error:
@@ -121,7 +168,7 @@ def _refuse_deflated(path: Path) -> None:
         size = path.stat().st_size
     # What zipfile makes of damaged archives, NotImplementedError of versions that it does not know.
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if unpacked > size:
         raise UnreadableModel(
             f"{path}: {size} bytes that unpack to {unpacked}: torch writes archives without compression; "
@@ -141,7 +188,7 @@ def _unpickle(path: Path) -> Any:
         ) from error
     # Whatever a damaged archive makes the reader trip over.
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _tensors_only(loaded: Any, path: Path) -> State:
@@ -163,8 +210,3 @@ def _tensors_only(loaded: Any, path: Path) -> State:
             raise UnreadableModel(f"{path}: {key}: claims more values than the file holds")
         state[key] = value.to(torch.float32)
     return state
-
-
-def _unreadable(path: Path, error: Exception) -> UnreadableModel:
-    reason = str(error).strip().splitlines() or [type(error).__name__]
-    return UnreadableModel(f"{path}: cannot read the weights, the file is truncated or damaged: {reason[0][:200]}")

@@ -16,7 +16,7 @@ from spectag.score.table import ScoreRow, ScoreTable, make_table
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The figures of a model on some clips.
+    """The figures of a model on some clips, made by :func:`evaluate_scores`.
 
     Args:
         metrics: over the clips that could be scored.

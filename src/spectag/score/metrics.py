@@ -34,6 +34,9 @@ class Metrics:
             negatives. None where it is not finite.
         ap: average precision of each class, None where undefined.
         auc: area under the ROC curve of each class, None where undefined.
+
+    >>> compute_metrics(np.array([[1, 0], [1, 0]]), np.array([[0.9, 0.1], [0.2, 0.8]])).ap
+    (1.0, None)
     """
 
     clips: int

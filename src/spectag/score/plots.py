@@ -1,19 +1,20 @@
-"""Figures as SVG that a page can hold: text stays text, colours are the page's, ids are unique to the figure.
+"""Plots as SVG images, for the pages of runs and sweeps.
 
-Every function returns the text of one ``<svg>`` with an accessible name. Labels are untrusted: they are escaped, never
-read as markup or mathematics, and shortened where there is no room.
+Every function returns a :class:`Plot`. A page shows it as an image, so nothing in it can affect the page: no styles, no
+ids, no scripts. Labels are untrusted: they are escaped, never read as markup or mathematics, and shortened to fit.
 """
 
 from __future__ import annotations
 
+import base64
 import io
 import math
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeAlias
-from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
@@ -24,29 +25,33 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 Floats: TypeAlias = "NDArray[np.floating[Any]]"
-Gappy: TypeAlias = "Sequence[float | None] | Floats"
+FloatsWithGaps: TypeAlias = "Sequence[float | None] | Floats"  # None or NaN leaves a gap
 
-INK, MUTED, LINE = "#1b1f24", "#57606a", "#d0d7de"
+INK, MUTED, LINE, PAPER = "#1b1f24", "#57606a", "#d0d7de", "#f3f5f7"  # those of a light page, of pages/style.css
 SERIES = ("#0b5cad", "#a34700", "#00705a", "#8a2f95", "#b3261e")
-# What each colour of a figure is called in pages/style.css, which has another value for it on dark paper.
-THEME = {INK: "ink", MUTED: "muted", LINE: "line"} | {c: f"c{n}" for n, c in enumerate(SERIES, 1)}
-DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (8, 3)))  # series differ without colour, too
-MARKED = 40  # curves of so many points show them
-COUNTED = 30  # a confusion matrix of so many classes has room for its counts
-UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (8, 3)))  # tell series apart without colour
+WIDTH = 4.2  # inches: legible on a phone
+MARKED = 40  # points up to which each point of a curve gets a marker
+COUNTED = 30  # classes up to which the cells of a confusion matrix have room for their counts
+# Control characters, overrides of the writing direction, lone surrogates, and code points that XML forbids.
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "spectag",
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "spectag",  # the same plot gives the same file
     "text.parse_math": False,
     "axes.formatter.use_mathtext": False,
     "axes.unicode_minus": True,
+    "savefig.facecolor": PAPER,
+    "axes.facecolor": PAPER,
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.labelsize": 9,
     "legend.fontsize": 8,
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.12,
+    "figure.constrained_layout.h_pad": 0.08,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
@@ -65,59 +70,88 @@ STYLE: dict[Any, Any] = {
 }
 
 
+@dataclass(frozen=True)
+class Plot:
+    """A drawing and the same in words.
+
+    Args:
+        svg: a whole SVG file.
+        alt: what it shows, for readers who cannot see it.
+
+    >>> Plot("<svg/>", "nothing").uri
+    'data:image/svg+xml;base64,PHN2Zy8+'
+    """
+
+    svg: str
+    alt: str
+
+    @property
+    def uri(self) -> str:
+        """The drawing as a data URI, the ``src`` of an image."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode("ascii")
+
+
 def printable(text: object) -> str:
-    """A text without control characters, lone surrogates and overrides of the writing direction."""
-    return UNFIT.sub("\N{REPLACEMENT CHARACTER}", str(text))
+    """A text with ``\N{REPLACEMENT CHARACTER}`` for each character that would be invisible or mislead.
+
+    >>> printable("rain\\x00")
+    'rain\N{REPLACEMENT CHARACTER}'
+    """
+    return UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", str(text))
 
 
 @contextmanager
 def _style() -> Iterator[None]:
-    """Matplotlib's defaults and ours, whatever the user has set; put back afterwards."""
+    """Matplotlib's defaults with :data:`STYLE`, whatever the user has set; the user's settings are restored."""
     with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of glyphs that the measuring font lacks: the browser will draw them
+        warnings.simplefilter("ignore")  # of glyphs that the font here lacks: the browser draws them with another font
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
         yield
 
 
 @_style()
-def curves(name: str, rows: Sequence[Mapping[str, Any]], series: Mapping[str, str], unit: str = "") -> str:
+def plot_curves(rows: Sequence[Mapping[str, Any]], series: Mapping[str, str], unit: str = "") -> Plot:
     """Figures over epochs.
 
     Args:
-        name: unique among the page's figures.
-        rows: one per epoch, with ``epoch``; a series may be missing from some.
-        series: keys of ``rows`` -> names for the reader; one to five.
-        unit: of the vertical axis.
+        rows: one per epoch, with the key ``epoch``; a row may lack any other key.
+        series: keys of ``rows`` and how to name them; one to five.
+        unit: label of the vertical axis.
+
+    >>> plot_curves([{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0}], {"loss": "loss"}).alt
+    'Line chart over epochs: loss 2 at epoch 1, 1 at epoch 2'
     """
-    figure, axes = _axes(4.6, 2.7)
-    told = []
+    figure, axes = _axes(WIDTH, 2.5)
+    words = []
     for (key, label), colour, dashes in zip(series.items(), SERIES, DASHES, strict=False):
         points = [(row["epoch"], _number(row[key])) for row in rows if row.get(key) is not None and "epoch" in row]
         if not points:
             continue
         x, y = zip(*points, strict=True)
         axes.plot(x, y, color=colour, linestyle=dashes, label=label, marker="o" if len(x) <= MARKED else "")
-        told.append(f"{label} {y[0]:.4g} at epoch {x[0]}, {y[-1]:.4g} at epoch {x[-1]}")
+        words.append(f"{label} {y[0]:.4g} at epoch {x[0]}, {y[-1]:.4g} at epoch {x[-1]}")
     axes.set_xlabel("epoch")
     axes.set_ylabel(unit)
     last = max((row.get("epoch", 1) for row in rows), default=1)
-    axes.set_xlim(0, last * 1.02)
+    axes.set_xlim(1 - 0.02 * last, 1.02 * last)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _plain_numbers(axes)
-    if len(told) > 1:
-        figure.legend(loc="outside upper left", ncols=len(told))
-    return _svg(figure, name, f"Line chart over epochs: {'; '.join(told)}")
+    if len(words) > 1:
+        figure.legend(loc="outside upper left", ncols=len(words))
+    return _save(figure, f"Line chart over epochs: {'; '.join(words)}")
 
 
 @_style()
-def confusion(name: str, counts: NDArray[np.integer[Any]], labels: Sequence[str]) -> str:
-    """A confusion matrix: rows true, columns predicted; the stronger the colour, the larger the share of the row.
+def plot_confusion(counts: NDArray[np.integer[Any]], labels: Sequence[str]) -> Plot:
+    """A confusion matrix. The stronger the colour of a cell, the larger its share of the row.
 
     Args:
-        name: unique among the page's figures.
-        counts: ``[C, C]`` clips.
+        counts: ``[C, C]``, clips by true class (row) and predicted class (column).
         labels: C names.
+
+    >>> plot_confusion(np.array([[3, 1], [0, 4]]), ["cat", "dog"]).alt
+    'Confusion matrix of 2 classes, rows true, columns predicted: 7 of 8 clips are on the diagonal'
     """
     classes = len(labels)
     side = 2.2 + (0.26 if classes <= COUNTED else 0.16) * classes
@@ -126,7 +160,7 @@ def confusion(name: str, counts: NDArray[np.integer[Any]], labels: Sequence[str]
     rows, columns = np.nonzero(counts)
     corners = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
     cells = np.stack((columns, rows), 1)[:, None, :] + corners
-    strongest = 0.54 if classes <= COUNTED else 1.0  # a count is legible on it, on light paper and on dark
+    strongest = 0.54 if classes <= COUNTED else 1.0  # a count stays legible on it
     strength = 0.08 + (strongest - 0.08) * shares[rows, columns]
     axes.add_collection(
         PolyCollection(list(cells), facecolors=[(SERIES[0], round(s, 2)) for s in strength], edgecolors="none")
@@ -135,83 +169,91 @@ def confusion(name: str, counts: NDArray[np.integer[Any]], labels: Sequence[str]
         for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
             size = 7 if counts[row, column] < 1000 else 5
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=size)
-    names, size = [_short(label, 24) for label in labels], 8 if classes <= COUNTED else 7
+    names, size = [_shorten(label, 24) for label in labels], 8 if classes <= COUNTED else 7
     axes.set_xticks(range(classes), names, rotation=90, fontsize=size)
     axes.set_yticks(range(classes), names, fontsize=size)
     axes.set(xlabel="predicted", ylabel="true", xlim=(-0.5, classes - 0.5), ylim=(classes - 0.5, -0.5), aspect="equal")
-    right = int(np.trace(counts))
-    told = f"{right} of {int(counts.sum())} clips on the diagonal; the most frequent confusions are in the table below"
-    return _svg(figure, name, f"Confusion matrix of {classes} classes, rows true, columns predicted: {told}")
+    words = f"{int(np.trace(counts))} of {int(counts.sum())} clips are on the diagonal"
+    return _save(figure, f"Confusion matrix of {classes} classes, rows true, columns predicted: {words}")
 
 
 @_style()
-def bars(name: str, values: Mapping[str, float], unit: str) -> str:
-    """Horizontal bars from the first value down; the axis is 0..1."""
-    figure, axes = _axes(4.6, 0.7 + 0.19 * max(len(values), 1))
+def plot_bars(values: Mapping[str, float], unit: str) -> Plot:
+    """Horizontal bars, the first value at the top.
+
+    Args:
+        values: 0..1 by label.
+        unit: label of the horizontal axis.
+
+    >>> plot_bars({"cat": 0.5, "dog": 0.75}, "average precision").alt
+    'Bar chart of average precision: cat 0.50; dog 0.75'
+    """
+    figure, axes = _axes(WIDTH, 0.7 + 0.19 * max(len(values), 1))
     heights = list(values.values())
     places = range(len(heights))
     axes.barh(places, heights, height=0.7, color=SERIES[0])
     for place, value in zip(places, heights, strict=True):
         axes.text(min(value, 1) + 0.015, place, f"{value:.2f}", va="center", fontsize=7)
-    axes.set_yticks(places, [_short(label, 32) for label in values], fontsize=8)
+    axes.set_yticks(places, [_shorten(label, 32) for label in values], fontsize=8)
     axes.set(xlabel=unit, xlim=(0, 1.1), ylim=(len(heights) - 0.4, -0.6))
     axes.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1])
     axes.grid(False, axis="y")
     _plain_numbers(axes, "x")
-    told = "; ".join(f"{label} {value:.2f}" for label, value in values.items())
-    return _svg(figure, name, f"Bar chart of {unit}: {told}")
+    words = "; ".join(f"{label} {value:.2f}" for label, value in values.items())
+    return _save(figure, f"Bar chart of {unit}: {words}")
 
 
 @_style()
-def precision_recall(name: str, lines: Sequence[tuple[str, float, Floats, Floats]]) -> str:
+def plot_precision_recall(lines: Sequence[tuple[str, float, Floats, Floats]]) -> Plot:
     """Precision over recall.
 
     Args:
-        name: unique among the page's figures.
         lines: label, average precision, recall and precision (0..1) of up to five classes.
+
+    >>> plot_precision_recall([("cat", 1.0, np.array([0.0, 1.0]), np.array([1.0, 1.0]))]).alt
+    'Precision over recall: cat, average precision 1.00'
     """
-    figure, axes = _axes(4.6, 4.2)
+    figure, axes = _axes(WIDTH, 4)
     for (label, ap, recall, precision), colour, dashes in zip(lines, SERIES, DASHES, strict=False):
-        text = f"AP {ap:.2f}  {_short(label, 40)}"
+        text = f"{_shorten(label, 40)}, AP {ap:.2f}"
         axes.plot(recall, precision, color=colour, linestyle=dashes, label=text, drawstyle="steps-post")
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.05))
     _plain_numbers(axes)
     if lines:
         figure.legend(loc="outside upper left")
-    told = "; ".join(f"{label}, average precision {ap:.2f}" for label, ap, *_ in lines)
-    return _svg(figure, name, f"Precision over recall: {told}")
+    words = "; ".join(f"{label}, average precision {ap:.2f}" for label, ap, *_ in lines)
+    return _save(figure, f"Precision over recall: {words}")
 
 
 @_style()
-def sweep_figure(
-    labels: Sequence[str], means: Gappy, stds: Gappy, metric: str, *, name: str = "sweep", standalone: bool = False
-) -> str:
+def plot_sweep(labels: Sequence[str], means: FloatsWithGaps, stds: FloatsWithGaps, metric: str) -> Plot:
     """A metric for each setting of a sweep, with error bars.
 
     Args:
         labels: one per setting, in order.
-        means: one per setting; None or NaN leaves a gap.
-        stds: standard deviations, None or NaN where there is but one run.
-        metric: name of the vertical axis.
-        name: unique among the page's figures.
-        standalone: True for a file of its own, on light paper; False for a page of :func:`spectag.score.report`.
+        means: one per setting.
+        stds: standard deviations, a gap where there is only one run.
+        metric: label of the vertical axis.
+
+    >>> plot_sweep(["lr=0.1", "lr=0.2"], [0.5, 0.625], [None, 0.01], "accuracy").alt
+    'accuracy for each setting: lr=0.1 0.5; lr=0.2 0.625 ± 0.01'
     """
     centres, spreads = ([_number(value) for value in values] for values in (means, stds))
-    figure, axes = _axes(max(4.6, 1 + 0.28 * len(labels)), 3.2)
+    figure, axes = _axes(max(WIDTH, 1 + 0.28 * len(labels)), 3.2)
     axes.grid(False, axis="x")
     axes.errorbar(range(len(labels)), centres, spreads, fmt="o", markersize=5, capsize=4, color=SERIES[0])
-    names = [_short(label, 32) for label in labels]
+    names = [_shorten(label, 32) for label in labels]
     crowded = sum(map(len, names)) > 55
     axes.set_xticks(range(len(labels)), names, rotation=90 if crowded else 0)
     axes.set_xlim(-0.6, len(labels) - 0.4)
     axes.set_ylabel(metric)
     _plain_numbers(axes, "y")
-    told = "; ".join(
+    words = "; ".join(
         f"{label} {centre:.4g}" + (f" ± {spread:.2g}" if math.isfinite(spread) else "")
         for label, centre, spread in zip(labels, centres, spreads, strict=True)
         if math.isfinite(centre)
     )
-    return _svg(figure, name, f"{metric} for each setting: {told}", standalone)
+    return _save(figure, f"{metric} for each setting: {words}")
 
 
 def _axes(width: float, height: float) -> tuple[Figure, Axes]:
@@ -229,44 +271,13 @@ def _number(value: Any) -> float:
     return float("nan") if value is None else float(value)
 
 
-def _short(label: str, length: int) -> str:
+def _shorten(label: str, length: int) -> str:
     text = " ".join(printable(label).split())
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def _svg(figure: Figure, name: str, alt: str, standalone: bool = False) -> str:
-    """Matplotlib's SVG without what would reach beyond the figure: global styles, ids, fixed colours, namespaces."""
+def _save(figure: Figure, alt: str) -> Plot:
+    alt = printable(alt)
     file = io.StringIO()
-    figure.savefig(file, format="svg", transparent=not standalone, metadata={"Date": None})
-    text = re.sub(r"<!DOCTYPE[^>]*>", "", file.getvalue())
-    root = ElementTree.fromstring(text)
-    used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', text))
-    ids = {old: f"{name}-{number}" for number, old in enumerate(sorted(used), 1)}
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
-        for child in [c for c in element if c.tag.rpartition("}")[2] in ("metadata", "style")]:
-            element.remove(child)
-        for key, value in list(element.attrib.items()):
-            del element.attrib[key]
-            key = key.rpartition("}")[2]
-            if key == "id":
-                if value in ids:
-                    element.set(key, ids[value])
-                continue
-            value = re.sub(r"\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), value)
-            value = re.sub(r"(url\(#|^#)([\w-]+)", lambda m: m[1] + ids[m[2]] if m[2] in ids else m[0], value)
-            value = re.sub(r"font-family: [^;]*;|rotate\(-0 [^)]*\)", "", value)
-            if not standalone:
-                value = re.sub("#[0-9a-f]{6}", lambda m: f"var(--{THEME[m[0]]})" if m[0] in THEME else m[0], value)
-            if value.strip():
-                element.set(key, " ".join(value.split()))
-        if not (element.text or "").strip():
-            element.text = None
-        element.tail = None
-    if standalone:
-        root.set("xmlns", "http://www.w3.org/2000/svg")
-    else:
-        root.attrib.pop("version", None)
-    root.attrib |= {"role": "img", "aria-label": printable(alt)}
-    root.attrib |= {"stroke-linejoin": "round", "font-family": "system-ui, sans-serif"}
-    return ElementTree.tostring(root, encoding="unicode")
+    figure.savefig(file, format="svg", metadata={"Title": alt, "Date": None, "Creator": None})
+    return Plot(file.getvalue(), alt)

@@ -1,4 +1,4 @@
-"""The page of a run, and of a sweep: one HTML file that needs nothing else, not even JavaScript."""
+"""The pages of a run and of a sweep: each one HTML file without scripts that needs no other file and no network."""
 
 from __future__ import annotations
 
@@ -17,24 +17,31 @@ from sklearn.metrics import precision_recall_curve
 from spectag.files import write_text
 from spectag.score import plots
 from spectag.score.metrics import FIGURES
+from spectag.score.plots import Plot, printable
 from spectag.score.table import ScoreTable
 
-LARGE = 60  # more classes than this do not fit into a matrix or one chart
-ENDS = 25  # so many of the worst and of the best are shown then
-PAIRS, WORST, UNREAD, POINTS = 15, 20, 200, 300
+LARGE = 60  # classes up to which a confusion matrix or a chart shows them all
+ENDS = 25  # with more classes, charts show this many at either end
+PAIRS, WORST, UNREAD = 15, 20, 200  # longest tables of confusions, of the worst clips, of clips that were left out
+POINTS = 300  # of a precision-recall curve
 WEIGHTS = {"last": "last epoch", "averaged": "mean over epochs", "best": "best epoch"}
 
 
 def write_report(path: Path, report: Mapping[str, Any], scores: ScoreTable | None) -> None:
-    """Write a run's page.
+    """Write the page of a run.
 
     Args:
         path: the HTML file.
-        report: what ``report.json`` holds; whatever is missing is left out of the page.
-        scores: of the held-out clips by the chosen weights; without them no confusions, curves per class and clips.
+        report: the content of ``report.json``; what it lacks is left out of the page.
+        scores: the scores of the held-out clips by the chosen weights; None leaves out the confusions, the curves per
+            class and the worst clips.
 
     Raises:
         SaveError: the file could not be written.
+
+    >>> write_report(Path("report.html"), {"recipe": {"name": "esc10"}, "result": {"accuracy": 0.875}}, None)
+    >>> "Training run esc10" in Path("report.html").read_text("utf-8")
+    True
     """
     recipe, data = _section(report, "recipe"), _section(report, "data")
     result = _section(report, "result")
@@ -53,11 +60,11 @@ def write_report(path: Path, report: Mapping[str, Any], scores: ScoreTable | Non
         comparisons=_comparisons(report, single),
         flattered=bool(_section(report, "results").get("best")) and not report.get("validation"),
         curves=_curves(report.get("epochs") or [], single, "validation" if report.get("validation") else "held-out"),
-        confusion=plots.confusion("confusion", counts, labels) if counts is not None and few else "",
+        confusion=plots.plot_confusion(counts, labels) if counts is not None and few else None,
         pairs=_pairs(counts, labels, PAIRS if few else 2 * ENDS) if counts is not None else [],
         precision=[] if single else _precision(_section(result, "ap"), scores),
         worst=_worst(scores) if scores is not None else [],
-        worst_caption=f"Clips with the highest loss{', the lowest score of their true class' if single else ''}",
+        worst_caption=f"The clips {'whose true class has the lowest score' if single else 'with the highest loss'}",
         classes=_classes(result, scores, counts),
         unread=_unread(report, result),
         facts=_facts(report, recipe, data),
@@ -66,26 +73,32 @@ def write_report(path: Path, report: Mapping[str, Any], scores: ScoreTable | Non
     )
 
 
-def write_sweep(path: Path, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], svg: str) -> None:
-    """Write a sweep's page: a figure and a table.
+def write_sweep(path: Path, title: str, rows: Sequence[Mapping[str, Any]], plot: Plot | None) -> None:
+    """Write the page of a sweep: a plot and a table.
 
     Args:
         path: the HTML file.
-        title: the page's heading.
-        columns: headings of the table.
-        rows: its cells; numbers are rounded to four digits, None is a dash.
-        svg: from :func:`spectag.score.plots.sweep_figure`; empty for none.
+        title: the heading of the page.
+        rows: one per setting, with the keys ``setting`` (its name), ``runs`` (their number), those of
+            :data:`spectag.score.metrics.FIGURES` (means) and the same with `` std`` (standard deviations). A figure may
+            be None or missing.
+        plot: from :func:`spectag.score.plots.plot_sweep`; None for no plot.
 
     Raises:
         SaveError: the file could not be written.
+
+    >>> rows = [{"setting": "lr=0.1", "runs": 2, "mean_ap": 0.5, "mean_ap std": 0.125}]
+    >>> write_sweep(Path("sweep.html"), "Sweep of lr", rows, None)
+    >>> "0.500 ± 0.125" in Path("sweep.html").read_text("utf-8")
+    True
     """
-    numbers = [
-        column
-        for place, column in enumerate(columns)
-        if place and all(row[place] is None or isinstance(row[place], int | float) for row in rows)
+    names = [name for name in FIGURES if any(row.get(name) is not None for row in rows)]
+    columns = ["setting", "runs", *(FIGURES[name] for name in names)]
+    cells = [
+        [row["setting"], row["runs"], *(_with_spread(row.get(name), row.get(f"{name} std")) for name in names)]
+        for row in rows
     ]
-    cells = [[_value(cell) for cell in row] for row in rows]
-    _write(path, "sweep.html", title=title, columns=columns, rows=cells, numbers=numbers, svg=svg)
+    _write(path, "sweep.html", title=title, columns=columns, rows=cells, plot=plot)
 
 
 def _write(path: Path, template: str, **content: Any) -> None:
@@ -100,17 +113,11 @@ def _write(path: Path, template: str, **content: Any) -> None:
 
 
 def _printable(value: Any) -> str:
-    return "\n".join(plots.printable(line) for line in str(value).split("\n"))
+    return "\n".join(printable(line) for line in str(value).split("\n"))
 
 
 def _section(mapping: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return mapping.get(key) or {}
-
-
-def _value(value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _percent(value: float) -> str:
@@ -123,17 +130,23 @@ def _figure(name: str, value: float | None) -> str:
     return _percent(value) if name == "accuracy" else f"{value:.3f}"
 
 
+def _with_spread(mean: float | None, std: float | None) -> str:
+    if mean is None:
+        return "–"
+    return f"{mean:.3f}" + ("" if std is None else f" ± {std:.3f}")
+
+
 def _names(single: bool) -> list[str]:
-    """Figures in order of interest; accuracy means little where a clip has several classes."""
+    """Accuracy means little where a clip has several labels."""
     return list(FIGURES) if single else [name for name in FIGURES if name != "accuracy"]
 
 
 def _chosen(report: Mapping[str, Any], data: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-    chosen = f"Chosen: {report.get('chosen', 'the last weights')}; "
+    chosen = f"Chosen: {report.get('chosen', 'the last weights')}."
     if not result:
-        return chosen + "nothing was held out, so these weights have not been scored."
-    clips = f", {result['clips']} clips" if "clips" in result else ""
-    return f"{chosen}scored on {data.get('held_out', 'held-out clips')}{clips}."
+        return f"{chosen} No clips were held out, so these weights have not been scored."
+    clips = f" ({result['clips']} clips)" if "clips" in result else ""
+    return f"{chosen} Scored on {data.get('held_out', 'held-out clips')}{clips}."
 
 
 def _cards(result: Mapping[str, Any], single: bool) -> list[tuple[str, str, str]]:
@@ -147,35 +160,36 @@ def _cards(result: Mapping[str, Any], single: bool) -> list[tuple[str, str, str]
 
 
 def _comparisons(report: Mapping[str, Any], single: bool) -> list[tuple[str, list[str], list[list[str]]]]:
-    """What the choice was between: caption, columns and rows, on the clips reported on and on those chosen by."""
+    """For the clips that are reported on and for those that chose the weights: caption, columns and rows."""
     names = _names(single)
     columns = ["weights", *(FIGURES[name] for name in names)]
     tables = []
-    for key, caption in (("results", "on the clips reported on"), ("validation", "on the validation clips")):
+    for key, clips in (("results", "held-out"), ("validation", "validation")):
         rows = [
             [WEIGHTS.get(weights, weights), *(_figure(name, figures.get(name)) for name in names)]
             for weights, figures in _section(report, key).items()
             if figures
         ]
         if rows:
-            tables.append((f"The weights of this run, {caption}", columns, rows))
+            tables.append((f"The weights of this run on the {clips} clips", columns, rows))
     return tables
 
 
-def _curves(epochs: Sequence[Mapping[str, Any]], single: bool, clips: str) -> list[tuple[str, str]]:
+def _curves(epochs: Sequence[Mapping[str, Any]], single: bool, clips: str) -> list[tuple[str, Plot]]:
     shares = {name: FIGURES[name] for name in _names(single) if name != "d_prime"}
-    wanted: list[tuple[str, str, dict[str, str]]] = [
-        ("loss", "Training loss", {"loss": "loss"}),
-        ("rate", "Learning rate", {"lr": "learning rate"}),
-        ("shares", f"On the {clips} clips, 0 to 1", shares),
-        ("separation", f"On the {clips} clips, in standard deviations", {"d_prime": FIGURES["d_prime"]}),
+    wanted: list[tuple[str, dict[str, str]]] = [
+        ("Training loss", {"loss": "loss"}),
+        ("Learning rate", {"lr": "learning rate"}),
+        ("", shares),
+        ("", {"d_prime": FIGURES["d_prime"]}),
     ]
     drawn = []
-    for name, caption, series in wanted:
+    for caption, series in wanted:
         present = {key: label for key, label in series.items() if any(row.get(key) is not None for row in epochs)}
         if present:
             unit = next(iter(present.values())) if len(present) == 1 else ""
-            drawn.append((caption, plots.curves(name, epochs, present, unit)))
+            caption = caption or f"{', '.join(present.values())} on the {clips} clips"
+            drawn.append((caption, plots.plot_curves(epochs, present, unit)))
     return drawn
 
 
@@ -190,30 +204,30 @@ def _pairs(counts: NDArray[np.int64], labels: Sequence[str], most: int) -> list[
     ]
 
 
-def _precision(ap: Mapping[str, float | None], scores: ScoreTable | None) -> list[tuple[str, str]]:
+def _precision(ap: Mapping[str, float | None], scores: ScoreTable | None) -> list[tuple[str, Plot]]:
     known = dict(sorted(((k, v) for k, v in ap.items() if v is not None), key=lambda item: item[1]))
     if not known:
         return []
     items = list(known.items())
     if len(items) > LARGE:
         charts = [
-            (f"The {ENDS} classes with the lowest", "ap-low", items[:ENDS]),
-            (f"The {ENDS} classes with the highest", "ap-high", items[-ENDS:]),
+            (f"The {ENDS} classes with the lowest", items[:ENDS]),
+            (f"The {ENDS} classes with the highest", items[-ENDS:]),
         ]
     else:
-        charts = [("Per class, lowest first", "ap", items)]
-    drawn = [(caption, plots.bars(name, dict(part), "average precision")) for caption, name, part in charts]
+        charts = [("Per class, lowest first", items)]
+    drawn = [(caption, plots.plot_bars(dict(part), "average precision")) for caption, part in charts]
     if scores is not None:
         columns = {label: column for column, label in enumerate(scores.labels)}
         picked = sorted({round(q * (len(items) - 1)) for q in (0, 0.25, 0.5, 0.75, 1)})
         lines = [(*items[p], *_line(scores, columns[items[p][0]])) for p in picked if items[p][0] in columns]
-        caption = "The worst class, the best, and those at the quarters between them"
-        drawn.append((caption, plots.precision_recall("precision-recall", lines)))
+        caption = "The worst class, the best, and three evenly between them"
+        drawn.append((caption, plots.plot_precision_recall(lines)))
     return drawn
 
 
 def _line(scores: ScoreTable, column: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Recall and precision, thinned out to what a figure can show."""
+    """Recall and precision, thinned out to what a plot can show."""
     precision, recall, _ = precision_recall_curve(
         scores.targets[:, column], scores.scores[:, column], drop_intermediate=True
     )
@@ -228,7 +242,7 @@ def _worst(scores: ScoreTable) -> list[tuple[str, str, str, str]]:
     else:
         order = np.argsort(-loss, kind="stable")[:WORST]
 
-    def told(clip: int, columns: NDArray[np.int64]) -> str:
+    def named(clip: int, columns: NDArray[np.int64]) -> str:
         return ", ".join(f"{scores.labels[c]} {scores.scores[clip, c]:.2f}" for c in columns)
 
     rows = []
@@ -237,7 +251,7 @@ def _worst(scores: ScoreTable) -> list[tuple[str, str, str, str]]:
         truth = truth[np.argsort(-scores.scores[clip, truth], kind="stable")]
         more = f", and {len(truth) - 5} more" if len(truth) > 5 else ""
         top = np.argsort(-scores.scores[clip], kind="stable")[:3]
-        rows.append((scores.ids[clip], told(clip, truth[:5]) + more or "–", told(clip, top), f"{loss[clip]:.2f}"))
+        rows.append((scores.ids[clip], named(clip, truth[:5]) + more or "–", named(clip, top), f"{loss[clip]:.2f}"))
     return rows
 
 
@@ -262,7 +276,7 @@ def _classes(
 
 
 def _unread(report: Mapping[str, Any], result: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]], int]]:
-    """Clips that could not be used: heading, columns, rows, and how many more there are."""
+    """Clips that could not be used: caption, columns, rows, and the number of rows left out."""
     skipped = [[str(clip.get("id", "–")), str(clip.get("reason", "–"))] for clip in report.get("skipped") or []]
     failed = [[str(message)] for message in result.get("failed") or []]
     tables = [
@@ -277,8 +291,8 @@ def _facts(report: Mapping[str, Any], recipe: Mapping[str, Any], data: Mapping[s
     versions = ", ".join(f"{name} {version}" for name, version in _section(report, "versions").items())
     facts = {
         "data": data.get("layout"),
-        "clips to learn from": data.get("clips"),
-        "clips not on the disk": data.get("missing") or None,
+        "training clips": data.get("clips"),
+        "clips not found on disk": data.get("missing") or None,
         "classes": len(labels) if labels else None,
         "held out": data.get("held_out"),
         "seed": recipe.get("seed"),

@@ -27,12 +27,13 @@ from spectag.audio.front_end import FrontEnd
 from spectag.audio.read import Recording
 from spectag.audio.source import Source
 from spectag.choices import BATCH_SIZE, DEVICE, MODEL, PRECISION, TOP_K, Precision
+from spectag.engines.base import Engine
+from spectag.engines.factory import make_engine
 from spectag.errors import AudioError, FileError, InputError, SpectagError
 from spectag.labels import LabelSet
 from spectag.model.bundle import Bundle
-from spectag.model.ensemble import Ensemble, load
-from spectag.tag.engines import Engine
-from spectag.tag.engines import engine as make_engine
+from spectag.model.ensemble import Ensemble
+from spectag.model.loading import load
 from spectag.tag.results import ClipFeatures, ClipScores, ClipTags, Tag
 from spectag.tag.windows import Window, cut_windows, weighted_mean
 

@@ -11,10 +11,11 @@ import torch
 from spectag.audio.front_end import FrontEnd
 from spectag.choices import Activation
 from spectag.errors import RecipeError, ShapeMismatch
-from spectag.model.network import ASTConfig
+from spectag.model.checkpoint import Checkpoint
+from spectag.model.config import ASTConfig
+from spectag.model.device import trains_faster_in_bf16
 from spectag.train.plan import Plan
 from spectag.train.recipe import SIZES, FrontEndRecipe, Recipe
-from spectag.train.start import Checkpoint
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Measure = Callable[[FrontEnd], tuple[float, float]]
@@ -61,7 +62,7 @@ def decide(plan: Plan, checkpoint: Checkpoint | None, device: torch.device, meas
             precision that the device does not have.
     """
     recipe = plan.recipe
-    precision = _precision(recipe, device.type)
+    precision = _precision(recipe, device)
     config = _geometry(recipe, len(plan.train.labels), checkpoint)
     front_end = _front_end(recipe, config, checkpoint, measure)
     sizes = {name: getattr(config, name) for name in SIZES}
@@ -76,13 +77,13 @@ def _geometry(recipe: Recipe, labels: int, checkpoint: Checkpoint | None) -> AST
     asked = {f"model.{name}": getattr(recipe.model, name) for name in FIXED}
     asked["front_end.mel_bins"] = recipe.front_end.mel_bins
     for key, value in asked.items():
-        have = getattr(checkpoint.config, key.split(".")[1])
+        have = getattr(checkpoint.card.config, key.split(".")[1])
         if value is not None and value != have:
             raise RecipeError(
                 f"recipe {recipe.name}: {key} is {value}, but {recipe.init} has {have}: leave it null to take the "
                 "checkpoint's, or train without init"
             )
-    own = checkpoint.config
+    own = checkpoint.card.config
     try:
         return replace(
             own,
@@ -97,28 +98,20 @@ def _geometry(recipe: Recipe, labels: int, checkpoint: Checkpoint | None) -> AST
 
 def _front_end(recipe: Recipe, config: ASTConfig, checkpoint: Checkpoint | None, measure: Measure) -> FrontEnd:
     asked = recipe.front_end
-    own = FrontEnd(window="hamming") if checkpoint is None else checkpoint.front_end
+    own = FrontEnd(window="hamming") if checkpoint is None else checkpoint.card.front_end
     front_end = replace(own, window=asked.window or own.window, mel_bins=config.mel_bins, frames=config.frames)
     if asked.mean is not None and asked.std is not None:
         return replace(front_end, mean=asked.mean, std=asked.std)
-    if checkpoint is not None and not checkpoint.images:
+    if checkpoint is not None and checkpoint.image_grid is None:
         return front_end
     mean, std = measure(front_end)
     return replace(front_end, mean=mean, std=std)
 
 
-def _precision(recipe: Recipe, device: str) -> Precision:
-    if recipe.precision == "fp16" and device != "cuda":
+def _precision(recipe: Recipe, device: torch.device) -> Precision:
+    if recipe.precision == "fp16" and device.type != "cuda":
         raise RecipeError(f"recipe {recipe.name}: precision fp16 needs a CUDA device, got {device}: set bf16 or fp32")
     if recipe.precision == "auto":
-        return "bf16-mixed" if _has_bf16(device) else "32-true"
+        return "bf16-mixed" if trains_faster_in_bf16(device) else "32-true"
     named: dict[str, Precision] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
     return named[recipe.precision]
-
-
-def _has_bf16(device: str) -> bool:
-    """Whether training in bf16 is faster there: on GPUs with instructions for it, and on processors with AMX."""
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    abilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # not in older versions
-    return device == "cpu" and bool(abilities.get("amx_bf16"))

@@ -51,9 +51,9 @@ def build_optimizer(network: AST, recipe: Recipe, precision: torch.dtype = torch
         for (rate, decay, is_matrix), members in groups.items()
     ]
     if recipe.optimizer == "muon":
-        return Muon(rows, lr=recipe.lr, betas=recipe.betas, precision=precision)
+        return Muon(rows, betas=recipe.betas, precision=precision)
     kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-    return kind(rows, lr=recipe.lr, betas=recipe.betas)
+    return kind(rows, betas=recipe.betas)
 
 
 def _highest_lr(name: str, network: AST, recipe: Recipe) -> float:

@@ -20,10 +20,11 @@ from spectag.audio.front_end import FrontEnd
 from spectag.data.shards import reading_order
 from spectag.data.statistics import statistics
 from spectag.errors import DataError
-from spectag.model.bundle import Bundle, load
-from spectag.model.bundle import build as build_network
+from spectag.model.bundle import Bundle
+from spectag.model.card import Card
 from spectag.model.device import find_device
-from spectag.model.network import AST
+from spectag.model.loading import load_bundle, read_checkpoint
+from spectag.model.network import AST, build_network
 from spectag.train.averaging import WeightMean
 from spectag.train.checkpoints import FORMAT, read_state
 from spectag.train.decide import Decisions, Precision, decide
@@ -35,7 +36,7 @@ from spectag.train.processes import check_processes, leave, meet, rank
 from spectag.train.recipe import Recipe, read_recipe
 from spectag.train.rng import Rng
 from spectag.train.sampler import EpochSampler, compute_clip_weights
-from spectag.train.start import build_start, read_checkpoint
+from spectag.train.start import build_start
 from spectag.train.step import TrainingStep
 from spectag.version import __version__
 
@@ -138,7 +139,8 @@ class Job:
             "spectag": __version__,
         }
         decided = self.decisions
-        return Bundle(network, decided.front_end, self.plan.train.labels, decided.activation, provenance)
+        card = Card(network.config, decided.front_end, self.plan.train.labels, decided.activation, provenance)
+        return Bundle(card, network)
 
     def candidates(self) -> dict[str, Bundle]:
         """The weights that a recipe may choose at the end, by the value of its key ``select``."""
@@ -147,7 +149,7 @@ class Job:
             found["averaged"] = self.bundle(build_network(self.decisions.config, self.mean.compute()))
         if self.recipe.select == "best":
             meet()  # the first process has written it by then
-            found["best"] = load(self.best)
+            found["best"] = load_bundle(self.best)
         return found
 
     def state_dict(self) -> dict[str, Any]:
@@ -215,7 +217,7 @@ def prepare(plan: Plan) -> Job:
     check_processes(options.processes, device)
     if rank() == 0:
         check_directory(plan)
-    checkpoint = read_checkpoint(plan.recipe, plan.train.labels)
+    checkpoint = None if plan.recipe.init is None else read_checkpoint(plan.recipe.init)
     waveforms = Waveforms(plan.train.clips, plan.recipe.cache_gb * 1e9)
     skipped = Skipped(options.strict)
 

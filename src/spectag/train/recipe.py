@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from spectag.errors import RecipeError, ShapeMismatch
 
 if TYPE_CHECKING:
-    from spectag.model.network import ASTConfig
+    from spectag.model.config import ASTConfig
 
 
 def _both(value: Any) -> Any:
@@ -245,7 +245,7 @@ class Recipe(Section):
 
     def network_config(self, labels: int) -> ASTConfig:
         """The network's geometry for so many labels, the paper's where the recipe has nulls."""
-        from spectag.model.network import ASTConfig  # imports torch, which a misspelt key must not wait for
+        from spectag.model.config import ASTConfig  # imports torch, which a misspelt key must not wait for
 
         lengths = {
             name: value for name in ("mel_bins", "frames") if (value := getattr(self.front_end, name)) is not None

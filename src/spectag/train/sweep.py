@@ -18,7 +18,7 @@ import yaml
 from spectag.errors import RecipeError
 from spectag.files import write_text
 from spectag.score.metrics import FIGURES
-from spectag.score.plots import sweep_figure
+from spectag.score.plots import plot_sweep
 from spectag.score.report import write_sweep
 
 
@@ -116,6 +116,6 @@ def write(out: Path, title: str, metric: str, rows: Sequence[Mapping[str, Any]])
     write_text(out / "sweep.csv", text.getvalue())
     write_text(out / "sweep.json", json.dumps(list(rows), indent=1))
     labels, means, stds = ([row[key] for row in rows] for key in ("setting", metric, f"{metric} std"))
-    write_text(out / "sweep.svg", sweep_figure(labels, means, stds, metric, standalone=True))
-    cells = [[row[name] for name in columns] for row in rows]
-    write_sweep(out / "sweep.html", title, columns, cells, sweep_figure(labels, means, stds, metric))
+    plot = plot_sweep(labels, means, stds, FIGURES[metric])
+    write_text(out / "sweep.svg", plot.svg)
+    write_sweep(out / "sweep.html", title, rows, plot)

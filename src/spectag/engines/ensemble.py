@@ -1,0 +1,47 @@
+"""The engine that asks several others and answers with the mean of their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spectag.engines.base import Engine
+from spectag.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class EnsembleEngine:
+    """Runs several engines, one after the other, on the same inputs.
+
+    Args:
+        engines: one or more, of any kind, with the same outputs in the same order.
+
+    Raises:
+        InputError: no engines.
+
+    >>> engine = EnsembleEngine([spectag.make_engine(spectag.load("esc10"))] * 2)
+    >>> engine.embed(torch.zeros(1, 512, 128)).shape  # 128 features of each
+    (1, 256)
+    """
+
+    def __init__(self, engines: Iterable[Engine]) -> None:
+        self.engines = tuple(engines)
+        if not self.engines:
+            raise InputError("ensemble: expected at least one engine, got none")
+
+    def scores(self, inputs: Tensor) -> NDArray[np.float32]:
+        """Inputs ``[B, T, F]`` -> the mean of the engines' scores, ``[B, C]``."""
+        mean: NDArray[np.float32] = np.mean([engine.scores(inputs) for engine in self.engines], axis=0)
+        return mean
+
+    def embed(self, inputs: Tensor) -> NDArray[np.float32]:
+        """Inputs ``[B, T, F]`` -> the features of all engines side by side, ``[B, D_0 + D_1 + ...]``.
+
+        They are not averaged, since a direction means something else in each network.
+        """
+        return np.concatenate([engine.embed(inputs) for engine in self.engines], axis=1)

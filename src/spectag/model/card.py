@@ -1,0 +1,104 @@
+"""The card: everything that is known about a model except its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, get_args
+
+from spectag.audio.front_end import FrontEnd
+from spectag.choices import Activation
+from spectag.errors import InputError, LabelMismatch, ShapeMismatch
+from spectag.labels import LabelSet
+from spectag.model.config import ASTConfig
+from spectag.model.shapes import network_shapes
+
+FIRST_LABELS = 5  # shown by describe
+IN_MEMORY = "built in memory"
+UNTRAINED = {"head": "untrained"}  # in the provenance of a freshly drawn head, until training writes its own
+
+
+@dataclass(frozen=True)
+class Card:
+    """The facts of a model: what goes in, what comes out, what the outputs mean, and where the weights come from.
+
+    A card needs no torch, so that a model can be described, or run by another engine, without a torch network.
+
+    Args:
+        config: geometry of the network.
+        front_end: turns waveforms into the network's inputs.
+        labels: names of the outputs, in order.
+        activation: turns logits into scores: ``sigmoid`` (any number of labels applies) or ``softmax`` (one applies).
+        provenance: where the weights come from, as plain values; saved with the model.
+        activation_from: where the activation was found, or why it was chosen. Not saved.
+        format: what kind of file the card was read from. Not saved.
+        source: the path or name that the model was loaded by. Not saved.
+
+    Raises:
+        LabelMismatch: the labels do not fit the head.
+        ShapeMismatch: front end and network differ in mel bins or frames.
+        InputError: an unknown activation.
+
+    >>> config = spectag.ASTConfig(frames=100, labels=2)
+    >>> card = Card(config, FrontEnd(frames=100), LabelSet(("owl", "fox")), "softmax")
+    >>> card.front_end.seconds
+    1.0
+    """
+
+    config: ASTConfig
+    front_end: FrontEnd
+    labels: LabelSet
+    activation: Activation
+    provenance: dict[str, Any] = field(default_factory=dict)
+    activation_from: str = IN_MEMORY
+    format: str = IN_MEMORY
+    source: str = IN_MEMORY
+
+    def __post_init__(self) -> None:
+        if len(self.labels) != self.config.labels:
+            raise LabelMismatch(f"{len(self.labels)} labels do not fit a head of {self.config.labels} outputs")
+        for name in ("mel_bins", "frames"):
+            ours, theirs = getattr(self.front_end, name), getattr(self.config, name)
+            if ours != theirs:
+                raise ShapeMismatch(f"{name} of the front end is {ours}, of the network {theirs}: make them equal")
+        if self.activation not in get_args(Activation):
+            raise InputError(f"activation must be one of {', '.join(get_args(Activation))}; got {self.activation!r}")
+
+    @property
+    def untrained(self) -> bool:
+        """Whether the classification head is freshly drawn, so that its scores mean nothing yet."""
+        return self.provenance.get("head") == UNTRAINED["head"]
+
+    def describe(self) -> dict[str, Any]:
+        """All facts as plain data, for ``spectag info``.
+
+        >>> config = spectag.ASTConfig(frames=100, labels=2)
+        >>> card = Card(config, FrontEnd(frames=100), LabelSet(("owl", "fox")), "softmax")
+        >>> card.describe()["labels"]
+        {'count': 2, 'first': ['owl', 'fox'], 'ids': False}
+        """
+        return {
+            "source": self.source,
+            "format": self.format,
+            "parameters": sum(prod(shape) for shape in network_shapes(self.config).values()),
+            "network": {**self.config.to_dict(), "grid": self.config.grid},
+            "front_end": {**self.front_end.to_dict(), "seconds": self.front_end.seconds},
+            "labels": {
+                "count": len(self.labels),
+                "first": list(self.labels.names[:FIRST_LABELS]),
+                "ids": self.labels.ids is not None,
+            },
+            "activation": {"name": self.activation, "from": self.activation_from},
+            "provenance": self.provenance,
+        }
+
+
+def default_activation(labels: int) -> tuple[Activation, str]:
+    """The activation of a checkpoint that does not name one, and why it is this one.
+
+    >>> default_activation(527)
+    ('sigmoid', "default for AudioSet's 527 labels")
+    """
+    if labels == 527:
+        return "sigmoid", "default for AudioSet's 527 labels"
+    return "softmax", f"default for {labels} labels"

@@ -1,0 +1,283 @@
+"""Loading: what the user names is located, recognised, read, and made a model, in this direction only.
+
+::
+
+    source -> resolve -> a directory -> read_card (directory, huggingface)  ┐
+                      -> a file      -> read_official or read_deit          ┴> Checkpoint -> load_bundle -> Bundle
+
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from spectag.choices import Activation, Channels, Statistics, WindowFunction
+from spectag.errors import InputError, LabelMismatch, ModelError, NotAModel, ShapeMismatch, SpectagWarning
+from spectag.labels import LabelSet
+from spectag.model import tensors
+from spectag.model.adapt import adapt_state
+from spectag.model.bundle import Bundle
+from spectag.model.card import Card
+from spectag.model.checkpoint import Checkpoint
+from spectag.model.deit import DEIT, read_deit
+from spectag.model.directory import check_digest, read_card
+from spectag.model.ensemble import Ensemble, read_members
+from spectag.model.fields import CONFIG, ENSEMBLE, WEIGHTS
+from spectag.model.given import Given
+from spectag.model.huggingface import HEAD_BIAS, TRANSFORMERS, TRANSFORMERS_5
+from spectag.model.keys import KeyTable, list_some
+from spectag.model.network import build_network
+from spectag.model.official import OFFICIAL, read_official
+from spectag.model.shapes import network_shapes, read_shapes
+from spectag.model.source import Located, resolve
+
+TABLES = (OFFICIAL, DEIT, TRANSFORMERS, TRANSFORMERS_5)
+HEAD_SEED = 0  # so that an untrained head is the same at every load
+
+Kind = Literal["ensemble", "directory", "official", "deit"]
+DIRECTORY_OPTIONS = {"labels", "window", "activation"}
+FILE_OPTIONS = {*DIRECTORY_OPTIONS, "stride", "frames", "heads", "statistics", "num_labels"}
+OPTIONS: dict[Kind, set[str]] = {
+    "ensemble": set(),
+    "directory": DIRECTORY_OPTIONS,
+    "official": FILE_OPTIONS,
+    "deit": {*FILE_OPTIONS, "channels"},
+}
+
+
+def load(
+    source: str | os.PathLike[str],
+    *,
+    stride: tuple[int, int] | None = None,
+    frames: int | None = None,
+    heads: int | None = None,
+    statistics: Statistics | None = None,
+    labels: LabelSet | None = None,
+    num_labels: int | None = None,
+    channels: Channels | None = None,
+    window: WindowFunction | None = None,
+    activation: Activation | None = None,
+) -> Bundle | Ensemble:
+    """Load a model from wherever it is, strictly: every tensor fits, or nothing is loaded.
+
+    Args:
+        source: the first of these that exists:
+
+            - a bundle directory, or an AST directory as ``transformers`` writes it;
+            - the folder of an ensemble, which takes no options;
+            - a ``.pth`` (or ``.safetensors``) as the authors' code saves it; the geometry follows from the tensors;
+            - a DeiT or ViT state dict with timm's names: initial weights, which are adapted and get an untrained head;
+            - the name of a bundled model (``esc10``);
+            - ``audioset`` or ``speech-commands``: the published ASTs on the Hugging Face Hub;
+            - any Hub id ``owner/name`` of an AST with ``model.safetensors``, through the Hugging Face cache.
+        stride: distance between patches (frequency, time) in mel bins and frames, where a file's tensors leave it open.
+        frames: length in frames of 10 ms, where a file's tensors leave it open. Initial weights are adapted to it;
+            default 1024.
+        heads: attention heads of a weight file. By default each is 64 wide, as in every published model.
+        statistics: data set whose fbank mean and standard deviation a weight file was trained with. By default it
+            follows from the number of labels, and is AudioSet where that says nothing.
+        labels: names of the outputs, instead of those of the source.
+        num_labels: outputs of the fresh head of initial weights, where ``labels`` is not given.
+        channels: how the patch kernel of initial weights gets one channel: by the ``mean`` (paper, the default) or the
+            ``sum`` (released code) of the three colour channels.
+        window: window function of the front end, instead of that of the source. By default it is Hann for checkpoints
+            that do not say so, and Hamming for initial weights.
+        activation: what turns logits into scores, instead of that of the source.
+
+    Returns:
+        The model on the CPU, in float32 and eval mode.
+
+    Raises:
+        ModelError: one of its subclasses, see :mod:`spectag.errors`.
+        InputError: an option that does not apply to the source, or a source that is neither a path nor a name.
+
+    Warns:
+        SpectagWarning: something is a guess (geometry, labels, statistics, activation), or the head is freshly drawn.
+
+    >>> bundle = load("esc10")
+    >>> bundle.labels.names[:2]
+    ('Dog bark', 'Rain')
+    """
+    given = Given(stride, frames, heads, statistics, labels, num_labels, channels, window, activation)
+    if not is_ensemble(source):
+        return load_bundle(source, given)
+    _refuse_options(given, "ensemble", str(source))
+    folder = Path(source).expanduser()
+    folders, format = read_members(folder)
+    members = tuple(load_bundle(member) for member in folders)
+    try:
+        return Ensemble(members, str(source), format)
+    except ModelError as error:
+        raise type(error)(f"{folder}: {error}") from error
+
+
+def load_bundle(source: str | os.PathLike[str], given: Given | None = None) -> Bundle:
+    """Load one network, where an ensemble will not do. Otherwise as :func:`load`, whose options are in ``given``.
+
+    Raises:
+        NotAModel: the source is the folder of an ensemble. Otherwise as :func:`load`.
+
+    >>> load_bundle("esc10").network.training
+    False
+    """
+    given = given or Given()
+    checkpoint = read_checkpoint(source, given)
+    card, state = checkpoint.card, checkpoint.state
+    with torch.inference_mode(mode=False):  # tensors that are made in that mode could never be trained
+        if checkpoint.image_grid is not None:
+            state = adapt_state(
+                state,
+                checkpoint.grid,
+                card.config.grid,
+                tokens=card.config.tokens,
+                patch=card.config.patch,
+                labels=card.config.labels,
+                channels=given.channels or "mean",
+                generator=torch.Generator().manual_seed(HEAD_SEED),
+            )
+        network = build_network(card.config, state)
+    if card.untrained:
+        warnings.warn(
+            f"{source}: the classification head is freshly drawn: train it before tagging",
+            SpectagWarning,
+            stacklevel=2,
+        )
+    return Bundle(card, network)
+
+
+def read_checkpoint(source: str | os.PathLike[str], given: Given | None = None) -> Checkpoint:
+    """Read the weights of one network and what is known about them, without adapting anything.
+
+    Args:
+        source: as for :func:`load`, but no ensemble.
+        given: the options of :func:`load`.
+
+    Raises:
+        ModelError: one of its subclasses, see :mod:`spectag.errors`.
+        InputError: an option that does not apply to the source, or a source that is neither a path nor a name.
+
+    Warns:
+        SpectagWarning: something is a guess: geometry, labels, statistics, activation.
+
+    >>> checkpoint = read_checkpoint("esc10")
+    >>> checkpoint.state["head.linear.weight"].shape
+    torch.Size([10, 128])
+    """
+    given = given or Given()
+    located = resolve(source)
+    with torch.inference_mode(mode=False):  # tensors that are made in that mode could never be trained
+        if located.path.is_dir():
+            _refuse_options(given, "directory", str(source))
+            checkpoint = _read_directory(located.path, given)
+        else:
+            checkpoint = _read_file(located.path, given)
+    return replace(checkpoint, card=_overrule(checkpoint.card, given, located, str(source)))
+
+
+def recognise_table(keys: Collection[str]) -> KeyTable | None:
+    """The table that most of these keys are in.
+
+    None where less than half of a table is there. Only one layer counts, so that a missing tensor is an error of its
+    own rather than an unknown file.
+
+    >>> recognise_table(["v.cls_token"]) is None
+    True
+    """
+    tables = [(table, {key for row in table.rows(depth=1, tokens=2) for key in row.theirs}) for table in TABLES]
+    best, names = max(tables, key=lambda pair: len(pair[1].intersection(keys)))
+    return best if 2 * len(names.intersection(keys)) >= len(names) else None
+
+
+def is_ensemble(source: str | os.PathLike[str]) -> bool:
+    """Whether a source is the folder of an ensemble.
+
+    >>> is_ensemble("esc10")
+    False
+    """
+    if not isinstance(source, (str, os.PathLike)) or not os.fspath(source):
+        return False
+    return (Path(source).expanduser() / ENSEMBLE).is_file()
+
+
+def _read_directory(folder: Path, given: Given) -> Checkpoint:
+    """Read a bundle, or an AST directory as ``transformers`` writes it."""
+    weights = folder / WEIGHTS
+    if (folder / ENSEMBLE).is_file():
+        raise NotAModel(f"{folder}: is an ensemble, and one network is needed here: name one of its members' folders")
+    for needed in (folder / CONFIG, weights):
+        if not needed.is_file():
+            raise NotAModel(f"{folder}: {needed.name} is missing: not a bundle or AST directory (pickles are not read)")
+    found = read_shapes(weights)
+    table = _require_table(found, weights)
+    if table not in (TRANSFORMERS, TRANSFORMERS_5):
+        raise NotAModel(
+            f"{weights}: the tensors have {table.kind} names, a directory holds those of transformers: "
+            "load the file alone, and save what it gives"
+        )
+    head = found.get(HEAD_BIAS)
+    card = read_card(folder, head[0] if head else None, given)
+    config = card.config
+    if config.depth > len(found):  # checked before the table is spelled out for all layers
+        raise ShapeMismatch(f"{folder / CONFIG}: num_hidden_layers: {config.depth} are not in {weights.name}")
+    wanted = table.expected(network_shapes(config), config.depth, config.tokens)
+    table.check_shapes(found, wanted, str(weights))
+    state = tensors.read_safetensors(weights)
+    check_digest(folder)
+    return Checkpoint(card, tensors.to_ours(state, table.rows(config.depth, config.tokens)))
+
+
+def _read_file(path: Path, given: Given) -> Checkpoint:
+    """Read a file of weights that nothing describes."""
+    state = tensors.read_weights(path)
+    table = _require_table(state, path)
+    if table is OFFICIAL:
+        _refuse_options(given, "official", str(path))
+        return read_official(path, state, given)
+    if table is DEIT:
+        _refuse_options(given, "deit", str(path))
+        return read_deit(path, state, given)
+    raise NotAModel(f"{path}: weights of transformers' AST without their {CONFIG}: give the directory with both")
+
+
+def _require_table(keys: Collection[str], path: Path) -> KeyTable:
+    table = recognise_table(keys)
+    if table is None:
+        raise NotAModel(
+            f"{path}: not the weights of an Audio Spectrogram Transformer or a DeiT/ViT; holds {list_some(keys)}"
+        )
+    return table
+
+
+def _refuse_options(given: Given, kind: Kind, source: str) -> None:
+    """Refuse options that this kind of source has no use for."""
+    for name in given.names():
+        if name in OPTIONS[kind]:
+            continue
+        if kind == "ensemble":
+            raise InputError(f"{source}: {name}= is for one network; an ensemble takes no options")
+        if name == "channels":
+            raise InputError(f"{source}: channels= is for initial weights (DeiT, ViT); an AST's kernel has one channel")
+        raise InputError(f"{source}: {name}= is for weight files; the files of a directory say it")
+
+
+def _overrule(card: Card, given: Given, located: Located, source: str) -> Card:
+    """The card with what the caller says, and where it comes from."""
+    if given.labels is not None:
+        if len(given.labels) != card.config.labels:
+            raise LabelMismatch(
+                f"{source}: {len(given.labels)} labels do not fit a head of {card.config.labels} outputs"
+            )
+        card = replace(card, labels=given.labels)
+    if given.window is not None:
+        card = replace(card, front_end=replace(card.front_end, window=given.window))
+    if given.activation is not None:
+        card = replace(card, activation=given.activation, activation_from="given by the caller")
+    origin = {"source": located.name, "format": card.format, "activation_from": card.activation_from}
+    return replace(card, source=source, provenance=card.provenance or origin)

@@ -1,0 +1,70 @@
+"""The shapes of a network's tensors, by arithmetic and in the header of a file.
+
+They are compared before any tensor is read, so that a geometry which does not fit costs no memory.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from spectag.errors import ShapeMismatch, UnreadableModel
+from spectag.model.config import ASTConfig
+
+Shape = tuple[int, ...]
+Shapes = dict[str, Shape]
+
+FLOATS = ("F16", "BF16", "F32", "F64")  # of safetensors
+
+
+def network_shapes(config: ASTConfig) -> Shapes:
+    """The shapes of all tensors of :class:`spectag.AST`, by name.
+
+    >>> network_shapes(spectag.ASTConfig(width=192))["head.linear.weight"]
+    (527, 192)
+    """
+    f, t = config.grid
+    d = config.width
+    norm: dict[str, Shape] = {"weight": (d,), "bias": (d,)}
+    modules: dict[str, dict[str, Shape]] = {
+        "patch_embed.proj": {"weight": (d, 1, *config.patch), "bias": (d,)},
+        "norm": norm,
+        "head.norm": norm,
+        "head.linear": {"weight": (config.labels, d), "bias": (config.labels,)},
+    }
+    for layer in range(config.depth):
+        modules |= {
+            f"blocks.{layer}.norm1": norm,
+            f"blocks.{layer}.attn.qkv": {"weight": (3 * d, d), "bias": (3 * d,)},
+            f"blocks.{layer}.attn.proj": {"weight": (d, d), "bias": (d,)},
+            f"blocks.{layer}.norm2": norm,
+            f"blocks.{layer}.mlp.fc1": {"weight": (config.hidden, d), "bias": (config.hidden,)},
+            f"blocks.{layer}.mlp.fc2": {"weight": (d, config.hidden), "bias": (d,)},
+        }
+    shapes: Shapes = {"tokens": (1, config.tokens, d), "pos_embed": (1, config.tokens + f * t, d)}
+    return shapes | {f"{name}.{kind}": shape for name, kinds in modules.items() for kind, shape in kinds.items()}
+
+
+def read_shapes(path: Path) -> Shapes:
+    """Read the shapes in the header of a safetensors file. No tensor is read.
+
+    Raises:
+        UnreadableModel: the file is truncated or not safetensors at all.
+        ShapeMismatch: a tensor is not floating point.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+            for key, piece in slices.items():
+                if piece.get_dtype() not in FLOATS:
+                    raise ShapeMismatch(f"{path}: {key}: expected floating point, got {piece.get_dtype()}")
+            return {key: tuple(piece.get_shape()) for key, piece in slices.items()}
+    except (SafetensorError, OSError) as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: Exception) -> UnreadableModel:
+    """The error to raise for weights that a library could not read, in one line."""
+    reason = str(error).strip().splitlines() or [type(error).__name__]
+    return UnreadableModel(f"{path}: cannot read the weights, the file is truncated or damaged: {reason[0][:200]}")
