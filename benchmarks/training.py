@@ -61,7 +61,8 @@ from spectag.train.examples import TrainingClips, Waveforms, collate
 from spectag.train.loop import Watcher
 from spectag.train.plan import Plan, RunOptions, make_plan
 from spectag.train.prepare import Job
-from spectag.train.recipe import Recipe, build, read_recipe
+from spectag.train.recipe import Recipe, build
+from spectag.train.recipe_files import read_recipe
 from spectag.train.run import run
 from spectag.train.sampler import EpochSampler, compute_clip_weights
 

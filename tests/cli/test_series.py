@@ -14,7 +14,7 @@ from test_train import SETS, clips, one_line  # noqa: F401  # clips is a fixture
 
 from spectag.cli.main import main
 from spectag.model.loading import load
-from spectag.train.recipe import packaged
+from spectag.train.recipe_files import packaged
 
 SHORT = [*SETS, "--set", "epochs=2"]
 
@@ -137,7 +137,7 @@ def test_a_table_with_several_labels_from_scratch(tmp_path, capsys):
     (tmp_path / "3.wav").unlink()
     assert train("scratch", "--data", tmp_path / "clips.csv", "--out", tmp_path / "run", *words) == 0
     captured = capsys.readouterr()
-    assert "held out (part test)" in captured.out
+    assert "held out (split test)" in captured.out
     assert "1 of 16 clips are not on the disk, 3.wav say" in captured.err
     assert json.loads((tmp_path / "run" / "report.json").read_text())["data"]["missing"] == 1
     assert load(tmp_path / "run" / "bundle").activation == "sigmoid"
@@ -172,8 +172,8 @@ def test_the_papers_ablation_of_patch_shapes(clips, tmp_path):  # noqa: F811
         ([], "give either --over KEY=VALUES or --preset NAME"),
         (["--over", "lr"], "expected key=value,value"),
         (["--over", "lrr=1,2"], "unknown key 'lrr'"),
-        (["--preset", "from-scratch"], "it takes apart the recipe esc50-scratch, got audioset-balanced"),
-        (["--preset", "colour"], "expected one of initial-weights, positions"),
+        (["--preset", "from-scratch"], "expected the recipe esc50-scratch, which it changes; got audioset-balanced"),
+        (["--preset", "colour"], "expected one of from-scratch, initial-weights"),
         (["--preset", "positions", "--weights", "/nowhere"], "/nowhere/deit_base_distilled"),
     ],
 )

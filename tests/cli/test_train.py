@@ -92,7 +92,7 @@ def test_bad_recipes_and_folds(clips, tmp_path, capsys, arguments, message):
 
 def test_unknown_recipe_and_layout(tmp_path, capsys):
     assert main(["train", "esc11", "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 1
-    assert "did you mean esc10" in one_line(capsys)
+    assert "nearest: esc10" in one_line(capsys)
     assert main(["train", "esc10", "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 1
     assert "known are: packed" in one_line(capsys)
 

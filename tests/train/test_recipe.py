@@ -7,7 +7,8 @@ import torch
 import yaml
 
 from spectag.errors import RecipeError
-from spectag.train.recipe import Recipe, ScheduleRecipe, build, headers, packaged, read_recipe
+from spectag.train.recipe import Recipe, ScheduleRecipe, build
+from spectag.train.recipe_files import describe_recipes, packaged, packaged_presets, read_recipe
 from spectag.train.schedule import compute_lr_factor
 
 
@@ -54,7 +55,7 @@ def test_files(tmp_path):
     path.write_text("a: [")
     with pytest.raises(RecipeError, match="not YAML"):
         read_recipe(str(path))
-    with pytest.raises(RecipeError, match=r"neither a file nor one of .*esc10.*; did you mean esc10 or"):
+    with pytest.raises(RecipeError, match=r"expected a file or one of .*esc10.*; found neither; nearest: esc10"):
         read_recipe("esc1")
 
 
@@ -113,8 +114,8 @@ def test_paper_recipes_hold_the_papers_values(name):
 
 
 @pytest.mark.parametrize("name", packaged())
-def test_every_recipe_opens_with_what_it_is_its_command_cost_and_score(name):
-    header = headers()[name]
+def test_every_recipe_says_what_it_is_its_command_cost_and_score(name):
+    header = describe_recipes()[name]
     assert list(header) == ["about", "command", "cost", "score"]
     assert header["command"].startswith(f"spectag train {name} --data ")
 
@@ -126,7 +127,7 @@ def test_every_recipe_opens_with_what_it_is_its_command_cost_and_score(name):
         (["average=[3,201]"], "must lie within epochs"),
         (["select=averaged"], "needs average"),
         (["accumulate=3"], "accumulate 3 must divide batch_size 32"),
-        (["loss=bce"], "label_smoothing is of use with loss ce only"),
+        (["loss=bce"], "label_smoothing needs loss ce"),
     ],
 )
 def test_keys_that_do_not_go_together(overrides, message):
@@ -146,3 +147,32 @@ def test_cosine_ends_at_zero_and_is_half_way_in_the_middle():
     assert math.isclose(values[60], 0.5)
     assert math.isclose(values[110], 0, abs_tol=1e-12)
     assert values[10:] == sorted(values[10:], reverse=True)
+
+
+def test_what_describes_a_recipe_is_not_part_of_it(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("about: a try\ncost: 5\nname: mine\nepochs: 2\nbatch_size: 3\nlr: 1e-3\n")
+    assert read_recipe(str(path)) == Recipe(name="mine", epochs=2, batch_size=3, lr=1e-3)
+    assert "about" not in read_recipe("esc10").to_yaml()
+
+
+def test_splits_by_their_former_name(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\nepochs: 2\nbatch_size: 3\nlr: 1e-3\nparts: {train: [a]}\n")
+    recipe = read_recipe(str(path), ["parts.test=[b]"])
+    assert (recipe.splits.train, recipe.splits.validation, recipe.splits.test) == (("a",), ("validation",), ("b",))
+    assert build({**recipe.model_dump(exclude={"splits"}), "parts": {"train": ["a"]}}, "x").splits.train == ("a",)
+    assert "parts" not in recipe.to_yaml()
+
+
+def test_presets_are_not_recipes():
+    assert not set(packaged()) & set(packaged_presets())
+    for preset in packaged_presets().values():
+        assert {"about", "paper", "settings"} <= preset.keys()
+
+
+@pytest.mark.parametrize("name", packaged_presets())
+def test_the_settings_of_a_preset_are_recipes(name):
+    preset = packaged_presets()[name]
+    for overrides in preset["settings"].values():
+        read_recipe(preset.get("recipe", "audioset-balanced"), overrides)

@@ -8,7 +8,7 @@ from tests.model.small import make_bundle
 
 from spectag.data.layouts import read_manifest
 from spectag.train.plan import make_plan
-from spectag.train.recipe import packaged, read_recipe
+from spectag.train.recipe_files import packaged, read_recipe
 from spectag.train.run import run
 
 SMALL = ["epochs=1", "steps=null", "batch_size=4", "exclude=[]", "average=null", "select=last", "cache_gb=1"]

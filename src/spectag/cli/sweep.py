@@ -60,10 +60,12 @@ def sweep(
     if every_fold is not None and fold is not None:
         raise typer.BadParameter("--fold and --folds exclude each other")
     from spectag.train.plan import RunOptions, make_plan
-    from spectag.train.recipe import read_recipe
-    from spectag.train.sweep import over, preset, table, write
+    from spectag.train.recipe_files import read_recipe
+    from spectag.train.sweep import combine_axes, read_preset, tabulate_sweep, write_sweep_files
 
-    settings = over(axes) if axes is not None else preset(ablation or "", weights, read_recipe(recipe).name)
+    settings = (
+        combine_axes(axes) if axes is not None else read_preset(ablation or "", weights, read_recipe(recipe).name)
+    )
     common = [*([f"init={init}"] if init is not None else []), *(override or ())]
     recipes = [read_recipe(recipe, [*common, *setting.overrides]) for setting in settings]
     for source in {chosen.init for chosen in recipes} - {None}:
@@ -81,8 +83,8 @@ def sweep(
         summaries.append(train_series(chosen, manifest, out / setting.directory, held_out, seeds, options))
     if is_first():
         metric = recipes[0].metric
-        rows = table(settings, summaries)
-        write(out, f"{recipe}: {ablation or ', '.join(axes or ())}", metric, rows)
+        rows = tabulate_sweep(settings, summaries)
+        write_sweep_files(out, f"{recipe}: {ablation or ', '.join(axes or ())}", metric, rows)
         width = max(len(row["setting"]) for row in rows)
         for row in rows:
             value, spread = row[metric], row[f"{metric} std"]

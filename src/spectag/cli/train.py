@@ -78,7 +78,7 @@ def train(
         raise MissingExtra("wandb", "--wandb")
     from spectag.score.metrics import format_figures
     from spectag.train.plan import RunOptions, check_directory, make_plan
-    from spectag.train.recipe import read_recipe
+    from spectag.train.recipe_files import read_recipe
 
     chosen = read_recipe(recipe, [*(override or ()), *([f"init={init}"] if init is not None else [])])
     if chosen.init is not None:
@@ -137,13 +137,13 @@ def train_series(
 ) -> dict[str, Any]:
     """Train over folds and seeds, print a line for each and for all; the summary."""
     from spectag.score.metrics import format_figures
-    from spectag.train.series import plan_series, run_all, summary, write_summary
+    from spectag.train.series import plan_series, run_all, summarise, write_summary
 
     members = plan_series(recipe, manifest, out, folds=held_out, seeds=seeds, options=options)
     reports = run_all(members, run_one)
     whole: dict[str, Any] = {}
     if is_first():
-        whole = summary(members, reports)
+        whole = summarise(members, reports)
         write_summary(out, whole)
         for run in whole["runs"]:
             print(f"{run['out']}: {format_figures(run)}")
@@ -173,9 +173,9 @@ def is_first() -> bool:
 def recipes() -> None:
     """List the recipes that come along: name, score, command, cost."""
     require_train_extra()
-    from spectag.train.recipe import headers
+    from spectag.train.recipe_files import describe_recipes
 
-    for name, header in headers().items():
+    for name, header in describe_recipes().items():
         print(name)
         for key, text in header.items():
             print(f"  {key:<8} {text}")

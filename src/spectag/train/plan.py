@@ -105,7 +105,7 @@ def make_plan(
     clips = manifest.excluding(recipe.exclude)
     validation: Manifest | None = None
     test: Manifest | None = None
-    splits = recipe.parts
+    splits = recipe.splits
     if fold is not None:
         test = clips.only(fold=fold)
         train, description = clips.without(test), f"fold {fold}"
@@ -113,12 +113,12 @@ def make_plan(
         learned = _split(clips, splits.train)
         if learned is None:
             have = ", ".join(clips.splits)
-            raise DataError(f"parts.train: the data set has none of {', '.join(splits.train)}; it has: {have}")
+            raise DataError(f"splits.train: the data set has none of {', '.join(splits.train)}; it has: {have}")
         train = learned
         validation, test = _split(clips, splits.validation), _split(clips, splits.test)
         reported = splits.validation if test is None else splits.test
         names = [name for name in reported if name in clips.splits]
-        description = f"part {' and '.join(names)}" if names else "nothing"
+        description = f"split {' and '.join(names)}" if names else "nothing"
     elif recipe.holdout and not clips.folds:
         seed = recipe.seed if holdout_seed is None else holdout_seed
         divided = divide(clips, share=recipe.holdout, seed=seed, pattern=recipe.groups)
@@ -131,7 +131,7 @@ def make_plan(
     if recipe.select == "best" and validation is None:
         raise RecipeError(
             f"recipe {recipe.name}: select best needs clips to choose by, and there are none: set select=last, or "
-            "parts.validation to a part of the data set, or holdout to a share"
+            "splits.validation to a split of the data set, or holdout to a fraction"
         )
     if recipe.batch_size % (recipe.accumulate * options.processes):
         raise RecipeError(

@@ -33,7 +33,8 @@ from spectag.train.history import History, Skipped
 from spectag.train.optimizer import build_optimizer
 from spectag.train.plan import RECIPE, Plan, check_directory, make_directory
 from spectag.train.processes import check_processes, leave, meet, rank
-from spectag.train.recipe import Recipe, read_recipe
+from spectag.train.recipe import Recipe
+from spectag.train.recipe_files import read_recipe
 from spectag.train.rng import Rng
 from spectag.train.sampler import EpochSampler, compute_clip_weights
 from spectag.train.start import build_start

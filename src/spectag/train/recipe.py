@@ -1,20 +1,19 @@
 """A recipe: everything that decides how a network is trained, as validated data.
 
-Recipes are YAML files; ``--set key=value`` overrides single keys (``lr=5e-6``, ``model.stride=[10,10]``). The resolved
-recipe is saved with every run and in every bundle.
+Recipes are YAML files. ``--set key=value`` overrides single keys, for example ``lr=5e-6`` or ``model.stride=[10,10]``.
+The complete recipe, in which nothing is left open, is saved with every run and in every bundle.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from spectag.choices import Channels, Positions, WindowFunction
 from spectag.errors import RecipeError, ShapeMismatch
 
 if TYPE_CHECKING:
@@ -25,28 +24,39 @@ def _both(value: Any) -> Any:
     return (value, value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-Pair = Annotated[tuple[int, int], BeforeValidator(_both)]  # one number means it twice
+Pair = Annotated[tuple[int, int], BeforeValidator(_both)]  # a single number stands for both
 SIZES = ("width", "depth", "heads", "mlp_ratio", "patch", "stride", "tokens")
+RENAMED = {"parts": "splits"}  # keys that older recipes call by another name
 
 
 class Section(BaseModel):
-    """Frozen, and closed: an unknown key is an error, not a wish ignored."""
+    """Part of a recipe. It cannot be changed, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelRecipe(Section):
-    """Geometry of the network, see :class:`spectag.model.network.ASTConfig`. Pairs are (frequency, time).
+    """Geometry of the network, see :class:`spectag.model.config.ASTConfig`. Pairs are (frequency, time).
 
-    What is null is the initial checkpoint's, or the paper's AST where there is none. A checkpoint is fitted to another
-    ``patch``, ``stride`` or ``front_end.frames``; its other sizes are as they are, and differing ones an error.
+    A key that is null takes the size of the initial checkpoint, or that of the paper's network if there is none. A
+    checkpoint is fitted to another ``patch``, ``stride`` or ``front_end.frames``; other sizes must be its own.
 
     Args:
-        drop_path: rate of skipping residual branches in the last layer, growing linearly from 0 in the first.
-        initial: ``random`` (ViT's), or ``structured``: sinusoidal positions and mimetic attention, see ``initial.py``;
-            of no effect with an initial checkpoint.
-        positions: how a checkpoint's positional embedding is fitted: ``bilinear`` (paper), ``nearest`` or ``fresh``.
-        channels: how a colour kernel becomes one-channel: ``mean`` (paper) or ``sum`` (released code).
+        width: size of the embedding.
+        depth: number of encoder layers.
+        heads: number of attention heads per layer; divides ``width``.
+        mlp_ratio: hidden size of the MLP in a layer, as a multiple of ``width``.
+        patch: size of a patch in mel bins and frames.
+        stride: distance between patches in mel bins and frames; patches overlap if it is smaller than ``patch``.
+        tokens: number of class tokens: 1, or 2 as in DeiT and the paper.
+        drop_path: probability of skipping a branch of the last layer while training; it grows linearly from 0 in the
+            first layer.
+        initial: how weights are drawn without a checkpoint: ``random`` as in ViT, or ``structured`` with sinusoidal
+            positions and mimetic attention.
+        positions: how the positional embedding of a checkpoint is fitted to another grid: ``bilinear`` interpolation
+            (paper), ``nearest``, or ``fresh`` to draw it anew.
+        channels: how a patch kernel for colour images becomes one for spectrograms: ``mean`` of the channels (paper) or
+            their ``sum`` (released code).
     """
 
     width: int | None = Field(None, ge=1)
@@ -58,8 +68,8 @@ class ModelRecipe(Section):
     tokens: Literal[1, 2] | None = None
     drop_path: float = Field(0.0, ge=0, lt=1)
     initial: Literal["random", "structured"] = "random"
-    positions: Literal["bilinear", "nearest", "fresh"] = "bilinear"
-    channels: Literal["mean", "sum"] = "mean"
+    positions: Positions = "bilinear"
+    channels: Channels = "mean"
 
     def given(self) -> dict[str, Any]:
         """The sizes that are not null."""
@@ -69,11 +79,17 @@ class ModelRecipe(Section):
 class FrontEndRecipe(Section):
     """Front end, see :class:`spectag.audio.front_end.FrontEnd`.
 
-    What is null is the initial checkpoint's; without one Hamming, 128 bins, 1024 frames, and statistics measured on the
-    training clips.
+    A key that is null takes the value of the initial checkpoint. Without a checkpoint it is a Hamming window, 128 mel
+    bins and 1024 frames, and ``mean`` and ``std`` are measured on the training clips.
+
+    Args:
+        window: window function of the frames, ``hamming`` or ``hanning``.
+        mel_bins: number of mel bands.
+        frames: length of the network's input in frames of 10 ms.
+        mean, std: mean and standard deviation of the log-mel energies, which inputs are normalised with.
     """
 
-    window: Literal["hamming", "hanning"] | None = None
+    window: WindowFunction | None = None
     mel_bins: int | None = Field(None, ge=1)
     frames: int | None = Field(None, ge=1)
     mean: float | None = None
@@ -81,20 +97,24 @@ class FrontEndRecipe(Section):
 
 
 class AugmentRecipe(Section):
-    """What happens to a training clip, in this order; every piece is off by default. See ``augment.py``.
+    """Augmentation of training clips, in the order in which it is applied; everything is off by default.
+
+    See :mod:`spectag.train.augment`.
 
     Args:
-        excerpt: a random stretch of it, going round where it is too short; else its beginning, as in the paper.
-        speed: the stretch is played up to this factor faster or slower, pitch following; 1 for off.
-        gain_db: level moved by up to so many decibels.
-        mix_rate, mix_alpha: probability that another clip is mixed in, lambda ~ Beta(alpha, alpha).
-        mix_law: ``linear`` (mixup, the paper) or ``between`` (between-class: the levels of the clips evened out).
-        equalise_db: a random smooth curve over frequency, within so many decibels.
-        short_rate: probability that the clip ends early and is padded, as short recordings are when they are tagged.
-        time_mask, freq_mask: SpecAugment, limits of the bands in frames and mel bins.
-        noise_and_roll: a little noise and a roll of up to 10 frames, after normalising.
-        patch_drop: share of the patches that the network does not see, any of them (PaSST, unstructured).
-        row_drop, column_drop: share of the rows (frequency) and columns (time) of patches that it does not see (PaSST,
+        excerpt: take a random stretch of each clip, which wraps around if the clip is too short; otherwise take its
+            beginning, as in the paper.
+        speed: highest factor by which the stretch is played faster or slower, changing its pitch; 1 for none.
+        gain_db: highest change of level, up or down, in decibels.
+        mix_rate: probability of mixing another clip in.
+        mix_alpha: the clips' shares are drawn from Beta(mix_alpha, mix_alpha); small values favour unequal shares.
+        mix_law: ``linear`` (mixup, the paper), or ``between`` (between-class mixing, which evens the levels out).
+        equalise_db: highest gain of a random smooth equaliser curve, in decibels.
+        short_rate: probability of ending a clip early and padding it, as short recordings are when they are tagged.
+        time_mask, freq_mask: longest band of frames and of mel bins to mask (SpecAugment); 0 for none.
+        noise_and_roll: add a little noise and roll the frames by up to 10, after normalising (released code).
+        patch_drop: fraction of patches to drop at random (PaSST, unstructured).
+        row_drop, column_drop: fraction of rows (frequency) and columns (time) of patches to drop at random (PaSST,
             structured).
     """
 
@@ -118,11 +138,13 @@ class ScheduleRecipe(Section):
     """Learning rate over time, as a factor of ``lr``.
 
     Args:
-        kind: ``milestones`` (the paper's: times gamma at the end of each listed epoch), ``cosine`` (to zero at the end)
-            or ``constant``.
-        warmup_steps: steps of linear growth at the beginning; held in stairs of ``warmup_every`` steps.
-        milestones, gamma: see ``kind``.
-        repeat: further milestones follow the last one after so many epochs each; 0 for none.
+        kind: ``milestones`` (multiplied by ``gamma`` after each listed epoch, the paper), ``cosine`` (falls to zero at
+            the end) or ``constant``.
+        warmup_steps: number of steps at the beginning in which the rate grows linearly from 0.
+        warmup_every: number of steps between two increases while it grows.
+        milestones: epochs after which the rate is multiplied by ``gamma``.
+        repeat: number of epochs between further milestones after the last one listed; 0 for none.
+        gamma: see ``milestones``.
     """
 
     kind: Literal["milestones", "cosine", "constant"] = "milestones"
@@ -133,13 +155,13 @@ class ScheduleRecipe(Section):
     gamma: float = Field(0.5, gt=0, le=1)
 
 
-class PartsRecipe(Section):
-    """Names of the data set's parts (``Clip.split``), for sets that have parts; those it does not have are passed over.
+class SplitsRecipe(Section):
+    """What the splits of a data set are for, by name; names that the data set does not have are ignored.
 
     Args:
-        train: to learn from.
-        validation: to choose by, and to score while training.
-        test: to report on; it never chooses anything.
+        train: splits to learn from.
+        validation: splits to score while training, and to choose by.
+        test: splits to report on; they never choose anything.
     """
 
     train: tuple[str, ...] = ("train",)
@@ -148,40 +170,42 @@ class PartsRecipe(Section):
 
 
 class Recipe(Section):
-    """Everything that decides a training run but the data.
+    """Everything that decides a training run, except for the data.
 
     Args:
-        name: what the run is called.
-        init: initial weights: whatever :func:`spectag.load` takes; null: from scratch.
-        epochs, batch_size: passes over the training clips; clips per step, over all processes.
-        steps: least and most optimiser steps of a run; ``epochs`` gives way. Null: no limits.
+        name: of the run.
+        init: initial weights: a bundle, a ``.pth`` file, a known name or a Hub id; null to train from scratch.
+        epochs: number of passes over the training clips.
+        batch_size: clips per step, over all processes.
+        steps: lowest and highest number of steps of a run; ``epochs`` is raised or lowered to stay within. Null for no
+            limits.
         lr: highest learning rate.
-        seed: of everything drawn at random.
-        optimizer, betas, weight_decay: Adam (the paper), AdamW, or Muon for the encoder and AdamW for the rest.
-        layer_decay: learning rate of a layer over that of the next; 1 for one rate everywhere.
-        head_lr: learning rate of the classification head; null: ``lr``.
-        loss: ``bce`` (sigmoid) or ``ce`` (softmax, one label per clip); it decides the bundle's activation. Both take
-            mixed targets. ``auto``: by whether every clip has one label.
-        label_smoothing: share of the target spread over all classes (``ce`` only).
-        clip_norm: largest gradient norm; 0 leaves gradients alone.
-        accumulate: a step's batch is computed in so many parts, for less memory.
-        ema: decay of the exponential moving average of the weights per step, 0 for none; the average is what is scored
-            and saved.
-        average: first and last epoch of those after which the weights are taken for their arithmetic mean; null: none.
-        select: which weights become the run's model: of the ``last`` epoch, of the ``best`` epoch on the validation
-            part, or the ``averaged`` ones.
-        metric: what ``best`` is the highest of.
-        balanced: draw clips with replacement, each weighing the sum of ``1000 / (clips of the label + 0.01)`` over its
-            labels (released code).
-        precision: ``auto`` computes in bf16 where the device has instructions for it; ``fp16`` needs a GPU.
-        compile: translate the network by ``torch.compile`` first: minutes at the start, faster steps.
-        checkpoint_layers: keep no activations within layers but compute them again: less memory, a third more time.
-        evaluate_every: epochs between scorings of the held-out clips; the last epoch is always scored.
-        holdout: share of the clips put aside for validation, where a data set has neither folds nor parts.
-        groups: regular expression on file names whose first group says what must stay on one side of ``holdout``: the
-            recording of several takes, say; null: the data set's own groups.
-        cache_gb: decoded waveforms kept in memory, at most.
-        exclude: file names never to train or score on; other takes of the same recording go with them.
+        seed: decides everything that is drawn at random.
+        optimizer: ``adam`` (the paper), ``adamw``, or ``muon`` for the encoder's matrices with AdamW for the rest.
+        betas: decay of the optimiser's averages of gradients and of their squares.
+        weight_decay: of the optimiser; AdamW and Muon spare biases, norms, tokens and positions.
+        layer_decay: learning rate of a layer as a fraction of that of the next layer; 1 for the same rate everywhere.
+        head_lr: highest learning rate of the classification head; null for ``lr``.
+        loss: ``bce`` (several labels per clip; the model's scores are sigmoids), ``ce`` (one label per clip; the scores
+            are a softmax), or ``auto`` to take ``ce`` if every clip has exactly one label.
+        label_smoothing: fraction of each target to spread evenly over all classes; for ``ce`` only.
+        clip_norm: highest norm of a gradient, longer ones are shortened to it; 0 to leave them alone.
+        accumulate: number of parts that each batch is computed in; more parts take less memory.
+        ema: decay per step of a moving average of the weights, which is then scored and saved; 0 for none.
+        average: first and last epoch of those whose weights are averaged in the end; null for none.
+        select: weights to keep as the model: those of the ``last`` epoch, of the ``best`` epoch on the validation
+            clips, or ``averaged`` ones.
+        metric: figure by which ``best`` chooses.
+        balanced: draw clips of rare labels more often, with replacement (released code).
+        precision: ``fp32``, ``bf16``, ``fp16`` (GPUs only), or ``auto`` for bf16 where that is faster.
+        compile: compile the network with ``torch.compile``: minutes at the start, faster steps.
+        checkpoint_layers: recompute each layer's activations in the backward pass: less memory, a third more time.
+        evaluate_every: number of epochs between two scorings of the held-out clips; the last epoch is always scored.
+        holdout: fraction of the clips to put aside for validation if the data set has neither folds nor splits.
+        groups: regular expression for file names; clips for which its first group is equal stay on the same side of
+            ``holdout``, for example all takes of a recording. Null for the data set's own groups.
+        cache_gb: most memory to use for decoded clips, in GB.
+        exclude: file names of clips never to train or score on; other takes of the same recordings are excluded, too.
     """
 
     name: str
@@ -217,15 +241,15 @@ class Recipe(Section):
     front_end: FrontEndRecipe = FrontEndRecipe()
     augment: AugmentRecipe = AugmentRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
-    parts: PartsRecipe = PartsRecipe()
+    splits: SplitsRecipe = SplitsRecipe()
 
     @model_validator(mode="after")
     def _keys_agree(self) -> Recipe:
-        """What no key can tell alone."""
+        """Check the keys that depend on one another."""
         if (self.front_end.mean is None) != (self.front_end.std is None):
             raise ValueError("front_end.mean and front_end.std must both be given or both be null")
         if self.label_smoothing and self.loss == "bce":
-            raise ValueError("label_smoothing is of use with loss ce only; set it to 0")
+            raise ValueError("label_smoothing needs loss ce: set it to 0")
         if self.batch_size % self.accumulate:
             raise ValueError(f"accumulate {self.accumulate} must divide batch_size {self.batch_size}")
         if self.average and not 1 <= self.average[0] <= self.average[1] <= self.epochs:
@@ -244,8 +268,8 @@ class Recipe(Section):
         return self
 
     def network_config(self, labels: int) -> ASTConfig:
-        """The network's geometry for so many labels, the paper's where the recipe has nulls."""
-        from spectag.model.config import ASTConfig  # imports torch, which a misspelt key must not wait for
+        """The geometry of a network from scratch; the paper's where the recipe has nulls."""
+        from spectag.model.config import ASTConfig
 
         lengths = {
             name: value for name in ("mel_bins", "frames") if (value := getattr(self.front_end, name)) is not None
@@ -268,87 +292,34 @@ class Recipe(Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def packaged() -> dict[str, str]:
-    """The recipes that come with spectag: name -> YAML text."""
-    folder = resources.files("spectag.train") / "recipes"
-    files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
-    return {f.name.removesuffix(".yaml"): f.read_text(encoding="utf-8") for f in files}
-
-
-def headers() -> dict[str, dict[str, str]]:
-    """What the packaged recipes say of themselves: name -> ``about``, ``command``, ``cost``, ``score``."""
-    out = {}
-    for name, text in packaged().items():
-        comments = [line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#")]
-        rows = {"about": comments[0]}
-        for comment in comments[1:]:
-            key, _, rest = comment.partition(" ")
-            if key in ("Command", "Cost", "Score"):
-                rows[key.lower()] = rest.strip()
-        out[name] = rows
-    return out
-
-
-def read_recipe(source: str, overrides: Iterable[str] = ()) -> Recipe:
-    """A packaged recipe by name or a YAML file by path, with overrides.
-
-    Args:
-        source: ``esc10`` or ``my-recipe.yaml``.
-        overrides: ``key=value`` each; nested keys with dots, values as YAML.
+def build(data: Mapping[str, Any], source: str) -> Recipe:
+    """Validate plain values as a recipe; ``source`` opens the message of an error.
 
     Raises:
-        RecipeError: no such recipe, an unknown key (the message lists the nearest), or a value that does not fit.
+        RecipeError: a key is unknown or missing, or a value does not fit.
+
+    >>> build({"name": "mine", "epochs": 2, "batch_size": 4, "lr": 1e-3}, "mine").lr
+    0.001
     """
-    known = packaged()
-    if source in known:
-        text = known[source]
-    elif Path(source).is_file():
-        try:
-            text = Path(source).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise RecipeError(f"recipe {source}: expected YAML in UTF-8; {error}") from error
-    else:
-        near = _nearest(source, known)
-        raise RecipeError(f"recipe {source!r}: neither a file nor one of {', '.join(known)}{near}")
     try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"recipe {source}: not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(data, dict):
-        raise RecipeError(f"recipe {source}: expected keys and values, got {type(data).__name__}")
-    for override in overrides:
-        _set(data, override)
-    return build(data, source)
-
-
-def build(data: Mapping[str, Any], source: str) -> Recipe:
-    """Validate plain values into a recipe; ``source`` opens the error message."""
-    try:
-        return Recipe.model_validate(data)
+        return Recipe.model_validate(present_names(data))
     except ValidationError as error:
         raise RecipeError(f"recipe {source}: {'; '.join(_explain(e) for e in error.errors())}") from error
 
 
-def _set(data: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    if not equals or not key.strip():
-        raise RecipeError(f"--set {override}: expected key=value, for instance --set lr=1e-4")
-    *parents, last = key.strip().split(".")
-    section: Any = data
-    for parent in parents:
-        section = section.setdefault(parent, {})
-        if not isinstance(section, dict):
-            raise RecipeError(f"--set {override}: {parent!r} is a value, not a section")
-    try:
-        section[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"--set {override}: {value!r} is not a YAML value") from error
+def present_names(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The same keys and values, each key by its present name.
+
+    >>> present_names({"parts": {"train": ["learn"]}})
+    {'splits': {'train': ['learn']}}
+    """
+    return {RENAMED.get(key, key): value for key, value in data.items()}
 
 
 def _explain(error: Any) -> str:
-    place = ".".join(str(part) for part in error["loc"])
+    place = ".".join(str(key) for key in error["loc"])
     if error["type"] == "extra_forbidden":
-        return f"unknown key {place!r}{_nearest(place, _keys(Recipe))}"
+        return f"unknown key {place!r}{_suggest(place, _keys(Recipe))}"
     if error["type"] == "missing":
         return f"key {place!r} is missing"
     got = "" if isinstance(error["input"], dict) else f", got {error['input']!r}"
@@ -366,8 +337,9 @@ def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     return keys
 
 
-def _nearest(word: str, known: Iterable[str]) -> str:
-    by_last = {key.rsplit(".", 1)[-1]: key for key in known}
-    near = difflib.get_close_matches(word, list(known), 3, 0.5)
-    near += [by_last[k] for k in difflib.get_close_matches(word.rsplit(".", 1)[-1], list(by_last), 3, 0.6)]
+def _suggest(key: str, known: Iterable[str]) -> str:
+    """Keys like this one, also where only the section is missing: ``front_end.mean`` for ``mean``."""
+    by_last = {name.rsplit(".", 1)[-1]: name for name in known}
+    near = difflib.get_close_matches(key, list(known), 3, 0.5)
+    near += [by_last[last] for last in difflib.get_close_matches(key.rsplit(".", 1)[-1], list(by_last), 3, 0.6)]
     return f"; did you mean {' or '.join(dict.fromkeys(near))}?" if near else ""

@@ -88,7 +88,7 @@ def _read_report(plan: Plan) -> dict[str, Any]:
     return report
 
 
-def summary(members: Sequence[Member], reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def summarise(members: Sequence[Member], reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Figures of every run, their mean and sample standard deviation.
 
     Where folds were held out in turn, also those of each seed's clips of all folds pooled.
@@ -97,14 +97,14 @@ def summary(members: Sequence[Member], reports: Sequence[Mapping[str, Any]]) -> 
         {"fold": member.fold, "seed": member.seed, "out": member.plan.out.name, **_figures(report["result"])}
         for member, report in zip(members, reports, strict=True)
     ]
-    out: dict[str, Any] = {"runs": runs, **spread(runs)}
+    out: dict[str, Any] = {"runs": runs, **measure_spread(runs)}
     if len({member.fold for member in members}) > 1 and all(run.get("clips") for run in runs):
         pooled = [_pooled(m for m in members if m.seed == seed) for seed in dict.fromkeys(m.seed for m in members)]
-        out["pooled"] = {"runs": pooled, **spread(pooled)}
+        out["pooled"] = {"runs": pooled, **measure_spread(pooled)}
     return out
 
 
-def spread(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+def measure_spread(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """``mean`` and, of two rows or more, ``std`` (n - 1) of each figure that all rows have."""
     names = [name for name in FIGURES if all(row.get(name) is not None for row in rows)]
     columns = {name: [float(row[name]) for row in rows] for name in names}

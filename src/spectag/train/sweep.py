@@ -1,95 +1,103 @@
-"""One recipe over values of its keys: the settings, and their figures as a table and a plot."""
+"""A recipe over several values of its keys: the settings, and their figures as a table and a plot."""
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from spectag.errors import RecipeError
-from spectag.files import write_text
+from spectag.files import write_table, write_text
 from spectag.score.metrics import FIGURES
 from spectag.score.plots import plot_sweep
 from spectag.score.report import write_sweep
+from spectag.train.recipe_files import packaged_presets
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One row of a sweep: what it is called, and the overrides that make it."""
+    """One row of a sweep: its name, and the overrides that make its recipe."""
 
     name: str
     overrides: tuple[str, ...]
 
     @property
     def directory(self) -> str:
-        """A file name for it."""
+        """A name for its directory.
+
+        >>> Setting("model.patch=[16,16] seed=0", ()).directory
+        'model.patch=_16_16_seed=0'
+        """
         return re.sub(r"[^\w.=-]+", "_", self.name).strip("_")
 
 
-def over(axes: Sequence[str]) -> list[Setting]:
-    """All combinations of ``key=value,value,...``: ``model.stride=10,12`` and ``seed=0,1`` make four settings.
+def combine_axes(axes: Sequence[str]) -> list[Setting]:
+    """All combinations of the values of some keys.
 
-    Commas within brackets belong to a value: ``model.patch=[16,16],[128,2]``.
+    Args:
+        axes: ``key=value,value,...`` each. Commas within brackets belong to a value.
 
     Raises:
-        RecipeError: an axis without a key or values, or a key twice.
+        RecipeError: an axis has no key or no values, or a key is given twice.
+
+    >>> [setting.name for setting in combine_axes(["lr=1e-4,1e-5", "model.patch=[16,16]"])]
+    ['lr=1e-4 model.patch=[16,16]', 'lr=1e-5 model.patch=[16,16]']
     """
     columns: list[list[str]] = []
     keys: list[str] = []
     for axis in axes:
         key, equals, values = axis.partition("=")
-        parts = re.split(r",(?![^\[]*\])", values)
-        if not equals or not key or "" in parts:
-            raise RecipeError(f"--over {axis}: expected key=value,value, for instance --over model.stride=10,12")
+        chosen = re.split(r",(?![^\[]*\])", values)
+        if not equals or not key or "" in chosen:
+            raise RecipeError(f"--over {axis}: expected key=value,value, for example --over model.stride=10,12")
         if key in keys:
-            raise RecipeError(f"--over {axis}: {key} stands there twice")
+            raise RecipeError(f"--over {axis}: {key} is given twice: list all of its values once")
         keys.append(key)
-        columns.append([f"{key}={value}" for value in parts])
+        columns.append([f"{key}={value}" for value in chosen])
     return [Setting(" ".join(combination), combination) for combination in itertools.product(*columns)]
 
 
-def presets() -> dict[str, dict[str, Any]]:
-    """The paper's ablations and one of ours: name -> ``about``, ``paper``, ``settings``, ``recipe`` (whose pieces)."""
-    text = (resources.files("spectag.train") / "recipes" / "ablations.yml").read_text(encoding="utf-8")
-    known: dict[str, dict[str, Any]] = yaml.safe_load(text)
-    return known
-
-
-def preset(name: str, weights: str, recipe: str) -> list[Setting]:
-    """The settings of an ablation.
+def read_preset(name: str, weights: str, recipe: str) -> list[Setting]:
+    """The settings of a preset, see :func:`spectag.train.recipe_files.packaged_presets`.
 
     Args:
-        name: of :func:`presets`.
-        weights: folder of the files of initial weights that some of them name.
-        recipe: name of the recipe they are for.
+        name: of the preset.
+        weights: folder with the files of initial weights that some presets use.
+        recipe: name of the recipe to sweep.
 
     Raises:
-        RecipeError: no such preset, the message lists them; or it is of another recipe's pieces.
+        RecipeError: there is no such preset (the message lists them), or it is for another recipe.
+
+    >>> [setting.overrides for setting in read_preset("pretraining", "weights", "audioset-balanced")][0]
+    ('init=null',)
     """
-    known = presets()
+    known = packaged_presets()
     if name not in known:
         raise RecipeError(f"--preset {name}: expected one of {', '.join(known)}")
     if (own := known[name].get("recipe", recipe)) != recipe:
-        raise RecipeError(f"--preset {name}: it takes apart the recipe {own}, got {recipe}")
+        raise RecipeError(f"--preset {name}: expected the recipe {own}, which it changes; got {recipe}")
     return [
         Setting(row, tuple(override.replace("WEIGHTS", weights) for override in overrides))
         for row, overrides in known[name]["settings"].items()
     ]
 
 
-def table(settings: Iterable[Setting], summaries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A row per setting: its name, the number of runs, mean and deviation of each figure.
+def tabulate_sweep(settings: Iterable[Setting], summaries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Make a row per setting: its name, the number of runs, and mean and deviation of each figure.
 
-    Of a cross-validation the figures of all folds' clips pooled are taken.
+    The figures of a cross-validation are those of the clips of all folds pooled.
+
+    Args:
+        settings: of the sweep.
+        summaries: of each setting's runs, as :func:`spectag.train.series.summarise` makes them.
+
+    >>> rows = tabulate_sweep([Setting("lr=1", ())], [{"runs": [{}], "mean": {"accuracy": 0.5}}])
+    >>> rows[0]["setting"], rows[0]["runs"], rows[0]["accuracy"], rows[0]["mean_ap"]
+    ('lr=1', 1, 0.5, None)
     """
     rows = []
     for setting, summary in zip(settings, summaries, strict=True):
@@ -102,18 +110,13 @@ def table(settings: Iterable[Setting], summaries: Iterable[Mapping[str, Any]]) -
     return rows
 
 
-def write(out: Path, title: str, metric: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """``sweep.csv``, ``sweep.json``, ``sweep.svg`` and, with table and plot, ``sweep.html`` in a directory.
+def write_sweep_files(out: Path, title: str, metric: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write ``sweep.csv``, ``sweep.json``, ``sweep.svg`` and, with table and plot, ``sweep.html`` into a directory.
 
     Raises:
         SaveError: a file could not be written.
     """
-    columns = [name for name in rows[0] if any(row[name] is not None for row in rows)]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(out / "sweep.csv", text.getvalue())
+    write_table(out / "sweep.csv", rows, [name for name in rows[0] if any(row[name] is not None for row in rows)])
     write_text(out / "sweep.json", json.dumps(list(rows), indent=1))
     labels, means, stds = ([row[key] for row in rows] for key in ("setting", metric, f"{metric} std"))
     plot = plot_sweep(labels, means, stds, FIGURES[metric])
