@@ -292,15 +292,17 @@ class Recipe(Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def build(data: Mapping[str, Any], source: str) -> Recipe:
+def build(data: Any, source: str) -> Recipe:
     """Validate plain values as a recipe; ``source`` opens the message of an error.
 
     Raises:
-        RecipeError: a key is unknown or missing, or a value does not fit.
+        RecipeError: these are no keys and values, a key is unknown or missing, or a value does not fit.
 
     >>> build({"name": "mine", "epochs": 2, "batch_size": 4, "lr": 1e-3}, "mine").lr
     0.001
     """
+    if not isinstance(data, dict):
+        raise RecipeError(f"recipe {source}: expected keys and values, got {type(data).__name__}")
     try:
         return Recipe.model_validate(present_names(data))
     except ValidationError as error:
