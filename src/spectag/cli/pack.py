@@ -26,11 +26,11 @@ def pack(
     OUT is a data set like any other, read several times as fast. A clip that cannot be read is reported and left out,
     and the exit code is 1.
     """
-    from spectag.data.packing import pack as pack_into
+    from spectag.data.packing import pack_data_set
 
     manifest = read_data(data)
     workers = min(workers or os.cpu_count() or 1, len(manifest))
-    done = pack_into(
+    done = pack_data_set(
         manifest,
         out,
         shard_bytes=shard_mb * 10**6,
