@@ -27,8 +27,8 @@ def pack(
 ) -> None:
     """Pack a data set, so that training reads it faster.
 
-    Clips are decoded once and stored as 16 kHz mono FLAC in large tar files, which are read several times as fast. OUT is a data set like any other, for --data and all other
-    commands. A clip that cannot be read is reported and left out, and the exit code is then 1.
+    Clips are decoded once and stored as 16 kHz mono FLAC in large tar files, which are read several times as fast. OUT
+    is a data set like any other. A clip that cannot be read is reported and left out, and the exit code is then 1.
     """
     from spectag.data.packing import pack_data_set
 

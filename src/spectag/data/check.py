@@ -81,6 +81,9 @@ class CheckReport:
         summary: counts and durations of the whole data set.
         classes: for each class its name, number of clips, seconds, and number of clips per split and fold.
         findings: errors first, then warnings; those of one kind follow each other.
+
+    >>> CheckReport({}, [], (Finding("error", "empty", "1.wav: no samples"),)).errors
+    1
     """
 
     summary: dict[str, Any]
@@ -111,6 +114,10 @@ class Reading:
         channels: channels of the file; None if it cannot be read.
         error: why it cannot be read; None if it can.
         notes: what is odd about it, one line each.
+
+    >>> from spectag.data.manifest import Clip
+    >>> Reading(Clip("1.wav", Path("1.wav"), ()), 8000, 0.5, 0.0, b"", 44_100, 2, None, ()).seconds
+    0.5
     """
 
     clip: Clip

@@ -51,6 +51,9 @@ class Packed:
         seconds: duration of all clips.
         over: number of clips with peaks above full scale.
         failed: a line for each clip that could not be read, which names it; these clips are not in the packed set.
+
+    >>> Packed(clips=2, shards=1, bytes=20_480, seconds=10.0, over=0, failed=()).seconds
+    10.0
     """
 
     clips: int

@@ -60,6 +60,9 @@ class FbankStatistics:
         mean, std: of the fbank, over all frames and bins, in natural log units.
         frames: number of frames of 10 ms that were measured.
         failed: the errors of clips that could not be read, and were left out.
+
+    >>> FbankStatistics(-6.0, 5.0, 98).failed
+    ()
     """
 
     mean: float
