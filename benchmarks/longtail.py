@@ -1,11 +1,12 @@
-"""What each piece of the paper's AudioSet method buys on a small multi-label set with a long tail.
+"""Measure what each piece of the paper's AudioSet method contributes on a small multi-label set with a long tail.
 
     python benchmarks/soundscapes.py ESC-50 SOUNDSCAPES --classes 20 --ratio 20
     python benchmarks/longtail.py SOUNDSCAPES OUT [--seeds 3] [--set epochs=20]
 
-Trains ``longtail.yaml`` (audioset-full's method at a tiny size, from scratch) with all pieces, without balanced
-sampling, without mixing, and with the patch strides of Ensemble-M, each with several seeds (the strides with one); then
-prints mAP for each, with and without weight averaging, and for the ensembles S and M. A finished run is not run again.
+This script trains ``longtail.yaml`` from scratch, which is the method of audioset-full at a tiny size. It trains with
+all pieces, without balanced sampling, and without mixing, each with several seeds, and with the patch strides of
+Ensemble-M, each with one seed. Then it prints the mAP of each variant, with and without weight averaging, and of
+Ensemble-S and Ensemble-M. Runs that are already finished are not repeated.
 """
 
 import argparse
@@ -33,7 +34,7 @@ def train(data: str, out: Path, seeds: int, overrides: list[str]) -> None:
 
 
 def figures(run: Path) -> tuple[float, float]:
-    """mAP of the last epoch and of the averaged weights."""
+    """Read the mAP of the last epoch and of the averaged weights from a run's report."""
     results = json.loads((run / "report.json").read_text())["results"]
     return results["last"]["mean_ap"], results["averaged"]["mean_ap"]
 
@@ -44,10 +45,12 @@ def text(values: list[float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data")
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--set", action="append", default=[], dest="overrides")
+    parser.add_argument("data", help="data set made by benchmarks/soundscapes.py")
+    parser.add_argument("out", type=Path, help="directory for the runs")
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds per variant")
+    parser.add_argument(
+        "--set", action="append", default=[], dest="overrides", help="key=value to change in the recipe"
+    )
     options = parser.parse_args()
     rows: list[tuple[str, str, str]] = []
     for name, overrides in VARIANTS.items():

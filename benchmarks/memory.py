@@ -1,6 +1,8 @@
-"""An hour of 96 kHz stereo, read and then tagged with the bundled model: time and peak memory of each, as JSON.
+"""Measure the time and peak memory of reading and of tagging an hour of 96 kHz stereo with the bundled model.
 
-python benchmarks/memory.py [hours]
+    python benchmarks/memory.py [hours]
+
+The figures are printed as JSON.
 """
 
 from __future__ import annotations
@@ -21,13 +23,13 @@ RATE = 96_000  # Hz
 
 
 def peak() -> float:
-    """Largest resident size of this process so far, MiB."""
+    """Return the largest resident size of this process so far, in MiB."""
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS
     return round(size / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
 def measure(hours: float) -> dict[str, float]:
-    """Reading comes first: the peak of a process never falls, and torch alone is larger than what reading takes."""
+    """Measure reading first: the peak of a process never falls, and torch alone is larger than what reading needs."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "long.wav")
         second = np.random.default_rng(0).uniform(-0.5, 0.5, (RATE, 2)).astype(np.float32)

@@ -1,11 +1,16 @@
-"""Pieces of a training step on the CPU beside what torch offers for them: forward and gradient, or one update.
+"""Compare pieces of a training step on the CPU with their counterparts in torch.
 
     python benchmarks/pieces.py [--threads 1] [--repeats 20]
 
-Patches: a matrix product beside the convolution that holds the same weights. Attention: ours, which may leave bf16,
-beside ``scaled_dot_product_attention``. Muon: all matrices of a shape together beside ``torch.optim.Muon``, which is
-always in bf16. Both take turns; figures are medians, ratios the peer's over ours (above 1: ours is faster). bf16 pays
-only on processors with bf16 arithmetic (AMX, AVX512-BF16).
+For the first two pieces the script times a forward and a backward pass, for Muon one update:
+
+- Patches: our matrix product, compared with the convolution that holds the same weights.
+- Attention: ours, which may compute in fp32 within bf16, compared with ``scaled_dot_product_attention``.
+- Muon: ours, which updates all matrices of one shape together, compared with ``torch.optim.Muon``, which is always in
+  bf16.
+
+The two take turns. The figures are medians, and each ratio is torch's time divided by ours (above 1: ours is faster).
+bf16 is faster only on processors with bf16 instructions (AMX or AVX512-BF16).
 """
 
 from __future__ import annotations
@@ -50,10 +55,11 @@ def attention(tokens: int, batch: int, dtype: torch.dtype) -> tuple[Callable[[],
 
 
 def muon(config: ASTConfig, dtype: torch.dtype) -> tuple[Callable[[], object], Callable[[], object]]:
-    matrices = [p for p in AST(config).blocks.parameters() if p.ndim == 2]
+    named = {name: p for name, p in AST(config).blocks.named_parameters() if p.ndim == 2}
+    matrices, stacked = list(named.values()), [3 if "qkv" in name else 1 for name in named]
     twins = [nn.Parameter(p.detach().clone()) for p in matrices]
     peer = torch.optim.Muon(twins, lr=1e-3)
-    ours = Muon([{"params": matrices, "muon": True}], lr=1e-3, precision=dtype)
+    ours = Muon([{"params": matrices, "muon": True, "stacked": stacked}], lr=1e-3, precision=dtype)
 
     def update(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
         for p in parameters:
@@ -64,21 +70,21 @@ def muon(config: ASTConfig, dtype: torch.dtype) -> tuple[Callable[[], object], C
 
 
 def medians(pair: tuple[Callable[[], object], Callable[[], object]], repeats: int) -> list[float]:
-    """Milliseconds of both, in turns."""
+    """Time both in turns and return their median milliseconds."""
     times: tuple[list[float], list[float]] = ([], [])
     for turn in range(repeats + 2):
         for work, seconds in zip(pair, times, strict=True):
             start = time.perf_counter()
             work()
-            if turn >= 2:  # the first warm up
+            if turn >= 2:  # the first two turns are warm-up
                 seconds.append(time.perf_counter() - start)
     return [statistics.median(seconds) * 1e3 for seconds in times]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=1, help="number of CPU threads")
+    parser.add_argument("--repeats", type=int, default=20, help="number of timed turns")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(f"processor {torch.backends.cpu.get_cpu_capability()}, threads {options.threads}, torch {torch.__version__}")

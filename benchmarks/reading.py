@@ -1,11 +1,15 @@
-"""How fast an epoch is read: loose files, the same as MP4 (as AudioSet comes), and packed shards.
+"""Measure how fast an epoch is read from loose files, from the same clips as MP4, and from packed shards.
 
     python benchmarks/reading.py --data DIR [--clips 400] [--readers 1 2] [--json FILE]
 
-Each way reads every clip once, into the waveform that training takes. Cold: the system was asked to forget the files
-before (what it may refuse, and what a disk keeps in a cache of its own stays). The ways take turns, there and back; the
-best of --repeats passes counts. A reader is a process that reads every so-manieth clip, as a data loader's workers do.
-"in order" is spectag.data.shards.reading_order, "at random" any order; "read only" decodes nothing.
+AudioSet's clips usually come as MP4. Each way of reading reads every clip once, into the waveform that training uses.
+The ways take turns, in alternating order, and the best of --repeats passes counts.
+
+- "cold": the system was asked to drop the files from its cache before the pass. It may refuse, and a disk may have a
+  cache of its own.
+- "readers": the number of processes. With N readers, each reads every Nth clip, like the workers of a data loader.
+- "in order": the order of spectag.data.shards.reading_order. "at random": any order.
+- "read only": the bytes are read but not decoded.
 """
 
 from __future__ import annotations
@@ -33,7 +37,7 @@ from spectag.data.shards import read_packed, reading_order
 
 
 def as_mp4(waveform: np.ndarray, path: Path) -> None:
-    """AAC at 44.1 kHz and 128 kbit/s, as videos have it."""
+    """Write a waveform as AAC at 44.1 kHz and 128 kbit/s, as is usual in videos."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=44_100, layout="mono")
         stream.bit_rate = 128_000
@@ -57,13 +61,13 @@ def forget(clips: Sequence[Clip]) -> None:
     """Ask the system to drop the files from its cache."""
     for path in {clip.path for clip in clips}:
         descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)  # only what is on the disk can be dropped
+        os.fsync(descriptor)  # the system can drop only what has been written to the disk
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(descriptor)
 
 
 def content(source: Source) -> int:
-    """Read the bytes of a clip; the number of its samples is not known then."""
+    """Read the bytes of a clip. Returns 0, because the number of its samples is not known without decoding."""
     assert isinstance(source, (Member, Path))
     place = (source.path, source.offset, source.size) if isinstance(source, Member) else (source, 0, -1)
     with open(place[0], "rb") as file:
@@ -72,12 +76,12 @@ def content(source: Source) -> int:
 
 
 def consume(sources: Sequence[Source], decode: bool) -> int:
-    """Read some clips; the number of their samples."""
+    """Read some clips and return the number of their samples."""
     return sum(len(read(source)) if decode else content(source) for source in sources)
 
 
 def once(pool: ProcessPoolExecutor, readers: int, clips: Sequence[Clip], order: Sequence[int], decode: bool) -> float:
-    """Seconds of one epoch."""
+    """Read one epoch and return the seconds that it took."""
     sources = [clips[index].source for index in order]
     start = time.perf_counter()
     list(pool.map(consume, [sources[reader::readers] for reader in range(readers)], [decode] * readers))
@@ -87,13 +91,15 @@ def once(pool: ProcessPoolExecutor, readers: int, clips: Sequence[Clip], order: 
 def measured(
     ways: dict[str, tuple[Sequence[Clip], Sequence[int], bool]], seconds: float, readers: int, repeats: int
 ) -> Iterator[dict[str, object]]:
-    """A row per way and state of the cache."""
+    """Measure every way of reading with a cold and a warm cache, and yield one row for each."""
     best: dict[tuple[str, str], float] = {}
     with ProcessPoolExecutor(readers, get_context("spawn")) as pool:
         clips = next(iter(ways.values()))[0]
-        list(pool.map(consume, [[clips[0].source]] * 4 * readers, [True] * 4 * readers))  # they have imported all
+        list(
+            pool.map(consume, [[clips[0].source]] * 4 * readers, [True] * 4 * readers)
+        )  # lets every process import first
         for turn in range(repeats):
-            for name, (clips, order, decode) in list(ways.items())[:: (1, -1)[turn % 2]]:  # none always comes last
+            for name, (clips, order, decode) in list(ways.items())[:: (1, -1)[turn % 2]]:  # alternating order
                 for cache in ("cold", "warm"):
                     if cache == "cold":
                         forget(clips)
@@ -114,13 +120,22 @@ def measured(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="a data set of files, in any known layout")
-    parser.add_argument("--clips", type=int, default=400, help="take the first so many")
-    parser.add_argument("--shard-mb", type=float, default=0.5, help="small, so that a small set has many shards")
-    parser.add_argument("--readers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--folder", type=Path, help="where to put the copies; on the disk that is to be measured")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--data", type=Path, required=True, help="data set of loose files, in any known layout")
+    parser.add_argument(
+        "--clips", type=int, default=400, help="number of clips to read, from the start of the data set"
+    )
+    parser.add_argument(
+        "--shard-mb",
+        type=float,
+        default=0.5,
+        help="size of a shard in MB; small, so that a small data set has many shards",
+    )
+    parser.add_argument("--readers", type=int, nargs="+", default=[1, 2], help="numbers of processes to measure with")
+    parser.add_argument("--repeats", type=int, default=3, help="number of passes; the best counts")
+    parser.add_argument(
+        "--folder", type=Path, help="folder for the copies; choose one on the disk that you want to measure"
+    )
+    parser.add_argument("--json", type=Path, help="file to write the figures to as JSON")
     args = parser.parse_args()
 
     manifest = read_manifest(args.data)

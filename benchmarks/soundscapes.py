@@ -1,15 +1,21 @@
-"""A multi-label data set with a long tail, made of single-label clips: what AudioSet is like, in a minute, on any desk.
+"""Make a small multi-label data set with a long tail, similar to AudioSet, from single-label clips.
 
     python benchmarks/soundscapes.py ESC DIR [--train 1500] [--eval 400] [--classes 50] [--ratio 50] [--seed 0]
 
-ESC is ESC-50 or ESC-10 as published. Each soundscape is 10 s at 16 kHz (FLAC, 16 bit) of 1 to 4 events of different
-classes, each at a random place, up to 12 dB below the loudest possible, over a faint hiss. The class of rank r is heard
-in ``r ** -log(ratio) / log(classes)`` as many training soundscapes as the first (Zipf's law), ranks drawn by the seed;
-evaluation soundscapes have all classes equally often, and only clips of ``--eval-fold``: no recording is on both sides.
-``--balanced N`` makes a part of N soundscapes with all classes equally often from training clips, as AudioSet's.
+ESC is ESC-50 or ESC-10 as published. Making the data set takes about a minute.
 
-DIR gets AudioSet's tables and audio/YTID.flac, and events.csv: which clip is heard where, and how loud. The same seed
-(and libraries) makes the same bytes.
+A soundscape is 10 s long, at 16 kHz (FLAC, 16 bit). It has 1 to 4 events of different classes over a faint hiss. Each
+event starts at a random time and is up to 12 dB below the loudest possible level.
+
+- In the training split, the class of rank r occurs in ``r ** (-log(ratio) / log(classes))`` times as many soundscapes
+  as the class of rank 1 (Zipf's law). The seed decides which class has which rank.
+- In the evaluation split, all classes occur equally often. It uses only clips of ``--eval-fold``, so no recording is in
+  both splits.
+- ``--balanced N`` adds a split of N soundscapes, made of training clips, in which all classes occur equally often.
+  AudioSet has such a split, too.
+
+The script writes AudioSet's tables, ``audio/YTID.flac`` and ``events.csv`` to DIR. ``events.csv`` says which clip
+occurs where and how loud it is. The same seed, with the same libraries, makes the same bytes.
 """
 
 from __future__ import annotations
@@ -36,15 +42,15 @@ from spectag.data.manifest import Clip
 from spectag.errors import SpectagError
 
 SECONDS, POLYPHONY = 10, 4
-LEVEL, RANGE = -20.0, 12.0  # dB: RMS of the loudest event, full scale = 0; how far below it others may be
-HISS = (-70.0, -55.0)  # dB
-SILENCE = 10 ** (-50 / 20)  # of a clip's peak: what is below it at either end is cut off
+LEVEL, RANGE = -20.0, 12.0  # dB: RMS of the loudest event (full scale = 0), and how far below it others may be
+HISS = (-70.0, -55.0)  # dB: lowest and highest RMS
+SILENCE = 10 ** (-50 / 20)  # fraction of a clip's peak; quieter samples at either end are cut off
 FADE = SAMPLE_RATE // 100  # samples = 10 ms
-ID_LETTERS = string.ascii_letters + string.digits + "-_"  # as YouTube's
+ID_LETTERS = string.ascii_letters + string.digits + "-_"  # the letters of YouTube's ids
 
 
 class Event(NamedTuple):
-    """A clip heard in a soundscape, from ``onset`` (seconds) on, at ``level`` (dB)."""
+    """A clip that starts at ``onset`` (seconds) in a soundscape, at ``level`` (dB)."""
 
     clip: Clip
     onset: float
@@ -52,7 +58,7 @@ class Event(NamedTuple):
 
 
 class Soundscape(NamedTuple):
-    """Its id, its events by onset, and its samples ``[160000]``, int16."""
+    """A soundscape: its id, its events in order of onset, and its samples ``[160000]``, int16."""
 
     id: str
     events: tuple[Event, ...]
@@ -60,24 +66,27 @@ class Soundscape(NamedTuple):
 
     @property
     def labels(self) -> list[int]:
-        """Classes heard, ascending."""
+        """Classes of the events, in ascending order."""
         return sorted(event.clip.labels[0] for event in self.events)
 
 
 @functools.cache
 def sound(path: Path) -> NDArray[np.float32]:
-    """A clip without silence at its ends, RMS 1, faded in and out."""
+    """Read a clip, cut the silence off both ends, scale it to an RMS of 1, and fade it in and out."""
     x = read(path)
     heard = np.flatnonzero(np.abs(x) > SILENCE * np.abs(x).max())
     if not len(heard):
-        raise SpectagError(f"{path}: nothing but silence")
+        raise SpectagError(f"{path}: expected a clip with sound, got only silence")
     x = x[heard[0] : heard[-1] + 1][: SECONDS * SAMPLE_RATE]
     ramp = np.minimum(1, np.arange(1, len(x) + 1, dtype=np.float32) / FADE)
     return x / np.sqrt(np.square(x, dtype=np.float64).mean()).astype(np.float32) * ramp * ramp[::-1]
 
 
 def positives(soundscapes: int, classes: int, ratio: float, rng: np.random.Generator) -> NDArray[np.int64]:
-    """How many soundscapes each class is heard in: as many events as fit, the first rank ``ratio`` times the last."""
+    """Return the number of soundscapes that each class occurs in.
+
+    The first rank has ``ratio`` times as many as the last. Together the numbers fill all events of the soundscapes.
+    """
     shares = np.arange(1, classes + 1) ** (-math.log(ratio) / math.log(classes))
     exact = shares / shares.sum() * sizes(soundscapes).sum()
     counts = exact.astype(np.int64)
@@ -86,15 +95,15 @@ def positives(soundscapes: int, classes: int, ratio: float, rng: np.random.Gener
 
 
 def sizes(soundscapes: int) -> NDArray[np.int64]:
-    """Events of each soundscape: 1 to 4, as many of each."""
+    """Return the number of events in each soundscape, 1 to 4, each number equally often."""
     return np.arange(soundscapes) % POLYPHONY + 1
 
 
 def assign(soundscapes: int, counts: NDArray[np.int64], rng: np.random.Generator) -> list[NDArray[np.int64]]:
-    """For each class the soundscapes it is heard in: none twice, every place taken.
+    """Choose the soundscapes that each class occurs in. Every event gets a class, and no soundscape has a class twice.
 
-    The most frequent class chooses first, each soundscape as likely as it has room; those with no more classes to come
-    than room are taken at once.
+    The most frequent class chooses first, and soundscapes with more room are more likely to be chosen. A soundscape
+    that needs all the remaining classes to be filled is always chosen.
     """
     room = rng.permutation(sizes(soundscapes))
     chosen: list[NDArray[np.int64]] = [np.zeros(0, np.int64)] * len(counts)
@@ -104,12 +113,12 @@ def assign(soundscapes: int, counts: NDArray[np.int64], rng: np.random.Generator
         chosen[label] = np.argsort(-chance, kind="stable")[: counts[label]]
         room[chosen[label]] -= 1
     if room.any():
-        raise SpectagError("so few classes cannot have so long a tail: lower --ratio")
+        raise SpectagError("the number of classes is too small for a tail of this length: lower --ratio")
     return chosen
 
 
 def ids(rng: np.random.Generator, count: int) -> list[str]:
-    """Different ones, even where upper and lower case are the same to the file system."""
+    """Draw ids that differ from each other, even on file systems that ignore case."""
     made: dict[str, str] = {}
     while len(made) < count:
         name = "".join(ID_LETTERS[i] for i in rng.integers(len(ID_LETTERS), size=11))
@@ -118,7 +127,7 @@ def ids(rng: np.random.Generator, count: int) -> list[str]:
 
 
 def mixed(name: str, clips: Sequence[Clip], rng: np.random.Generator) -> Soundscape:
-    """Clips at random places and levels, over hiss."""
+    """Mix clips at random times and levels over hiss."""
     length = SECONDS * SAMPLE_RATE
     mix = rng.standard_normal(length, np.float32) * 10 ** (rng.uniform(*HISS) / 20)
     events = []
@@ -127,12 +136,12 @@ def mixed(name: str, clips: Sequence[Clip], rng: np.random.Generator) -> Soundsc
         start = int(rng.integers(length - len(x) + 1))
         mix[start : start + len(x)] += np.float32(10 ** (level / 20)) * x
         events.append(Event(clip, start / SAMPLE_RATE, level))
-    mix /= max(1.0, np.abs(mix).max() / 0.9)  # impulses may reach beyond full scale
+    mix /= max(1.0, np.abs(mix).max() / 0.9)  # impulses may exceed full scale
     return Soundscape(name, tuple(sorted(events, key=lambda e: e.onset)), np.rint(mix * 32767).astype(np.int16))
 
 
 def cast(soundscapes: int, clips: Iterable[Clip], ratio: float, rng: np.random.Generator) -> list[list[Clip]]:
-    """The clips of each soundscape of a part; a class's clips are heard equally often, give or take one."""
+    """Choose the clips of each soundscape in a split. The clips of a class are used equally often, or differ by one."""
     pools: dict[int, list[Clip]] = {}
     for clip in clips:
         pools.setdefault(clip.labels[0], []).append(clip)
@@ -146,7 +155,7 @@ def cast(soundscapes: int, clips: Iterable[Clip], ratio: float, rng: np.random.G
 
 
 def summary(part: str, labels: Sequence[Sequence[int]]) -> str:
-    """One line: soundscapes, how many have 1, 2, ... events, and the positives of the classes."""
+    """Describe a split in one line: its soundscapes, their numbers of events, and the positives of the classes."""
     events = Counter(map(len, labels))
     counts = sorted(Counter(label for row in labels for label in row).values())
     return (
@@ -161,24 +170,25 @@ def make(
     """Write the data set.
 
     Args:
-        esc, out: where clips are read and soundscapes written.
-        parts: how many ``unbalanced_train``, ``balanced_train`` and ``eval`` soundscapes.
-        classes: so many of ESC's, drawn by the seed.
-        ratio: how long the tail of ``unbalanced_train`` is.
-        fold: whose clips are for evaluation only.
-        seed: of everything.
+        esc: the directory of ESC-50 or ESC-10.
+        out: the directory to write to.
+        parts: the number of soundscapes in ``unbalanced_train``, ``balanced_train`` and ``eval``.
+        classes: the number of classes; the seed decides which of ESC's.
+        ratio: in ``unbalanced_train``, the positives of the first class divided by those of the last.
+        fold: the fold whose clips are used only for evaluation.
+        seed: the seed for everything that is random.
 
     Yields:
-        a line about each part, once it is written.
+        A line about each split once it is written.
 
     Raises:
-        SpectagError: ESC cannot be used, or the numbers asked for do not go together.
+        SpectagError: ESC cannot be used, ``out`` already holds a data set, or the numbers contradict each other.
     """
     manifest = read_manifest(esc)
     if not POLYPHONY <= classes <= len(manifest.labels):
-        raise SpectagError(f"--classes {classes}: expected {POLYPHONY} to {len(manifest.labels)}, as many as {esc} has")
+        raise SpectagError(f"--classes {classes}: expected {POLYPHONY} to {len(manifest.labels)}, the number in {esc}")
     if (out / "audio").exists():
-        raise SpectagError(f"{out}: holds a data set already")
+        raise SpectagError(f"{out}: already holds a data set: choose another directory")
     rng = np.random.default_rng(seed)
     taken = sorted(int(i) for i in rng.choice(len(manifest.labels), classes, replace=False))
     unseen = [clip for clip in manifest.only(fold=fold).clips if clip.labels[0] in taken]
@@ -187,7 +197,7 @@ def make(
     seen = [clip for clip in seen if clip.group is None or clip.group not in groups]
     for clips, side in ((seen, "training"), (unseen, "evaluation")):
         if {clip.labels[0] for clip in clips} != set(taken):
-            raise SpectagError(f"{esc}: some classes have no clips for {side}")
+            raise SpectagError(f"{esc}: some classes have no clips for {side}: change --eval-fold")
     mids = {label: f"/m/esc{label:02}" for label in taken}
 
     casts: dict[str, list[list[Clip]]] = {}
@@ -229,15 +239,17 @@ def _table(path: Path) -> TextIO:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("esc", type=Path, metavar="ESC")
-    parser.add_argument("out", type=Path, metavar="DIR")
-    parser.add_argument("--train", type=int, default=1500)
-    parser.add_argument("--balanced", type=int, default=0)
-    parser.add_argument("--eval", type=int, default=400)
-    parser.add_argument("--classes", type=int, default=50)
-    parser.add_argument("--ratio", type=float, default=50, help="positives of the first class over those of the last")
-    parser.add_argument("--eval-fold", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("esc", type=Path, metavar="ESC", help="directory of ESC-50 or ESC-10")
+    parser.add_argument("out", type=Path, metavar="DIR", help="directory to write the data set to")
+    parser.add_argument("--train", type=int, default=1500, help="training soundscapes with a long tail")
+    parser.add_argument("--balanced", type=int, default=0, help="training soundscapes with balanced classes")
+    parser.add_argument("--eval", type=int, default=400, help="evaluation soundscapes")
+    parser.add_argument("--classes", type=int, default=50, help="number of classes")
+    parser.add_argument(
+        "--ratio", type=float, default=50, help="positives of the first class divided by those of the last"
+    )
+    parser.add_argument("--eval-fold", type=int, default=5, help="fold whose clips are used only for evaluation")
+    parser.add_argument("--seed", type=int, default=0, help="seed for everything that is random")
     args = parser.parse_args(arguments)
     parts = {"unbalanced_train": args.train, "balanced_train": args.balanced, "eval": args.eval}
     start = time.perf_counter()

@@ -1,11 +1,13 @@
-"""One 10 s clip through one base-size AST with random weights: spectag beside the transformers pipeline.
+"""Compare the speed of spectag and of the transformers pipeline on one 10 s clip.
 
     python benchmarks/speed.py [--repeats 7] [--threads 2] [--json FILE]
 
-Both load the same directory. The contestants take turns, so that a machine that slows down slows all; each figure is
-the median, each ratio is the peer's median over ours (above 1: spectag is faster). bf16 is the network in bf16 on
-request, the front end staying in fp32; it pays only on processors with bf16 arithmetic (AMX, AVX512-BF16), which the
-output names.
+Both load the same directory, which holds a base-size AST with random weights. They take turns, so that a machine that
+slows down affects all of them equally. Each figure is the median, and each ratio is the median of transformers divided
+by ours (above 1: spectag is faster).
+
+"spectag bf16" runs the network in bf16 and the front end in fp32. It is faster only on processors with bf16
+instructions (AMX or AVX512-BF16); the output says whether the processor has them.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ SECONDS = 10
 
 
 def contestants(directory: str) -> dict[str, dict[str, Callable[[], object]]]:
-    """For each part of the work, the peer and ours."""
+    """For each piece of the work, the calls to compare."""
     waveform = np.resize(spectag.read(EXAMPLE), SECONDS * 16000)
     pipeline = transformers.pipeline("audio-classification", model=directory, device="cpu")
     extractor, network = pipeline.feature_extractor, pipeline.model
@@ -44,7 +46,7 @@ def contestants(directory: str) -> dict[str, dict[str, Callable[[], object]]]:
     def their_network() -> object:
         return network(inputs).logits
 
-    # Softmax over the 527 logits is the pipeline's default; it costs nothing either way.
+    # By default the pipeline applies softmax to the 527 logits. The time for that is negligible.
     return {
         "front end": {
             "transformers": lambda: extractor(waveform, sampling_rate=16000, return_tensors="pt"),
@@ -64,13 +66,13 @@ def contestants(directory: str) -> dict[str, dict[str, Callable[[], object]]]:
 
 
 def measure(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str, dict[str, float]]:
-    """Median seconds of each, taken in turn, and the ratio to the peer."""
+    """Run all calls in turn. Returns the median seconds of each, and the ratio to transformers."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(repeats + 1):
         for name, go in runs.items():
             start = time.perf_counter()
             go()
-            if turn:  # the first turn warms up
+            if turn:  # the first turn is a warm-up
                 seconds[name].append(time.perf_counter() - start)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     return {
@@ -81,9 +83,9 @@ def measure(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str, di
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--repeats", type=int, default=7, help="number of timed turns")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="number of CPU threads")
+    parser.add_argument("--json", type=Path, help="file to write the figures to as JSON")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     transformers.logging.set_verbosity_error()

@@ -1,24 +1,30 @@
-"""Training steps of one AST with random weights: `spectag train` beside a plain PyTorch loop over transformers' AST.
+"""Compare the training steps of `spectag train` and of a plain PyTorch loop over transformers' AST.
 
     python benchmarks/training.py [--size base|small|tiny] [--batch 2] [--frames 1024] [--stride 10] [--steps 5]
         [--precision fp32|bf16] [--device cpu|cuda] [--also patch_drop checkpoint_layers] [--threads N] [--json FILE]
     python benchmarks/training.py --pipeline --data DIR --recipe NAME [--set key=value] [--device cuda]
 
-Both train on noise in memory, by AdamW, with the binary cross-entropy of 527 classes. The peer's step is what its users
-write: ASTFeatureExtractor clip by clip in a DataLoader (of as many workers as ours), forward, backward, step. Ours is a
-whole run as the command line starts it; only what follows its last step is left out. Each row of ours takes turns with
-the peer, step by step, so that a machine that slows down slows both; figures are medians, the ratio is the peer's over
-ours (above 1: spectag is faster). Peak memory is that of two steps in a process of its own: on the CPU all of it,
-libraries included, on a GPU what torch holds. ``--also`` adds rows with a key of the recipe changed: ``patch_drop``
-learns from half the patches, less work and not the same training; the others change nothing but speed and memory.
+Both train one AST with random weights on noise in memory, with AdamW and the binary cross-entropy of 527 classes.
 
-On a GPU of known peak the share of it (bf16, dense) that the model's arithmetic takes is shown: three times a forward
-pass over all layers and the patches seen, 2 per multiplication with addition, nothing for what is computed again.
-There, take enough steps (100, say) to use up what the loaders prepared before the first; and each loader works on while
-the other side's step is timed, which flatters the slower one.
+- The step of transformers is what its users write: ASTFeatureExtractor clip by clip in a DataLoader (with as many
+  workers as ours), forward, backward, step.
+- Our step is part of a whole run as the command line starts it. Only the work after the last step is not timed.
+- The two take turns, step by step, so that a machine that slows down affects both. The figures are medians, and the
+  ratio is the time of transformers divided by ours (above 1: spectag is faster).
+- Peak memory is that of two steps in a separate process. On the CPU it is the memory of the process, libraries
+  included; on a GPU it is what torch holds.
+- ``--also`` adds rows in which one key of the recipe is changed. ``patch_drop`` trains on half of the patches, which is
+  less work and not the same training. The other keys change only speed and memory.
 
-``--pipeline`` compares what training consumes, in memory, with what the loader delivers, from files (which the system
-may hold in memory) and from decoded waveforms. The loader is alone then; on the CPU it shares the cores with training.
+On a GPU whose peak speed is known, the script also prints the fraction of it (bf16, dense) that the arithmetic of the
+model uses. It counts three forward passes over all layers and all patches that are not dropped, two operations per
+multiply-add, and nothing for what is computed again. On a GPU, use enough steps (for example 100) to use up the batches
+that the loaders prepared before the first step. Each loader keeps working while the step of the other side is timed,
+which makes the slower side look better.
+
+``--pipeline`` compares how many clips training consumes, from memory, with how many the loader delivers, from files
+(which the system may hold in memory) and from decoded waveforms. The loader runs alone in this measurement; in training
+on the CPU it shares the cores with the network.
 """
 
 from __future__ import annotations
@@ -53,21 +59,21 @@ from spectag.data.manifest import Clip, Manifest
 from spectag.errors import SpectagError
 from spectag.labels import LabelSet
 from spectag.model.config import ASTConfig
-from spectag.train.examples import TrainingClips, Waveforms, targets
-from spectag.train.plan import Plan, plan
+from spectag.train.examples import TrainingClips, Waveforms, collate
+from spectag.train.plan import Plan, RunOptions, make_plan
 from spectag.train.recipe import Recipe, build, read_recipe
 from spectag.train.run import run
-from spectag.train.sampler import EpochSampler, balancing_weights
+from spectag.train.sampler import EpochSampler, compute_clip_weights
 
 PEER, OURS = "transformers", "spectag"
-SIZES = {"base": (768, 12), "small": (384, 6), "tiny": (192, 3)}  # width and heads of DeiT's; 12 layers each
+SIZES = {"base": (768, 12), "small": (384, 6), "tiny": (192, 3)}  # width and heads of the DeiT models; 12 layers each
 ALSO: dict[str, dict[str, Any]] = {
     "patch_drop": {"augment": {"patch_drop": 0.5}},
     "checkpoint_layers": {"checkpoint_layers": True},
     "compile": {"compile": True},
 }
-DIFFERENT = 8  # clips of noise, which go round
-PEAKS = {  # bf16 operations per second, dense, as the makers state them; the first name that fits counts
+DIFFERENT = 8  # different clips of noise, which are used again and again
+PEAKS = {  # dense bf16 operations per second as the makers state them; the first name that matches counts
     "H100 PCIe": 756e12,
     "H100 NVL": 835e12,
     "H100": 989e12,
@@ -81,7 +87,7 @@ PEAKS = {  # bf16 operations per second, dense, as the makers state them; the fi
 
 
 def recipe_of(args: argparse.Namespace, name: str) -> Recipe:
-    """What a row of ours trains by."""
+    """Make the recipe for one of our rows."""
     width, heads = SIZES[args.size]
     plain = {
         "name": name,
@@ -97,22 +103,22 @@ def recipe_of(args: argparse.Namespace, name: str) -> Recipe:
 
 
 def noise(frames: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Clips ``[8, N]``, 10 s for 1024 frames."""
+    """Make clips ``[8, N]``; 1024 frames are 10 s."""
     return np.random.default_rng(0).uniform(-0.5, 0.5, (DIFFERENT, frames * SAMPLE_RATE // 1024 * 10)).astype("float32")
 
 
 def workers(device: str) -> int:
-    """As many as a run starts where all waveforms are in memory."""
+    """Return the number of workers that a run starts if all waveforms are in memory."""
     return 0 if device == "cpu" else readers()
 
 
 def readers() -> int:
-    """As many as a run starts where clips are read from files."""
+    """Return the number of workers that a run starts if clips are read from files."""
     return max(1, (os.cpu_count() or 2) - 1)
 
 
 def warm_up(device: str) -> int:
-    """Steps before those that are timed."""
+    """Return the number of steps before the timed ones."""
     return 1 if device == "cpu" else 5
 
 
@@ -122,7 +128,7 @@ def synchronise(device: str) -> None:
 
 
 class TheirClips(torch.utils.data.Dataset[Any]):
-    """Inputs and targets of the clips, again and again."""
+    """The inputs and targets of the clips, repeated."""
 
     def __init__(self, extractor: Any, waveforms: Any, labels: torch.Tensor) -> None:
         self.extractor, self.waveforms, self.labels = extractor, waveforms, labels
@@ -137,7 +143,7 @@ class TheirClips(torch.utils.data.Dataset[Any]):
 
 
 def their_step(args: argparse.Namespace) -> Callable[[], object]:
-    """The peer, ready to take steps."""
+    """Prepare the model and data of transformers, and return a function that takes one step."""
     import transformers
 
     width, heads = SIZES[args.size]
@@ -171,7 +177,7 @@ def their_step(args: argparse.Namespace) -> Callable[[], object]:
 
 
 class Turns(lightning.Callback):
-    """Times each step of ours, from the loader to the optimiser, and lets the peer take one after it."""
+    """Times each of our steps, from the loader to the optimiser, and runs a step of transformers after it."""
 
     def __init__(self, device: str, peer: Callable[[], object] | None) -> None:
         self.device, self.peer = device, peer
@@ -186,7 +192,7 @@ class Turns(lightning.Callback):
     def on_train_batch_end(self, *_: Any) -> None:
         synchronise(self.device)
         self.ours.append(time.perf_counter() - self.start)
-        self.peak = peak(self.device)  # the checkpoint that follows the last step is left out
+        self.peak = peak(self.device)  # before the checkpoint that follows the last step
         if self.peer:
             self.theirs.append(seconds(self.peer))
         self.start = time.perf_counter()
@@ -199,7 +205,7 @@ def seconds(go: Callable[[], object]) -> float:
 
 
 def peak(device: str) -> float:
-    """Largest size so far, GiB: of what torch holds on a GPU, else of this process."""
+    """Return the peak memory so far in GiB: on a GPU of what torch holds, on the CPU of this process."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / 2**30
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS
@@ -207,7 +213,7 @@ def peak(device: str) -> float:
 
 
 def our_steps(recipe: Recipe, args: argparse.Namespace, steps: int, peer: Callable[[], object] | None = None) -> Turns:
-    """A run of so many steps on noise in memory."""
+    """Run our training for a number of steps on noise in memory."""
     turns = Turns(args.device, peer)
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder, f"{n}.wav") for n in range(DIFFERENT)]
@@ -216,16 +222,17 @@ def our_steps(recipe: Recipe, args: argparse.Namespace, steps: int, peer: Callab
         clips = (Clip(f"{n:06}", paths[n % DIFFERENT], (n % DIFFERENT,)) for n in range(steps * recipe.batch_size))
         train = Manifest(tuple(clips), LabelSet.audioset(), "noise")
         in_memory = build(recipe.model_dump() | {"cache_gb": 1e6}, recipe.name)
-        run(Plan(in_memory, train, None, None, Path(folder, "out"), "nothing", args.device), _nothing, [turns])
+        options = RunOptions(device=args.device)
+        run(Plan(in_memory, train, None, None, "nothing", Path(folder, "out"), options), _nothing, [turns])
     return turns
 
 
 def _nothing(*_: Any) -> list[object]:
-    raise AssertionError("nothing is held out, so nothing is scored")
+    raise AssertionError("no clips are held out, so none are scored")
 
 
 def operations(config: ASTConfig, patch_drop: float, batch: int) -> float:
-    """Arithmetic of the model in one step: 2 per multiplication with addition, backward twice forward."""
+    """Count the operations of one step: 2 per multiply-add, and twice as many backward as forward."""
     patches = round((1 - patch_drop) * config.grid[0] * config.grid[1])
     n, d = patches + config.tokens, config.width
     layer = 2 * n * d * d * (4 + 2 * config.mlp_ratio) + 4 * n * n * d
@@ -233,7 +240,7 @@ def operations(config: ASTConfig, patch_drop: float, batch: int) -> float:
 
 
 def alone(args: argparse.Namespace) -> None:
-    """Two steps of one contestant in this process, and its peak memory as JSON."""
+    """Run two steps of one side in this process and print its peak memory as JSON."""
     if args.alone == PEER:
         step = their_step(args)
         for _ in range(2):
@@ -244,17 +251,19 @@ def alone(args: argparse.Namespace) -> None:
 
 
 def peak_of(name: str, arguments: Sequence[str]) -> float:
-    """The same in a process of its own, since the peak of a process never falls."""
+    """Measure the peak memory in a separate process, because the peak of a process never falls."""
     command = [sys.executable, __file__, *arguments, "--alone", name]
     return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
 
 
 def compare(args: argparse.Namespace, arguments: Sequence[str]) -> list[dict[str, Any]]:
-    """A row for the peer beside each row of ours."""
+    """Make a row for transformers next to each of our rows."""
     kind = torch.cuda.get_device_name(args.device) if args.device.startswith("cuda") else ""
     most = next((most for name, most in PEAKS.items() if name in kind), None)
     names = [OURS, *(f"{OURS} {key}" for key in args.also)]
-    peaks = {name: peak_of(name, arguments) for name in (PEER, *names)}  # first: a child's begins at its parent's size
+    peaks = {
+        name: peak_of(name, arguments) for name in (PEER, *names)
+    }  # first, because a child starts at its parent's size
     peer, rows = their_step(args), []
     for name in names:
         recipe = recipe_of(args, name)
@@ -270,20 +279,21 @@ def compare(args: argparse.Namespace, arguments: Sequence[str]) -> list[dict[str
 
 
 def deliveries(manifest: Manifest, recipe: Recipe, cache_gb: float, device: str, limit: float) -> float:
-    """Clips per second of the loader that a run makes, over ``limit`` seconds from the second batch on."""
+    """Measure the clips per second of a run's loader for ``limit`` seconds, from the second batch on."""
     waveforms = Waveforms(manifest.clips, cache_gb * 1e9)
     if cache_gb:
         waveforms.preload()
         if not waveforms.complete:
             print(f"(not all of {len(manifest)} clips fit into --memory {cache_gb:g})")
-    truth = targets(manifest)
-    examples = TrainingClips(waveforms, truth, FrontEnd(frames=recipe.front_end.frames or 1024), recipe.augment)
-    weights = balancing_weights(truth.numpy()) if recipe.balanced else None
+    targets = manifest.targets()
+    examples = TrainingClips(waveforms, targets, FrontEnd(frames=recipe.front_end.frames or 1024), recipe.augment)
+    weights = compute_clip_weights(targets) if recipe.balanced else None
     number = workers(device) if waveforms.complete else readers()
     loader = DataLoader(
         examples,
         recipe.batch_size // recipe.accumulate,
         sampler=EpochSampler(len(examples), recipe.seed, weights),
+        collate_fn=collate,
         num_workers=number,
         persistent_workers=number > 0,
         pin_memory=device != "cpu",
@@ -297,13 +307,13 @@ def deliveries(manifest: Manifest, recipe: Recipe, cache_gb: float, device: str,
 
 
 def pipeline(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Clips per second that training consumes, and that the loader delivers from files and from memory."""
-    planned = plan(read_recipe(args.recipe, args.set), read_manifest(args.data), Path("nowhere"))
+    """Measure the clips per second that training consumes, and that the loader delivers from files and from memory."""
+    planned = make_plan(read_recipe(args.recipe, args.set), read_manifest(args.data), Path("nowhere"))
     recipe = planned.recipe
     measured = recipe.front_end.model_dump() | {"mean": -4.2677393, "std": 4.5689974}
-    # A step's cost depends on the sizes only, not on where the weights come from or what becomes of them.
+    # The cost of a step depends only on the sizes, not on where the weights come from or how they are used.
     changes = {"init": None, "epochs": 1, "steps": None, "average": None, "select": "last", "front_end": measured}
-    changes |= {"loss": "bce", "label_smoothing": 0.0}  # the noise has AudioSet's labels
+    changes |= {"loss": "bce", "label_smoothing": 0.0}  # because the noise has AudioSet's labels
     steps = our_steps(build(recipe.model_dump() | changes, recipe.name), args, warm_up(args.device) + args.steps).ours
     consumed = recipe.batch_size / statistics.median(steps[-args.steps :])
     rows = [{"name": "training consumes", "clips/s": consumed, "ratio": 1.0}]
@@ -324,7 +334,7 @@ def environment(args: argparse.Namespace) -> dict[str, Any]:
         "loader workers": workers(args.device),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
-        "with torchaudio": is_speech_available(),  # else its extractor computes in NumPy
+        "with torchaudio": is_speech_available(),  # otherwise its extractor uses NumPy
         "spectag": spectag.__version__,
     }
 
@@ -332,22 +342,22 @@ def environment(args: argparse.Namespace) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=SIZES, default="base")
-    parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--frames", type=int, default=1024)
-    parser.add_argument("--stride", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=5, help="timed ones; others warm up")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--also", nargs="*", choices=list(ALSO), default=["patch_drop"])
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--json", type=Path, help="also write the figures here")
-    parser.add_argument("--pipeline", action="store_true", help="loader against training")
-    parser.add_argument("--data", type=Path, help="a data set, for --pipeline")
-    parser.add_argument("--recipe", default="audioset-full", help="for --pipeline")
-    parser.add_argument("--set", action="append", default=[], help="key=value of the recipe, for --pipeline")
-    parser.add_argument("--seconds", type=float, default=20, help="how long each loader is watched")
-    parser.add_argument("--memory", type=float, default=4, help="GB for waveforms, for --pipeline")
+    parser.add_argument("--size", choices=SIZES, default="base", help="size of the network")
+    parser.add_argument("--batch", type=int, default=2, help="clips per step")
+    parser.add_argument("--frames", type=int, default=1024, help="length of the input in frames of 10 ms")
+    parser.add_argument("--stride", type=int, default=10, help="stride of the patches")
+    parser.add_argument("--steps", type=int, default=5, help="number of timed steps, after the warm-up")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="precision of both sides")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument("--also", nargs="*", choices=list(ALSO), default=["patch_drop"], help="keys to add a row for")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="number of CPU threads")
+    parser.add_argument("--json", type=Path, help="file to write the figures to as JSON")
+    parser.add_argument("--pipeline", action="store_true", help="compare the loader with training")
+    parser.add_argument("--data", type=Path, help="data set for --pipeline")
+    parser.add_argument("--recipe", default="audioset-full", help="recipe for --pipeline")
+    parser.add_argument("--set", action="append", default=[], help="key=value to change in the recipe, for --pipeline")
+    parser.add_argument("--seconds", type=float, default=20, help="seconds to measure each loader for, with --pipeline")
+    parser.add_argument("--memory", type=float, default=4, help="GB of memory for decoded waveforms, for --pipeline")
     parser.add_argument("--alone", help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
     if args.pipeline and args.data is None:

@@ -16,6 +16,15 @@ settings.load_profile("spectag")
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Commands of the pages use what earlier ones wrote, so they keep their order when all else is shuffled."""
+    places = [place for place, item in enumerate(items) if item.name.startswith("test_commands[")]
+    ordered = sorted((items[place] for place in places), key=lambda item: item.callspec.indices["command"])  # type: ignore[attr-defined]
+    for place, item in zip(places, ordered, strict=True):
+        items[place] = item
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     """Tests run in random order (pytest-randomly seeds Python's and NumPy's generators, but not torch's)."""

@@ -1,118 +1,260 @@
-"""Each augmentation: what it changes, what it must leave alone, and that a seed decides it."""
+"""Every augmentation is its formula, computed here once more in float64; and the chain applies them in their order.
+
+A draw is tested with a generator whose numbers are given; an augmentation with given parameters.
+"""
+
+import math
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, strategies as st
 
+from spectag.audio.fbank import compute_inputs, fbank
+from spectag.audio.front_end import FrontEnd
 from spectag.train import augment
+from spectag.train.augment import Bands, Excerpt, Mixing
 from spectag.train.recipe import AugmentRecipe
+from spectag.train.rng import Rows, make_rng
 
 
-def test_mix_is_the_formula_and_the_longer_decides_the_length():
-    a, b = torch.tensor([1.0, 3.0]), torch.tensor([0.0, 3.0, 3.0])
-    mixed = augment.mix(a, b, 0.25)
-    expected = 0.25 * torch.tensor([-1.0, 1.0, 0.0]) + 0.75 * torch.tensor([-2.0, 1.0, 1.0])
-    torch.testing.assert_close(mixed, expected)
+class Given:
+    """A generator whose numbers are given, each as a fraction of the range that is drawn from."""
+
+    def __init__(self, *fractions):
+        self.left = list(fractions)
+        self.beta_of = None
+
+    def _next(self, size):
+        fraction = np.asarray(self.left.pop(0), np.float64)
+        return fraction[()] if size is None else np.broadcast_to(fraction, size)
+
+    def uniform(self, low=0.0, high=1.0, size=None):
+        return low + (high - low) * self._next(size)
+
+    def random(self, size=None, dtype=np.float64):
+        return np.asarray(self._next(size), dtype)[()]
+
+    def integers(self, low, high=None, size=None):
+        low, high = (0, low) if high is None else (low, high)
+        return np.floor(low + (high - low) * self._next(size)).astype(np.int64)
+
+    def beta(self, a, b):
+        self.beta_of = (a, b)
+        return float(self._next(None))
 
 
-def test_between_class_mixing_evens_out_the_levels():
-    quiet, loud = 0.01 * torch.randn(4000), torch.randn(4000)
-    mixed = augment.mix_between(quiet, loud, 0.5)
-    shares = [float(torch.dot(mixed, x) / x.norm()) for x in (quiet, loud)]
-    assert shares[0] == pytest.approx(shares[1], rel=0.1)
-    torch.testing.assert_close(augment.mix_between(quiet, loud, 1.0), quiet - quiet.mean(), rtol=1e-3, atol=1e-5)
-    assert augment.mix_between(torch.zeros(9), torch.zeros(9), 0.0).isfinite().all()
+def close(actual, expected, atol=1e-5):
+    np.testing.assert_allclose(np.asarray(actual), expected, rtol=1e-5, atol=atol)
 
 
-@given(samples=st.integers(1, 5000), window=st.integers(400, 4000), seed=st.integers(0, 99), silent=st.booleans())
-def test_excerpts_are_as_long_as_asked_and_no_louder(samples, window, seed, silent):
-    x = torch.zeros(samples) if silent else torch.ones(samples)
-    out = augment.waveform(x, window, AugmentRecipe(excerpt=True, speed=1.3, gain_db=6), augment.rng(seed))
-    assert len(out) == window
-    assert 0 <= out.min() <= out.max() <= 10 ** (6 / 20) + 1e-4
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-def test_an_excerpt_shortens_the_silence_at_the_end():
-    x = torch.cat([torch.ones(4000), torch.zeros(12000)])
-    shares = [float(augment.excerpt(x, 16000, 1.0, augment.rng(seed)).mean()) for seed in range(50)]
-    assert min(shares) > 0.2
-    assert max(shares) > 0.6
+# Waveforms
 
 
-def test_everything_off_changes_nothing():
-    x = torch.randn(500)
-    assert torch.equal(augment.waveform(x, 500, AugmentRecipe(), augment.rng(0)), x)
-    assert torch.equal(augment.mask(x.view(1, 50, 10), 0, 0, augment.rng(0)), x.view(1, 50, 10))
-    assert augment.patches_to_keep(2, (3, 4), AugmentRecipe(), augment.rng(0)) is None
+def expected_excerpt(x, samples, silence, rate, start):
+    nonzero = np.flatnonzero(x)
+    sound = nonzero[-1] + 1 if len(nonzero) else len(x)
+    period = max(1600, sound + silence * (len(x) - sound))
+    place = (start * period + rate * np.arange(samples)) % period
+    padded = np.concatenate([x, np.zeros(1602)])
+    return np.interp(place, np.arange(len(padded)), padded)
 
 
-def test_speed_moves_pitch_within_its_limits():
-    tone = torch.sin(2 * torch.pi * 440 * torch.arange(16000) / 16000)
-    peaks = [
-        torch.fft.rfft(augment.excerpt(tone, 16000, 1.25, augment.rng(s))).abs().argmax().item() for s in range(30)
-    ]
-    assert 440 / 1.25 - 2 <= min(peaks) < 400
-    assert 490 < max(peaks) <= 440 * 1.25 + 2
+def test_an_excerpt_is_drawn_log_uniformly_in_speed():
+    assert augment.draw_excerpt(1.3, Given(0.1, 0.0, 0.6)) == pytest.approx((0.1, 1 / 1.3, 0.6))
+    assert augment.draw_excerpt(1.3, Given(0.1, 0.5, 0.6)) == pytest.approx((0.1, 1.0, 0.6))
+    assert augment.draw_excerpt(1.44, Given(0.2, 0.75, 0.7)) == pytest.approx((0.2, 1.2, 0.7))
 
 
-def test_an_excerpt_at_speed_1_is_the_clip_rotated():
+@pytest.mark.parametrize("drawn", [(0.0, 1.0, 0.0), (0.3, 1.0, 0.4), (0.77, 1.237, 0.21), (1.0, 0.8, 0.99)])
+@pytest.mark.parametrize(("sound", "silence"), [(5000, 0), (3000, 2500), (700, 200), (1, 0), (0, 4000), (300, 9000)])
+@pytest.mark.parametrize("samples", [400, 7000])
+def test_an_excerpt_is_the_clip_wrapped_around_and_interpolated(drawn, sound, silence, samples):
+    x = np.concatenate([noise(sound), np.zeros(silence, np.float32)])
+    out = augment.excerpt(torch.from_numpy(x), samples, Excerpt(*drawn))
+    close(out, expected_excerpt(x.astype(np.float64), samples, *drawn))
+
+
+def test_an_excerpt_at_rate_1_is_the_clip_rotated():
     x = torch.arange(1.0, 4001.0)
-    out = augment.excerpt(x, 4000, 1.0, augment.rng(1))
-    steps = out.diff()
-    torch.testing.assert_close(steps.median(), torch.tensor(1.0))
-    assert (steps != steps.median()).sum() < 2500  # float32 steps differ in their last digits
-    assert (out - out[0]).abs().max() > 2000
+    assert torch.equal(augment.excerpt(x, 4000, Excerpt(silence=0.5, rate=1.0, start=0.25)), x.roll(-1000))
 
 
-@given(frames=st.integers(1, 60), bins=st.integers(1, 40), time=st.integers(0, 80), freq=st.integers(0, 50))
-def test_mask_is_one_band_of_zeros_per_axis(frames, bins, time, freq):
-    out = augment.mask(torch.ones(3, frames, bins), time, freq, augment.rng(frames, bins))
-    for clip in out:
-        hidden_frames = (clip == 0).all(1).nonzero().flatten()
-        hidden_bins = (clip == 0).all(0).nonzero().flatten()
-        if len(hidden_frames) < frames and len(hidden_bins) < bins:  # else one band hides all
-            assert len(hidden_frames) < max(time, 1)
-            assert len(hidden_bins) < max(freq, 1)
-            for hidden in (hidden_frames, hidden_bins):
-                if len(hidden):
-                    assert hidden[-1] - hidden[0] == len(hidden) - 1, "a band has no gaps"
+def test_silence_at_the_end_is_shortened_but_not_the_pause_within():
+    x = torch.zeros(16000)
+    x[0] = x[3999] = 1.0
+    for silence, period in ((0.0, 4000), (0.5, 10000), (1.0, 16000)):
+        out = augment.excerpt(x, 32000, Excerpt(silence, rate=1.0, start=0.0))
+        expected = sorted({*range(0, 32000, period), *range(3999, 32000, period)})
+        assert out.nonzero().flatten().tolist() == expected
 
 
-def test_mask_widths_are_uniform_and_differ_between_clips():
-    out = augment.mask(torch.ones(4000, 100, 1), 50, 0, augment.rng(0))
-    widths = (out[:, :, 0] == 0).sum(1)
-    assert widths.min() == 0
-    assert widths.max() == 49
-    assert widths.float().mean() == pytest.approx(24.5, abs=1)
+def test_a_gain_is_drawn_in_decibels():
+    assert [augment.draw_gain(6.0, Given(u)) for u in (0.0, 0.5, 0.75)] == [-6.0, 0.0, 3.0]
+    x = noise(100)
+    for decibels in (-13.0, 0.0, 6.0):
+        close(augment.gain(torch.from_numpy(x), decibels), x * 10 ** (decibels / 20))
+    assert float(augment.gain(torch.ones(1), 20.0)) == 10
 
 
-def test_equalise_is_smooth_bounded_and_constant_in_time():
-    change = augment.equalise(torch.zeros(8, 20, 128), 10.0, augment.rng(3))
-    nepers = np.log(10)  # 10 dB of power
-    assert change.abs().max() <= nepers
-    assert change.abs().max() > nepers / 2
-    assert torch.equal(change[:, :1].expand_as(change), change)
-    assert change.diff(dim=2).abs().max() < 2 * nepers / 20
-    assert not torch.equal(change[0], change[1])
+def test_a_partner_is_drawn_with_the_rates_probability():
+    rng = Given(0.499, 0.75, 0.3)
+    assert augment.draw_mixing(8, 0.5, 2.5, rng) == Mixing(partner=6, share=0.3)
+    assert rng.beta_of == (2.5, 2.5)
+    assert augment.draw_mixing(8, 0.5, 2.5, Given(0.5)) is None
+    assert augment.draw_mixing(8, 0.0, 2.5, Given(0.0)) is None
+    assert augment.draw_mixing(8, 1.0, 2.5, Given(0.999, 0.999, 0.1)) == Mixing(partner=7, share=0.1)
 
 
-def test_noise_and_roll():
-    x = torch.arange(100.0).view(1, 100, 1).expand(64, 100, 4) * 10
-    out = augment.noise_and_roll(x, augment.rng(0))
-    shift = (out[:, 0, 0] / 10).floor()
-    shift = torch.where(shift > 50, 100 - shift, -shift)
-    assert set(shift.int().tolist()) <= set(range(-10, 10))
-    assert len(set(shift.tolist())) > 10
-    noise = out % 10
-    assert 0 <= noise.min() < noise.max() < 0.1 + 1e-4
+def centred(a, b):
+    size = max(len(a), len(b))
+    return [np.pad(x - x.mean(dtype=np.float64), (0, size - len(x))) for x in (a, b)]
+
+
+def expected_mix(a, b, share):
+    a, b = centred(a, b)
+    return share * a + (1 - share) * b
+
+
+def expected_between(a, b, share):
+    a, b = centred(a, b)
+    level_a, level_b = (np.sqrt(np.mean(x**2)) + 1e-4 for x in (a, b))
+    p = 1 / (1 + level_a / level_b * (1 - share) / max(share, 1e-4))
+    return (p * a + (1 - p) * b) / np.sqrt(p**2 + (1 - p) ** 2)
+
+
+PAIRS = [(noise(300), 0.02 * noise(500, seed=1) + 1), (noise(500), noise(300, seed=1)), (noise(9), np.zeros(20, "f"))]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize(("a", "b"), PAIRS, ids=["longer", "shorter", "silent"])
+def test_both_laws_of_mixing_are_their_formulas(a, b, share):
+    close(augment.mix(torch.from_numpy(a), torch.from_numpy(b), share), expected_mix(a, b, share))
+    close(augment.mix_between(torch.from_numpy(a), torch.from_numpy(b), share), expected_between(a, b, share))
+
+
+def test_between_classes_the_clips_are_as_loud_as_the_share_says():
+    quiet, loud = torch.from_numpy(0.01 * noise(40000)), torch.from_numpy(noise(40000, seed=1))
+    for share in (0.3, 0.5):
+        mixed = augment.mix_between(quiet, loud, share)
+        amounts = [float(mixed @ x / x.norm()) for x in (quiet, loud)]
+        assert amounts[0] / amounts[1] == pytest.approx(share / (1 - share), rel=0.03)
+    silence = torch.zeros(9)
+    assert torch.equal(augment.mix_between(silence, silence, 0.0), silence)
+
+
+def test_an_early_end_is_drawn_with_the_rates_probability():
+    assert augment.draw_length(1000, 0.5, Given(0.499, 0.0)) == 400
+    assert augment.draw_length(1000, 0.5, Given(0.499, 0.9999)) == 1000
+    assert augment.draw_length(1000, 0.5, Given(0.499, 0.5)) == 400 + 601 // 2
+    assert augment.draw_length(1000, 0.5, Given(0.5)) == 1000
+    assert augment.draw_length(401, 1.0, Given(0.0, 0.0)) == 400
+    assert augment.draw_length(400, 1.0, Given(0.0)) == 400, "one frame is not shortened"
+
+
+# Spectrograms
+
+
+def test_an_equaliser_is_drawn_in_decibels_of_power():
+    knots = augment.draw_equaliser(2, 10.0, Given(np.array([[[0.0]], [[0.75]]])))
+    assert (knots.shape, knots.dtype) == ((2, 1, 6), np.float32)
+    close(knots[0], -math.log(10))  # 10 dB are ten times the power
+    close(knots[1], 0.5 * math.log(10))
+    each = augment.draw_equaliser(1, 3.0, Given(np.arange(6) / 6))
+    close(each[0, 0], 0.3 * math.log(10) * (np.arange(6) / 3 - 1))
+
+
+@pytest.mark.parametrize("bins", [6, 40, 128])
+def test_equalise_adds_a_curve_through_the_knots_at_all_times(bins):
+    x, knots = noise(3, 7, bins), noise(3, 1, 6, seed=1)
+    curves = [np.interp(np.linspace(0, 5, bins), np.arange(6), knot[0]) for knot in knots]
+    close(augment.equalise(torch.from_numpy(x), knots), x + np.array(curves)[:, None, :])
+
+
+def test_pad_sets_what_is_not_sound_to_zero():
+    x = noise(4, 5, 3)
+    out = augment.pad(torch.from_numpy(x), torch.tensor([0, 1, 4, 5]))
+    for clip, before, frames in zip(out, x, (0, 1, 4, 5), strict=True):
+        np.testing.assert_array_equal(clip, np.concatenate([before[:frames], np.zeros((5 - frames, 3))]))
+
+
+def test_a_band_is_drawn_by_width_then_start():
+    bands = augment.draw_bands(3, 100, 48, Given([0.0, 0.5, 0.99], [0.0, 0.9, 0.999]))
+    assert bands.start.tolist() == [0, int(0.9 * (100 - 24)), int(0.999 * (100 - 47.52))]
+    assert (bands.end - bands.start).tolist() == [0, 24, 47]
+    narrow = augment.draw_bands(1, 10, 48, Given([0.96], [0.9]))  # no wider than the axis
+    assert (narrow.start.tolist(), narrow.end.tolist()) == ([0], [9])
+
+
+@given(size=st.integers(1, 60), limit=st.integers(1, 80), seed=st.integers(0, 9))
+def test_a_band_lies_within_its_axis_and_below_its_limit(size, limit, seed):
+    bands = augment.draw_bands(20, size, limit, make_rng(seed))
+    assert (bands.start >= 0).all()
+    assert (bands.start <= bands.end).all()
+    assert (bands.end <= size).all()
+    assert (bands.end - bands.start < limit).all()
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_mask_sets_one_band_of_each_clip_to_zero(axis):
+    x = noise(4, 9, 6)
+    starts, ends = [0, 2, 3, 5], [0, 3, 6, 6]
+    out = augment.mask(torch.from_numpy(x), axis, Bands(np.array(starts), np.array(ends)))
+    for clip, start, end in zip(x, starts, ends, strict=True):
+        clip[(slice(start, end),) if axis == 1 else (slice(None), slice(start, end))] = 0
+    np.testing.assert_array_equal(out, x)
+
+
+def test_noise_is_uniform_times_a_level_per_clip():
+    drawn = augment.draw_noise((2, 3, 4), Given(np.arange(4) / 4, np.array([[[0.2]], [[1.0]]])))
+    assert drawn.dtype == np.float32
+    close(drawn, np.array([0.02, 0.1])[:, None, None] * np.arange(4) / 4 * np.ones((2, 3, 4)))
+    x = noise(2, 3, 4)
+    close(augment.add_noise(torch.from_numpy(x), drawn), x + drawn)
+
+
+def test_shifts_are_up_to_ten_frames_back_and_nine_forward():
+    assert augment.draw_shifts(4, Given([0.0, 0.5, 0.51, 0.999])).tolist() == [-10, 0, 0, 9]
+    x = noise(4, 12, 3)
+    out = augment.roll(torch.from_numpy(x), np.array([-10, 0, 1, 9]))
+    for clip, before, shift in zip(out, x, (-10, 0, 1, 9), strict=True):
+        np.testing.assert_array_equal(clip, np.roll(before, shift, axis=0))
+    short = augment.roll(torch.arange(3.0).view(1, 3, 1), np.array([-10]))
+    assert short.flatten().tolist() == [1, 2, 0], "a clip may be shorter than the shift"
+
+
+# Patches
+
+
+def test_what_is_kept_is_drawn_by_rank_and_ascends():
+    fractions = np.array([[0.9, 0.1, 0.5, 0.3, 0.7], [0.1, 0.2, 0.3, 0.4, 0.5]])
+    assert augment.draw_kept(2, 5, 0.4, Given(fractions)).tolist() == [[1, 2, 3], [0, 1, 2]]
+    assert augment.draw_kept(2, 5, 0.99, Given(fractions)).tolist() == [[1], [0]], "at least one"
+    assert augment.draw_kept(2, 3, 0.0, Given()).tolist() == [[0, 1, 2], [0, 1, 2]]
+
+
+def test_rows_and_columns_are_dropped_first_then_any_patches():
+    rows, columns = [[0.9, 0.1, 0.5, 0.3]], [[0.1, 0.9, 0.8, 0.2]]
+    recipe = AugmentRecipe(row_drop=0.5, column_drop=0.5)
+    keep = augment.draw_patches(1, (4, 4), recipe, Given(rows, columns))
+    assert keep.tolist() == [[4 * 1 + 0, 4 * 1 + 3, 4 * 3 + 0, 4 * 3 + 3]]
+    also = recipe.model_copy(update={"patch_drop": 0.25})
+    keep = augment.draw_patches(1, (4, 4), also, Given(rows, columns, [[0.5, 0.9, 0.1, 0.2]]))
+    assert keep.tolist() == [[4 * 1 + 0, 4 * 3 + 0, 4 * 3 + 3]]
+    assert augment.draw_patches(1, (2, 3), AugmentRecipe(patch_drop=0.5), Given([np.arange(6)])).tolist() == [[0, 1, 2]]
+    assert augment.draw_patches(1, (2, 3), AugmentRecipe(column_drop=0.6), Given([[2, 0, 1]])).tolist() == [[1, 4]]
+    assert augment.draw_patches(1, (2, 3), AugmentRecipe(row_drop=0.5), Given([[1, 0]])).tolist() == [[3, 4, 5]]
 
 
 @given(f=st.integers(1, 8), t=st.integers(1, 8), drops=st.tuples(*[st.floats(0.01, 0.99)] * 3), seed=st.integers(0, 9))
 def test_kept_patches_are_distinct_and_as_many_as_asked(f, t, drops, seed):
     patch, row, column = drops
     recipe = AugmentRecipe(patch_drop=patch, row_drop=row, column_drop=column)
-    keep = augment.patches_to_keep(5, (f, t), recipe, augment.rng(seed))
+    keep = augment.draw_patches(5, (f, t), recipe, make_rng(seed))
     rows, columns = max(1, round((1 - row) * f)), max(1, round((1 - column) * t))
     assert keep.shape == (5, max(1, round((1 - patch) * rows * columns)))
     for kept in keep.tolist():
@@ -123,26 +265,137 @@ def test_kept_patches_are_distinct_and_as_many_as_asked(f, t, drops, seed):
     assert keep.max() < f * t
 
 
-def test_structured_dropout_leaves_whole_rows_and_columns():
-    recipe = AugmentRecipe(row_drop=0.5, column_drop=0.25)
-    [kept] = augment.patches_to_keep(1, (4, 8), recipe, augment.rng(0)).tolist()
-    rows, columns = {place // 8 for place in kept}, {place % 8 for place in kept}
-    assert (len(rows), len(columns)) == (2, 6)
-    assert kept == [8 * row + column for row in sorted(rows) for column in sorted(columns)]
+# The chain
+
+
+CLIPS = [noise(2000), np.concatenate([0.1 * noise(500, seed=1) + 0.3, np.zeros(5000, "f")]), 3 * noise(5000, seed=2)]
+TARGETS = np.eye(3, dtype=np.float32)
+OFF = AugmentRecipe()
+FULL = AugmentRecipe(
+    excerpt=True,
+    speed=1.2,
+    gain_db=6.0,
+    mix_rate=0.6,
+    mix_alpha=2.0,
+    mix_law="between",
+    equalise_db=6.0,
+    short_rate=0.5,
+    time_mask=9,
+    freq_mask=40,
+    noise_and_roll=True,
+)
+
+
+def build(index, samples, recipe, seed):
+    clips = [(torch.from_numpy(x), torch.from_numpy(y)) for x, y in zip(CLIPS, TARGETS, strict=True)]
+    return augment.build_example(index, clips.__getitem__, len(clips), samples, recipe, make_rng(seed))
+
+
+def expected_example(index, samples, recipe, seed):
+    """The stream of random numbers is part of the format of a run, so the numbers are drawn here in the same order."""
+    rng = np.random.default_rng(seed)
+
+    def vary(x):
+        if recipe.excerpt:
+            silence, speed, start = rng.uniform(0, 1), rng.uniform(-1, 1), rng.uniform(0, 1)
+            x = expected_excerpt(x, samples, silence, recipe.speed**speed, start)
+        if recipe.gain_db:
+            x = x * 10 ** (rng.uniform(-recipe.gain_db, recipe.gain_db) / 20)
+        return x[:samples]
+
+    x, target = vary(CLIPS[index].astype(np.float64)), TARGETS[index]
+    if rng.random() < recipe.mix_rate:
+        partner, share = rng.integers(0, 3), rng.beta(recipe.mix_alpha, recipe.mix_alpha)
+        mixed = {"linear": expected_mix, "between": expected_between}[recipe.mix_law]
+        x = mixed(x, vary(CLIPS[partner].astype(np.float64)), share)
+        target = share * target + (1 - share) * TARGETS[partner]
+    if rng.random() < recipe.short_rate and len(x) > 400:
+        x = x[: rng.integers(400, len(x) + 1)]
+    return x, target
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        OFF,
+        FULL,
+        FULL.model_copy(update={"mix_law": "linear"}),
+        AugmentRecipe(mix_rate=0.5, mix_alpha=10.0, short_rate=0.3),
+        AugmentRecipe(gain_db=20.0),
+        AugmentRecipe(excerpt=True, mix_rate=1.0),
+    ],
+)
+def test_an_example_is_excerpt_gain_mixing_and_early_end(recipe):
+    for seed in range(12):
+        for index in range(3):
+            x, target = build(index, 3000, recipe, seed)
+            expected, expected_target = expected_example(index, 3000, recipe, seed)
+            close(x, expected, atol=1e-4)
+            close(target, expected_target)
+
+
+def test_without_augmentation_an_example_is_the_clips_beginning():
+    for index, clip in enumerate(CLIPS):
+        x, target = build(index, 3000, OFF, 0)
+        np.testing.assert_array_equal(x, clip[:3000])
+        np.testing.assert_array_equal(target, TARGETS[index])
+
+
+@given(samples=st.integers(1, 5000), window=st.integers(400, 4000), seed=st.integers(0, 99))
+def test_an_example_is_never_longer_than_the_window(samples, window, seed):
+    clip = (torch.ones(samples), torch.ones(1))
+    for recipe in (OFF, FULL):
+        x, _ = augment.build_example(0, lambda _: clip, 1, window, recipe, make_rng(seed))
+        assert 1 <= len(x) <= window
+
+
+def expected_inputs(waveform, frames, front_end, recipe, seed):
+    rng = np.random.default_rng(seed)
+    x = fbank(waveform, window=front_end.window, mel_bins=front_end.mel_bins).double().numpy()
+    batch, times, bins = x.shape
+    if recipe.equalise_db:
+        nepers = recipe.equalise_db / 10 * np.log(10)
+        knots = rng.uniform(-nepers, nepers, (batch, 1, 6))
+        x += np.array([np.interp(np.linspace(0, 5, bins), np.arange(6), knot[0]) for knot in knots])[:, None, :]
+    for clip, sound in zip(x, frames, strict=True):
+        clip[sound:] = 0
+    for axis, limit in ((1, recipe.time_mask), (2, recipe.freq_mask)):
+        if limit:
+            size = x.shape[axis]
+            widths = rng.uniform(0, min(limit, size), batch)
+            starts = (rng.uniform(0, 1, batch) * (size - widths)).astype(int)
+            for clip, start, width in zip(x.swapaxes(1, axis), starts, widths.astype(int), strict=True):
+                clip[start : start + width] = 0
+    x = (x - front_end.mean) / (2 * front_end.std)
+    if recipe.noise_and_roll:
+        x += rng.random((batch, times, bins), np.float32) * rng.random((batch, 1, 1), np.float32) / 10
+        x = np.array([np.roll(clip, shift, 0) for clip, shift in zip(x, rng.integers(-10, 10, batch), strict=True)])
+    return x
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [OFF, FULL, AugmentRecipe(equalise_db=10.0), AugmentRecipe(time_mask=200), AugmentRecipe(freq_mask=48)],
+)
+def test_inputs_are_equalised_padded_masked_normalised_noisy_and_rolled(recipe):
+    front_end = FrontEnd(window="hanning", mel_bins=64, frames=20, mean=-3.0, std=2.0)
+    waveform, frames = torch.from_numpy(noise(4, 400 + 19 * 160)), torch.tensor([20, 7, 1, 19])
+    for seed in range(10):
+        inputs = augment.build_inputs(waveform, frames, front_end, recipe, make_rng(seed))
+        close(inputs, expected_inputs(waveform, frames.tolist(), front_end, recipe, seed))
+
+
+def test_what_is_off_draws_nothing():
+    front_end, waveform = FrontEnd(frames=2), torch.from_numpy(noise(1, 560))
+    inputs = augment.build_inputs(waveform, torch.tensor([2]), front_end, OFF, Given())
+    assert torch.equal(inputs, compute_inputs(waveform, front_end))
+    assert augment.draw_patches(2, (3, 4), OFF, Given()) is None
 
 
 def test_processes_take_their_rows_of_what_one_would_draw():
-    x = torch.randn(6, 40, 16)
-    whole = augment.noise_and_roll(augment.mask(augment.equalise(x, 6, r := augment.rng(3)), 20, 8, r), r)
+    front_end, waveform, frames = FrontEnd(frames=20), torch.from_numpy(noise(6, 3440)), torch.arange(15, 21)
+    whole = augment.build_inputs(waveform, frames, front_end, FULL, make_rng(3))
     for rank in range(3):
-        rows = augment.Rows(augment.rng(3), rank, 3)
-        mine = augment.noise_and_roll(augment.mask(augment.equalise(x[rank::3], 6, rows), 20, 8, rows), rows)
-        assert torch.equal(mine, whole[rank::3])
-
-
-def test_a_seed_decides_and_another_differs():
-    def draw(*seeds):
-        return augment.mask(torch.ones(4, 100, 20), 50, 10, augment.rng(*seeds))
-
-    assert torch.equal(draw(1, 2), draw(1, 2))
-    assert not torch.equal(draw(1, 2), draw(2, 1))
+        rows = Rows(make_rng(3), rank, 3)
+        own = augment.build_inputs(waveform[rank::3], frames[rank::3], front_end, FULL, rows)
+        torch.testing.assert_close(own, whole[rank::3], rtol=0, atol=1e-5)

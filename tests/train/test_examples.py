@@ -1,19 +1,21 @@
-"""Waveforms in memory, the order of an epoch, training examples."""
+"""Waveforms in memory, training examples and their batches."""
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from torch.utils.data import DataLoader
 
-from spectag.audio.fbank import fbank
 from spectag.audio.front_end import FrontEnd
 from spectag.audio.read import read
 from spectag.data.layouts import read_manifest
 from spectag.data.manifest import Clip
-from spectag.errors import DataError
-from spectag.train.examples import TrainingClips, Waveforms, statistics, targets
+from spectag.errors import AudioError, DataError
+from spectag.train.augment import build_example
+from spectag.train.examples import TrainingClips, Waveforms, collate
 from spectag.train.recipe import AugmentRecipe
-from spectag.train.sampler import Draw, EpochSampler
+from spectag.train.rng import make_rng
+from spectag.train.sampler import Draw
 
 
 @pytest.fixture
@@ -46,26 +48,91 @@ def test_memory_is_bounded(manifest):
     assert len(waveforms[9]) == 8000, "what is not kept is decoded"
 
 
-def test_a_broken_clip_is_stood_in_for_by_the_next(manifest):
+def test_memory_is_used_until_a_clip_does_not_fit(manifest):
+    """Later clips that would still fit are not kept, so that preloading can stop there."""
+    waveforms = Waveforms(manifest.clips, cache_bytes=(4000 + 5000 + 4000) * 4)
+    waveforms.preload(threads=1)
+    for _ in waveforms:
+        pass
+    assert [len(x) for x in waveforms.sources() if isinstance(x, np.ndarray)] == [4000, 5000]
+    exactly = Waveforms(manifest.clips[:2], cache_bytes=(4000 + 5000) * 4)
+    exactly.preload()
+    assert exactly.complete
+
+
+def test_a_clip_that_cannot_be_read_is_not_tried_again(manifest, monkeypatch):
+    manifest.clips[0].path.write_text("broken")
+    waveforms = Waveforms(manifest.clips[:1], 0)
+    with pytest.raises(AudioError) as first:
+        waveforms[0]
+    monkeypatch.setattr("spectag.train.examples.read", None)
+    with pytest.raises(AudioError) as again:
+        waveforms[0]
+    assert again.value is first.value
+
+
+def test_a_clip_that_cannot_be_read_is_replaced_by_the_next_and_the_reason_travels_along(manifest):
     manifest.clips[3].path.write_text("broken")
     waveforms = Waveforms(manifest.clips, 1e9)
     waveforms.preload()
     assert waveforms.complete, "nothing is tried again"
     assert str(manifest.clips[3].path) in str(waveforms.failed[3])
-    clips = TrainingClips(waveforms, targets(manifest), FrontEnd(frames=30), AugmentRecipe())
+    clips = TrainingClips(waveforms, manifest.targets(), FrontEnd(frames=30), AugmentRecipe())
     example, neighbour = clips[Draw(3, 1)], clips[Draw(4, 1)]
-    assert (int(example.clip), example.broken.tolist()) == (3, [3, -1])
+    assert example.clip == 3
     assert torch.equal(example.waveform, neighbour.waveform)
     assert torch.equal(example.target, neighbour.target)
-    assert neighbour.broken.tolist() == [-1, -1]
+    assert example.unreadable == (("fox/3.wav", waveforms.failed[3]),)
+    assert neighbour.unreadable == ()
 
 
-def test_nothing_but_broken_clips(manifest):
+def test_after_the_last_clip_comes_the_first(manifest):
+    for index in (8, 9, 0):
+        manifest.clips[index].path.write_text("broken")
+    clips = TrainingClips(Waveforms(manifest.clips, 0), manifest.targets(), FrontEnd(frames=30), AugmentRecipe())
+    example = clips[Draw(8, 0)]
+    assert [clip for clip, _ in example.unreadable] == ["owl/3.wav", "owl/4.wav", "fox/0.wav"]
+    assert torch.equal(example.waveform, clips[Draw(1, 0)].waveform)
+
+
+def test_a_partner_that_cannot_be_read_is_replaced_too(manifest):
+    for clip in manifest.clips[1:]:
+        clip.path.write_text("broken")
+    recipe = AugmentRecipe(mix_rate=1.0)
+    clips = TrainingClips(Waveforms(manifest.clips, 0), manifest.targets(), FrontEnd(frames=30), recipe)
+    for seed in range(5):
+        example = clips[Draw(0, seed)]
+        rng = make_rng(seed)
+        rng.random()
+        partner = int(rng.integers(10))
+        replaced = [manifest.clips[index].id for index in range(partner, 10)] if partner else []
+        assert [clip for clip, _ in example.unreadable] == replaced
+        assert example.target.tolist() == pytest.approx([1, 0])
+
+
+def test_nothing_but_clips_that_cannot_be_read(manifest):
     for clip in manifest.clips:
         clip.path.write_text("broken")
-    clips = TrainingClips(Waveforms(manifest.clips, 0), targets(manifest), FrontEnd(frames=30), AugmentRecipe())
+    clips = TrainingClips(Waveforms(manifest.clips, 0), manifest.targets(), FrontEnd(frames=30), AugmentRecipe())
     with pytest.raises(DataError, match=r"not one of 10 training clips can be read; the first error: .*fox/0\.wav"):
         clips[Draw(2, 0)]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_batch_is_its_examples_wherever_they_were_read(manifest, workers):
+    manifest.clips[3].path.write_text("broken")
+    clips = TrainingClips(Waveforms(manifest.clips, 0), manifest.targets(), FrontEnd(frames=30), AugmentRecipe())
+    draws = [Draw(3, 0), Draw(9, 1), Draw(3, 2)]
+    [batch] = DataLoader(clips, 3, sampler=draws, collate_fn=collate, num_workers=workers)
+    examples = [clips[draw] for draw in draws]
+    assert torch.equal(batch.waveform, torch.stack([example.waveform for example in examples]))
+    assert torch.equal(batch.target, torch.stack([example.target for example in examples]))
+    assert batch.frames.tolist() == [example.frames for example in examples] == [30, 30, 30]
+    assert batch.clip.tolist() == [3, 9, 3]
+    assert [clip for clip, _ in batch.unreadable] == ["fox/3.wav"] * 2
+    for unreadable in batch.unreadable:
+        assert type(unreadable.error) is type(clips.waveforms.failed[3])
+        assert str(unreadable.error) == str(clips.waveforms.failed[3])
 
 
 def test_a_file_as_a_whole_and_a_stretch_of_it(tmp_path):
@@ -93,9 +160,8 @@ def test_stretches_of_one_file_are_decoded_with_one_reading(tmp_path, monkeypatc
 
 def test_the_paper_example_is_the_beginning_of_the_clip(manifest):
     front_end = FrontEnd(frames=30)
-    clips = TrainingClips(Waveforms(manifest.clips, 1e9), targets(manifest), front_end, AugmentRecipe())
-    draws = {draw.clip: draw for draw in EpochSampler(10, 0)}
-    short, long = clips[draws[0]], clips[draws[4]]
+    clips = TrainingClips(Waveforms(manifest.clips, 1e9), manifest.targets(), front_end, AugmentRecipe())
+    short, long = clips[Draw(0, 7)], clips[Draw(4, 8)]
     assert len(short.waveform) == len(long.waveform) == 400 + 29 * 160
     assert (short.frames, long.frames) == (23, 30)
     assert torch.equal(long.waveform, clips.waveforms[4][: 400 + 29 * 160])
@@ -103,36 +169,20 @@ def test_the_paper_example_is_the_beginning_of_the_clip(manifest):
     assert short.target.tolist() == [1, 0]
 
 
-def test_mixing_mixes_targets_by_the_same_share(manifest):
-    recipe = AugmentRecipe(mix_rate=1.0, mix_alpha=10.0)
-    clips = TrainingClips(Waveforms(manifest.clips, 1e9), targets(manifest), FrontEnd(frames=30), recipe)
-    examples = [clips[draw] for epoch in range(20) for draw in _epoch(epoch)]
-    shares = torch.stack([example.target for example in examples])
-    torch.testing.assert_close(shares.sum(1), torch.ones(len(shares)))
-    mixed = shares[:, 0][(shares[:, 0] > 0) & (shares[:, 0] < 1)]
-    assert 0.35 < len(mixed) / len(shares) < 0.65, "partners are drawn from the whole set"
-    assert mixed.mean() == pytest.approx(0.5, abs=0.05)
-    assert mixed.std() == pytest.approx((1 / (4 * 21)) ** 0.5, rel=0.25), "Beta(10, 10)"
-
-
-def _epoch(number):
-    sampler = EpochSampler(10, 0)
-    sampler.set_epoch(number)
-    return sampler
-
-
-def test_short_clips_in_training(manifest):
-    recipe = AugmentRecipe(excerpt=True, short_rate=0.5)
-    clips = TrainingClips(Waveforms(manifest.clips, 1e9), targets(manifest), FrontEnd(frames=30), recipe)
-    frames = [int(clips[draw].frames) for epoch in range(10) for draw in _epoch(epoch)]
-    assert min(frames) < 10
-    assert 0.3 < np.mean([n == 30 for n in frames]) < 0.7
-
-
-def test_statistics_are_those_of_all_frames(manifest):
-    waveforms = Waveforms(manifest.clips, 1e9)
-    front_end = FrontEnd(frames=20)
-    everything = torch.cat([fbank(x, window=front_end.window)[:20] for x in waveforms]).double()
-    mean, std = statistics(waveforms, front_end)
-    assert mean == pytest.approx(float(everything.mean()), rel=1e-9)
-    assert std == pytest.approx(float(everything.std(correction=0)), rel=1e-6)
+def test_an_example_depends_on_clip_and_seed_alone(manifest):
+    recipe = AugmentRecipe(excerpt=True, gain_db=6.0, mix_rate=0.7, short_rate=0.5)
+    truth = torch.from_numpy(manifest.targets())
+    clips = TrainingClips(Waveforms(manifest.clips, 1e9), truth.numpy(), FrontEnd(frames=30), recipe)
+    waveforms = [torch.from_numpy(read(clip.path)) for clip in manifest.clips]
+    lengths = set()
+    for seed in range(20):
+        example = clips[Draw(seed % 10, seed)]
+        window, rng = 400 + 29 * 160, make_rng(seed)
+        x, target = build_example(seed % 10, lambda i: (waveforms[i], truth[i]), 10, window, recipe, rng)
+        lengths.add(len(x))
+        assert torch.equal(example.waveform[: len(x)], x)
+        assert example.waveform.shape == (window,)
+        assert not example.waveform[len(x) :].any()
+        assert torch.equal(example.target, target)
+        assert (example.clip, example.frames) == (seed % 10, 1 + (len(x) - 400) // 160)
+    assert len(lengths) > 5

@@ -21,7 +21,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 torch.set_num_threads(1)
 sys.path.insert(0, {tests!r})
-from test_run import TINY, build, plan, read_manifest, run, scorer
+from test_run import TINY, RunOptions, build, make_plan, read_manifest, run, scorer
 
 class Gradients(Callback):
     def on_before_optimizer_step(self, trainer, module, optimizer):
@@ -41,8 +41,8 @@ class Stop(Callback):
 
 if __name__ == "__main__":
     recipe = build({recipe!r}, "tiny")
-    options = {{"fold": 1, "processes": int(sys.argv[1]), "resume": {resumes}}}
-    todo = plan(recipe, read_manifest({data!r}), Path({out!r}) / "run", **options)
+    options = RunOptions(processes=int(sys.argv[1]), resume={resumes})
+    todo = make_plan(recipe, read_manifest({data!r}), Path({out!r}) / "run", fold=1, options=options)
     run(todo, scorer, [Gradients(), Death(), Stop()])
 """
 

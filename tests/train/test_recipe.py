@@ -8,7 +8,7 @@ import yaml
 
 from spectag.errors import RecipeError
 from spectag.train.recipe import Recipe, ScheduleRecipe, build, headers, packaged, read_recipe
-from spectag.train.schedule import lr_factor
+from spectag.train.schedule import compute_lr_factor
 
 
 @pytest.mark.parametrize("name", packaged())
@@ -82,7 +82,7 @@ def test_the_learning_rate_of_every_step_is_that_of_the_released_code(name):
         for _ in range(per_epoch):
             if warmup and step <= 1000 and step % 50 == 0:
                 optimizer.param_groups[0]["lr"] = step / 1000 * recipe.lr
-            ours = recipe.lr * lr_factor(step, per_epoch, per_epoch * recipe.epochs, recipe.schedule)
+            ours = recipe.lr * compute_lr_factor(step, per_epoch, per_epoch * recipe.epochs, recipe.schedule)
             assert math.isclose(ours, optimizer.param_groups[0]["lr"], rel_tol=1e-9), f"step {step}"
             step += 1
         scheduler.step()
@@ -140,7 +140,7 @@ def test_one_number_for_a_pair():
 
 def test_cosine_ends_at_zero_and_is_half_way_in_the_middle():
     schedule = ScheduleRecipe(kind="cosine", warmup_steps=10)
-    values = [lr_factor(step, 5, 110, schedule) for step in range(111)]
+    values = [compute_lr_factor(step, 5, 110, schedule) for step in range(111)]
     assert values[:10] == [k / 10 for k in range(10)]
     assert values[10] == 1
     assert math.isclose(values[60], 0.5)

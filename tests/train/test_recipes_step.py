@@ -7,7 +7,7 @@ from test_run import scorer
 from tests.model.small import make_bundle
 
 from spectag.data.layouts import read_manifest
-from spectag.train.plan import plan
+from spectag.train.plan import make_plan
 from spectag.train.recipe import packaged, read_recipe
 from spectag.train.run import run
 
@@ -34,7 +34,9 @@ def test_it_builds_and_steps(name, folds, tmp_path):
         overrides = [f"init={make_bundle().save(tmp_path / 'bundle')}"]
     else:
         overrides = SIZES if recipe.model.width is not None or recipe.init is None else []
-    report = run(plan(read_recipe(name, SMALL + overrides), read_manifest(folds), tmp_path / "run", fold=2), scorer)
+    report = run(
+        make_plan(read_recipe(name, SMALL + overrides), read_manifest(folds), tmp_path / "run", fold=2), scorer
+    )
     assert np.isfinite(report["epochs"][0]["loss"])
     assert report["result"]["clips"] == 2
 
@@ -46,7 +48,7 @@ def test_it_builds_and_steps(name, folds, tmp_path):
 def test_ways_to_save_memory_step(override, folds, tmp_path):
     base = [*SMALL, *SIZES, "model.patch=16", "model.stride=16", "model.depth=2"]
     report = run(
-        plan(read_recipe("scratch", [*base, override]), read_manifest(folds), tmp_path / "run", fold=2), scorer
+        make_plan(read_recipe("scratch", [*base, override]), read_manifest(folds), tmp_path / "run", fold=2), scorer
     )
     assert np.isfinite(report["epochs"][0]["loss"])
 
@@ -55,6 +57,6 @@ def test_recomputing_layers_changes_nothing_but_memory(folds, tmp_path):
     losses = []
     for recompute in ("false", "true"):
         keys = [*SMALL, *SIZES, "model.depth=3", "epochs=2", f"checkpoint_layers={recompute}"]
-        todo = plan(read_recipe("scratch", keys), read_manifest(folds), tmp_path / recompute, fold=2)
+        todo = make_plan(read_recipe("scratch", keys), read_manifest(folds), tmp_path / recompute, fold=2)
         losses.append([row["loss"] for row in run(todo, scorer)["epochs"]])
     np.testing.assert_allclose(*losses, rtol=1e-6)

@@ -19,9 +19,9 @@ from spectag.audio.fbank import compute_inputs
 from spectag.audio.read import read
 from spectag.data.layouts import read_manifest
 from spectag.errors import FileError, InputError, RecipeError, SaveError
-from spectag.model.bundle import load
+from spectag.model.loading import load
 from spectag.train.files import AtomicCheckpoints, position
-from spectag.train.plan import plan
+from spectag.train.plan import RunOptions, make_plan
 from spectag.train.recipe import Recipe, build
 from spectag.train.run import run
 from spectag.train.task import loss_function
@@ -78,8 +78,9 @@ def scorer(bundle, clips):
             yield bundle.scores(bundle.network(compute_inputs(waveform, bundle.front_end)[None]))[0].numpy()
 
 
-def go(data: Path, out: Path, recipe: Recipe | None = None, **options):
-    return run(plan(recipe or build(TINY, "tiny"), read_manifest(data), out, **options), scorer)
+def go(data: Path, out: Path, recipe: Recipe | None = None, fold: int | None = None, **options):
+    recipe = recipe or build(TINY, "tiny")
+    return run(make_plan(recipe, read_manifest(data), out, fold=fold, options=RunOptions(**options)), scorer)
 
 
 def test_a_run_leaves_a_bundle_a_report_and_a_table(tones, tmp_path):
@@ -114,14 +115,14 @@ def test_seed_decides(tones, tmp_path):
 def test_refuses_a_used_directory_and_another_recipe(tones, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("mine")
-    with pytest.raises(RecipeError, match=r"not empty; go on with that run by --resume"):
+    with pytest.raises(RecipeError, match=r"is not empty: continue its run with --resume"):
         go(tones, tmp_path / "other")
     with pytest.raises(RecipeError, match=r"holds no plan\.json"):
         go(tones, tmp_path / "other", resume=True)
     go(tones, tmp_path / "run", build(TINY | {"epochs": 1}, "tiny"))
-    with pytest.raises(RecipeError, match=r"the recipe of the run .* differed"):
+    with pytest.raises(RecipeError, match=r"the run in .* was started with another recipe"):
         go(tones, tmp_path / "run", resume=True)
-    with pytest.raises(RecipeError, match=r"the held out of the run .* differed"):
+    with pytest.raises(RecipeError, match=r"the run in .* was started with other training clips"):
         go(tones, tmp_path / "run", build(TINY | {"epochs": 1}, "tiny"), fold=2, resume=True)
 
 
@@ -146,7 +147,7 @@ def test_a_broken_held_out_clip_is_reported_not_fatal(tones, tmp_path):
         for clip in clips:
             yield FileError("1-9-A.wav", "not audio") if isinstance(clip, Path) else next(iter(scorer(bundle, [clip])))
 
-    todo = plan(build(TINY | {"epochs": 1}, "tiny"), read_manifest(tmp_path / "data"), tmp_path / "run", fold=1)
+    todo = make_plan(build(TINY | {"epochs": 1}, "tiny"), read_manifest(tmp_path / "data"), tmp_path / "run", fold=1)
     result = run(todo, paths_too)["result"]
     assert (result["clips"], result["failed"]) == (12, ["1-9-A.wav: not audio"])
 
@@ -154,7 +155,7 @@ def test_a_broken_held_out_clip_is_reported_not_fatal(tones, tmp_path):
 KILLED = """
 import os, signal, sys, torch
 sys.path.insert(0, {tests!r})
-from test_run import TINY, build, plan, read_manifest, run, scorer
+from test_run import TINY, build, make_plan, read_manifest, run, scorer
 from pathlib import Path
 from lightning.pytorch.callbacks import Callback
 from spectag.train import files
@@ -163,7 +164,7 @@ class Kill(Callback):
         if trainer.global_step == 8:  # before the third batch of the third epoch
             os.kill(os.getpid(), signal.SIGKILL)
 torch.set_num_threads(1)
-run(plan(build(TINY, "tiny"), read_manifest({data!r}), Path({out!r}), fold=1), scorer, [Kill()])
+run(make_plan(build(TINY, "tiny"), read_manifest({data!r}), Path({out!r}), fold=1), scorer, [Kill()])
 """
 
 

@@ -1,10 +1,10 @@
-"""The draws of an epoch: every clip once, or by weight; alone or shared between processes."""
+"""The draws of an epoch: every clip once, in a given order, or by weight; in one process or in several."""
 
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from spectag.train.sampler import EpochSampler, balancing_weights
+from spectag.train.sampler import EpochSampler, compute_clip_weights
 
 
 def test_an_epoch_is_every_clip_once_and_epochs_differ():
@@ -15,6 +15,23 @@ def test_an_epoch_is_every_clip_once_and_epochs_differ():
     sampler.set_epoch(1)
     assert list(sampler) != first
     assert len({draw.seed for draw in first}) == 20
+
+
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_the_draws_follow_from_seed_and_epoch(epoch):
+    """The stream of random numbers is part of the format of a run, so the numbers are drawn here in the same order."""
+    weights = np.arange(1.0, 21.0)
+    for kind in ("once", "weights", "order"):
+        rng = np.random.default_rng((5, epoch))
+        if kind == "once":
+            sampler, clips = EpochSampler(20, 5), rng.permutation(20)
+        elif kind == "weights":
+            sampler, clips = EpochSampler(20, 5, weights), rng.choice(20, 20, p=weights / 210)
+        else:
+            sampler = EpochSampler(20, 5, order=lambda generator: generator.permutation(20)[::-1].tolist())
+            clips = rng.permutation(20)[::-1]
+        sampler.set_epoch(epoch)
+        assert list(sampler) == list(zip(clips, rng.integers(2**62, size=20), strict=True))
 
 
 @given(st.integers(1, 200), st.integers(1, 8), st.integers(1, 5), st.booleans())
@@ -29,7 +46,7 @@ def test_processes_share_what_one_would_draw(clips, world, batch, balanced):
         assert together == sorted(whole[start * world : (start + batch) * world])
 
 
-def test_what_an_earlier_sitting_drew_is_passed_over():
+def test_draws_made_before_the_run_was_resumed_are_left_out():
     sampler = EpochSampler(10, 0, rank=1, world=2)
     whole = list(sampler)
     sampler.begun = (0, 3)
@@ -41,7 +58,7 @@ def test_what_an_earlier_sitting_drew_is_passed_over():
 def test_weights_of_the_released_code():
     targets = np.array([[1, 0], [1, 0], [1, 1], [1, 0]], np.float32)
     common, rare = 1000 / 4.01, 1000 / 1.01
-    np.testing.assert_allclose(balancing_weights(targets), [common, common, common + rare, common])
+    np.testing.assert_allclose(compute_clip_weights(targets), [common, common, common + rare, common])
 
 
 @pytest.mark.parametrize("world", [1, 3])

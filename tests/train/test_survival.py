@@ -6,14 +6,13 @@ import signal
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 from lightning.pytorch.callbacks import Callback
 from test_run import TINY, go, scorer, tones  # noqa: F401  # tones is a fixture
 
 from spectag.data.layouts import read_manifest
 from spectag.errors import AudioError, RecipeError, RunFailed
-from spectag.train.plan import plan
+from spectag.train.plan import make_plan
 from spectag.train.recipe import build
 from spectag.train.run import run
 
@@ -51,7 +50,7 @@ def test_a_loss_that_is_not_finite_names_step_and_clips(tones, tmp_path):  # noq
             if trainer.global_step == 2:
                 module.network.head.linear.bias.data.fill_(float("nan"))
 
-    todo = plan(build(TINY, "tiny"), read_manifest(tones), tmp_path / "run", fold=1)
+    todo = make_plan(build(TINY, "tiny"), read_manifest(tones), tmp_path / "run", fold=1)
     with pytest.raises(RunFailed, match=r"step 3: loss is nan with the clips 00\d - \w+/2-.*lower lr") as caught:
         run(todo, scorer, [Poison()])
     assert str(caught.value).count("-A.wav") == TINY["batch_size"]
@@ -66,7 +65,7 @@ def test_a_reading_process_that_dies_is_an_error_not_a_hang(tones, tmp_path, mon
         return np.random.default_rng(0).uniform(-0.1, 0.1, 8000).astype(np.float32)
 
     monkeypatch.setattr("spectag.train.examples.read", murderous)
-    todo = plan(build(TINY | {"cache_gb": 0.0}, "tiny"), read_manifest(tones), tmp_path / "run", fold=1)
+    todo = make_plan(build(TINY | {"cache_gb": 0.0}, "tiny"), read_manifest(tones), tmp_path / "run", fold=1)
     with pytest.raises(RunFailed, match="a process that reads clips died"):
         run(todo, scorer)
 
@@ -87,17 +86,6 @@ def test_what_does_not_go_together_is_said_before_anything_is_done(tones, tmp_pa
     with pytest.raises(RecipeError, match=message):
         go(tones, tmp_path / "run", recipe, fold=1)
     assert not (tmp_path / "run").exists()
-
-
-def test_many_labels_are_not_for_softmax(tmp_path):
-    for name in ("a", "b"):
-        soundfile.write(tmp_path / f"{name}.wav", np.ones(4000) * 0.1, 16000)
-    (tmp_path / "clips.csv").write_text("path,labels\na.wav,owl|fox\nb.wav,fox\n")
-    manifest = read_manifest(tmp_path)
-    with pytest.raises(RecipeError, match=r"loss ce is for clips of one label each, and 1 have .* \(a\.wav, say\)"):
-        plan(build(TINY, "tiny"), manifest, tmp_path / "run")
-    chosen = plan(build(TINY | {"loss": "auto", "label_smoothing": 0.1}, "tiny"), manifest, tmp_path / "run").recipe
-    assert (chosen.loss, chosen.label_smoothing) == ("bce", 0)
 
 
 def test_validation_chooses_and_test_reports(tones, tmp_path):  # noqa: F811
@@ -135,7 +123,7 @@ def test_scoring_leaves_the_network_training(tones, tmp_path):  # noqa: F811
     (tmp_path / "own").mkdir()
     for source, name in (("001 - Low", "low"), ("002 - High", "high")):
         shutil.copytree(tones / source, tmp_path / "own" / name)
-    run(plan(build(TINY | keys, "tiny"), read_manifest(tmp_path / "own"), tmp_path / "run"), scorer, [Watch()])
+    run(make_plan(build(TINY | keys, "tiny"), read_manifest(tmp_path / "own"), tmp_path / "run"), scorer, [Watch()])
     assert modes
     assert all(modes)
 
@@ -150,7 +138,7 @@ def test_the_averaged_bundle_is_the_mean_of_the_epochs(tones, tmp_path):  # noqa
             states.append({key: value.double().clone() for key, value in module.network.state_dict().items()})
 
     recipe = build(TINY | {"epochs": 3, "ema": 0.0, "average": [2, 3], "select": "averaged"}, "tiny")
-    run(plan(recipe, read_manifest(tones), tmp_path / "run", fold=1), scorer, [Keep()])
+    run(make_plan(recipe, read_manifest(tones), tmp_path / "run", fold=1), scorer, [Keep()])
     mean = load(tmp_path / "run" / "bundle").network.state_dict()
     last = load(tmp_path / "run" / "bundle-last").network.state_dict()
     for key, value in mean.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -59,7 +59,7 @@ def sweep(
         raise typer.BadParameter("give either --over KEY=VALUES or --preset NAME")
     if every_fold is not None and fold is not None:
         raise typer.BadParameter("--fold and --folds exclude each other")
-    from spectag.train.plan import plan
+    from spectag.train.plan import RunOptions, make_plan
     from spectag.train.recipe import read_recipe
     from spectag.train.sweep import over, preset, table, write
 
@@ -70,9 +70,9 @@ def sweep(
         find_model(str(source))
     manifest = read_data(data)
     held_out = [fold] if every_fold is None else chosen_folds(every_fold, manifest)
-    options: dict[str, Any] = {"resume": resume, "device": device, "processes": processes}
+    options = RunOptions(resume=resume, device=device, processes=processes)
     for chosen in recipes:  # what cannot be is said before the first run
-        if plan(chosen, manifest, out, fold=held_out[0], **options).scored is None:
+        if make_plan(chosen, manifest, out, fold=held_out[0], options=options).scored is None:
             raise typer.BadParameter("nothing is held out to compare by: give --fold or --folds, or --set holdout=0.2")
     summaries = []
     for setting, chosen in zip(settings, recipes, strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import sys
@@ -19,7 +18,7 @@ from spectag.errors import DataError, MissingExtra
 if TYPE_CHECKING:
     from spectag.data.manifest import Manifest
     from spectag.train.judge import Scorer
-    from spectag.train.plan import Plan
+    from spectag.train.plan import Plan, RunOptions
     from spectag.train.recipe import Recipe
 
 Data = Annotated[
@@ -78,22 +77,24 @@ def train(
     if wandb is not None and find_spec("wandb") is None:
         raise MissingExtra("wandb", "--wandb")
     from spectag.score.metrics import format_figures
-    from spectag.train.plan import plan
+    from spectag.train.plan import RunOptions, check_directory, make_plan
     from spectag.train.recipe import read_recipe
 
     chosen = read_recipe(recipe, [*(override or ()), *([f"init={init}"] if init is not None else [])])
     if chosen.init is not None:
         find_model(chosen.init)
     manifest = read_data(data)
-    options: dict[str, Any] = {"resume": resume, "strict": strict, "device": device, "processes": processes}
-    options |= {"wandb": wandb, "command": shlex.join(["spectag", *sys.argv[1:]])}
+    command = shlex.join(["spectag", *sys.argv[1:]])
+    options = RunOptions(resume, strict, device, processes, wandb, command)
     if every_fold is not None or seeds > 1:
         if every_fold is not None and fold is not None:
             raise typer.BadParameter("--fold and --folds exclude each other")
         held_out = [fold] if every_fold is None else chosen_folds(every_fold, manifest)
         train_series(chosen, manifest, out, held_out, seeds, options)
         return
-    todo = plan(chosen, manifest, out, fold=fold, **options)
+    todo = make_plan(chosen, manifest, out, fold=fold, options=options)
+    if is_first():
+        check_directory(todo)
     report = run_one(todo)
     if not is_first():
         return
@@ -132,13 +133,13 @@ def chosen_folds(text: str, manifest: Manifest) -> list[int | None]:
 
 
 def train_series(
-    recipe: Recipe, manifest: Manifest, out: Path, held_out: list[int | None], seeds: int, options: dict[str, Any]
+    recipe: Recipe, manifest: Manifest, out: Path, held_out: list[int | None], seeds: int, options: RunOptions
 ) -> dict[str, Any]:
     """Train over folds and seeds, print a line for each and for all; the summary."""
     from spectag.score.metrics import format_figures
-    from spectag.train.series import run_all, series, summary, write_summary
+    from spectag.train.series import plan_series, run_all, summary, write_summary
 
-    members = series(recipe, manifest, out, folds=held_out, seeds=seeds, **options)
+    members = plan_series(recipe, manifest, out, folds=held_out, seeds=seeds, options=options)
     reports = run_all(members, run_one)
     whole: dict[str, Any] = {}
     if is_first():
@@ -159,12 +160,14 @@ def run_one(todo: Plan) -> dict[str, Any]:
     from spectag.train.progress import ProgressBar
     from spectag.train.run import run
 
-    return run(todo, make_scorer(todo.device), [ProgressBar(Console(stderr=True))] if is_first() else [])
+    return run(todo, make_scorer(todo.options.device), [ProgressBar(Console(stderr=True))] if is_first() else [])
 
 
 def is_first() -> bool:
     """Whether this is the process that prints, of several that share a run."""
-    return int(os.environ.get("LOCAL_RANK", 0)) == 0
+    from spectag.train.processes import rank
+
+    return rank() == 0
 
 
 def recipes() -> None:

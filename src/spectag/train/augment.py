@@ -1,13 +1,26 @@
-"""What a training clip goes through, as pure functions: tensors, options and a random generator in, tensors out.
+"""Augmentation: every step between a clip and what the network sees of it, in the order in which they act.
 
-Waveforms ``[N]`` are changed one by one, while an example is built; fbanks and inputs ``[B, T, F]`` as a batch, on the
-training device. All that is drawn is drawn on the CPU from a NumPy generator, so that one seed means one result on any
-device.
+The chain has three stages, which stand first in this file:
+
+- :func:`build_example`, one clip at a time, on the CPU:
+  excerpt -> gain -> cut to the window -> mix with another clip -> end early;
+- :func:`build_inputs`, a batch at a time, on the training device:
+  fbank -> equalise -> pad -> mask -> normalise -> add noise -> roll;
+- :func:`draw_patches`, for a batch: the patches that the network does not see are dropped.
+
+Below them, every augmentation is a pair. ``draw_gain`` draws random parameters from a NumPy generator, and ``gain``
+applies given ones to a tensor; the latter is a formula. All numbers are drawn on the CPU, so that a seed means the same
+on every device. The order of the draws is part of the format of a run: if it changes, runs that were started before
+cannot be resumed to the same weights.
+
+To add an augmentation, write its pair, call it at its place in a stage, and add its limits to
+:class:`spectag.train.recipe.AugmentRecipe`. When it is off it must not draw anything.
 """
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,166 +28,367 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from spectag.audio.fbank import fbank, normalise
+from spectag.audio.front_end import FRAME, FrontEnd
 from spectag.train.recipe import AugmentRecipe
+from spectag.train.rng import BatchRng, Rng
 
-Rng: TypeAlias = np.random.Generator
-BatchRng: TypeAlias = "np.random.Generator | Rows"
+MIN_PERIOD = 1600  # samples = 0.1 s: the shortest clip that an excerpt repeats; shorter ones are followed by zeros
+QUIET = 1e-4  # full scale = 1: -80 dB, added to levels so that their ratio stays finite
+KNOTS = 6  # points of a random equaliser curve
 
-MIN_PERIOD = 1600  # samples = 0.1 s: nothing shorter goes round
-QUIET = 1e-4  # full scale = 1: -80 dB, keeps ratios of levels finite
-
-
-class Rows:
-    """A generator for one of several processes: draws for the batch of all of them, and gives this one's rows.
-
-    So that processes together do what one would do with the whole batch.
-    """
-
-    def __init__(self, rng: Rng, rank: int, world: int) -> None:
-        self._rng, self._mine, self._world = rng, slice(rank, None, world), world
-
-    def uniform(self, low: Any, high: Any, size: Any) -> NDArray[np.float64]:
-        """See :meth:`numpy.random.Generator.uniform`; the first axis is the batch. The others likewise."""
-        return np.asarray(self._rng.uniform(low, high, self._all(size)))[self._mine]
-
-    def random(self, size: Any, dtype: Any = np.float64) -> NDArray[Any]:
-        return np.asarray(self._rng.random(self._all(size), dtype))[self._mine]
-
-    def integers(self, low: int, high: int, size: Any) -> NDArray[np.int64]:
-        return np.asarray(self._rng.integers(low, high, self._all(size)))[self._mine]
-
-    def _all(self, size: Any) -> tuple[int, ...]:
-        rows, *rest = (size,) if isinstance(size, int) else size
-        return (rows * self._world, *rest)
+ReadClip = Callable[[int], tuple[Tensor, Tensor]]
+"""Reads the clip of an index: its waveform ``[N]`` and its target ``[C]``."""
 
 
-def rng(*seeds: int) -> Rng:
-    """A generator that follows from some numbers: a run's seed and an epoch, say; each combination its own stream."""
-    return np.random.default_rng(seeds)
-
-
-# Waveforms
-
-
-def waveform(x: Tensor, samples: int, recipe: AugmentRecipe, rng: Rng) -> Tensor:
-    """One clip ``[N]`` before mixing: a random excerpt or its beginning, and its level; at most ``samples`` long."""
-    if recipe.excerpt:
-        x = excerpt(x, samples, recipe.speed, rng)
-    if recipe.gain_db:
-        x = x * float(10 ** (rng.uniform(-recipe.gain_db, recipe.gain_db) / 20))
-    return x[:samples]
-
-
-def excerpt(x: Tensor, samples: int, speed: float, rng: Rng) -> Tensor:
-    """A stretch of a clip from a random place on, at a random speed; the clip goes round until it is long enough.
-
-    Silence at the end of a clip (data sets fill short sounds up with zeros) is shortened at random first, so that a
-    short sound recurs, with pauses of any length up to its own.
+def build_example(
+    index: int, read_clip: ReadClip, clips: int, samples: int, recipe: AugmentRecipe, rng: Rng
+) -> tuple[Tensor, Tensor]:
+    """Build a training example from a clip and, if the recipe mixes, another one.
 
     Args:
-        x: ``[N]``.
-        samples: wanted length.
-        speed: greatest factor, drawn log-uniformly from ``[1 / speed, speed]``; pitch follows. Linear interpolation.
+        index: of the clip.
+        read_clip: reads it, and the clip that is mixed in.
+        clips: number of clips that the other one is drawn from.
+        samples: length of the network's window.
+        recipe: which augmentations to apply.
+        rng: decides everything that is random.
 
     Returns:
-        ``[samples]``.
+        waveform ``[1..samples]`` and target ``[C]``, 0..1.
+
+    >>> clips = [(torch.ones(4000), torch.tensor([1.0, 0.0])), (torch.zeros(4000), torch.tensor([0.0, 1.0]))]
+    >>> recipe = spectag.train.recipe.AugmentRecipe(gain_db=6.0)
+    >>> waveform, target = build_example(0, clips.__getitem__, 2, 1600, recipe, np.random.default_rng(0))
+    >>> waveform.shape, target
+    (torch.Size([1600]), tensor([1., 0.]))
     """
-    heard = x.numpy() != 0
-    sound = len(x) - int(heard[::-1].argmax()) if heard.any() else len(x)
-    period = max(MIN_PERIOD, sound + rng.uniform() * (len(x) - sound))
+
+    def vary(waveform: Tensor) -> Tensor:
+        if recipe.excerpt:
+            waveform = excerpt(waveform, samples, draw_excerpt(recipe.speed, rng))
+        if recipe.gain_db:
+            waveform = gain(waveform, draw_gain(recipe.gain_db, rng))
+        return waveform[:samples]
+
+    waveform, target = read_clip(index)
+    waveform = vary(waveform)
+    mixing = draw_mixing(clips, recipe.mix_rate, recipe.mix_alpha, rng)
+    if mixing is not None:
+        other, other_target = read_clip(mixing.partner)
+        mix_waveforms = mix if recipe.mix_law == "linear" else mix_between
+        waveform = mix_waveforms(waveform, vary(other), mixing.share)
+        target = mixing.share * target + (1 - mixing.share) * other_target
+    return waveform[: draw_length(len(waveform), recipe.short_rate, rng)], target
+
+
+def build_inputs(waveform: Tensor, frames: Tensor, front_end: FrontEnd, recipe: AugmentRecipe, rng: BatchRng) -> Tensor:
+    """Turn a batch of waveforms into augmented inputs for the network.
+
+    Args:
+        waveform: ``[B, N]``, as long as the network's window, zeros at the end.
+        frames: ``[B]``, how many frames of each clip are sound; the rest is padding.
+        front_end: computes and normalises the fbank.
+        recipe: which augmentations to apply.
+        rng: decides everything that is random.
+
+    Returns:
+        inputs ``[B, T, F]`` on the device of the waveform.
+
+    >>> front_end, recipe = spectag.FrontEnd(frames=4), spectag.train.recipe.AugmentRecipe(time_mask=2)
+    >>> x = build_inputs(torch.zeros(2, 880), torch.tensor([4, 1]), front_end, recipe, np.random.default_rng(0))
+    >>> x.shape
+    torch.Size([2, 4, 128])
+    """
+    x = fbank(waveform, window=front_end.window, mel_bins=front_end.mel_bins)
+    if recipe.equalise_db:
+        x = equalise(x, draw_equaliser(len(x), recipe.equalise_db, rng))
+    x = pad(x, frames)
+    for axis, limit in ((1, recipe.time_mask), (2, recipe.freq_mask)):
+        if limit:
+            x = mask(x, axis, draw_bands(len(x), x.shape[axis], limit, rng))
+    x = normalise(x, front_end.mean, front_end.std)
+    if recipe.noise_and_roll:
+        x = add_noise(x, draw_noise(x.shape, rng))
+        x = roll(x, draw_shifts(len(x), rng))
+    return x
+
+
+def draw_patches(batch: int, grid: tuple[int, int], recipe: AugmentRecipe, rng: BatchRng) -> Tensor | None:
+    """Draw the patches that the network sees of each clip (patch dropout: Koutini et al. 2022, PaSST).
+
+    Whole rows and columns of the grid are dropped first (structured), then any of the remaining patches.
+
+    Args:
+        batch: number of clips B.
+        grid: patches along (frequency, time).
+        recipe: its ``row_drop``, ``column_drop`` and ``patch_drop`` are the shares to drop.
+        rng: decides which.
+
+    Returns:
+        ascending indices ``[B, K]`` into the patches, counted along time first; None if the recipe drops nothing.
+
+    >>> recipe = spectag.train.recipe.AugmentRecipe(column_drop=0.5)
+    >>> draw_patches(2, (3, 8), recipe, np.random.default_rng(0)).shape  # 3 rows of 4 columns
+    torch.Size([2, 12])
+    """
+    if not (recipe.patch_drop or recipe.row_drop or recipe.column_drop):
+        return None
+    rows = draw_kept(batch, grid[0], recipe.row_drop, rng)
+    columns = draw_kept(batch, grid[1], recipe.column_drop, rng)
+    patches = (rows[:, :, None] * grid[1] + columns[:, None, :]).reshape(batch, -1)
+    chosen = draw_kept(batch, patches.shape[1], recipe.patch_drop, rng)
+    return torch.from_numpy(np.take_along_axis(patches, chosen, axis=1))
+
+
+# Waveforms: one clip [N]
+
+
+class Excerpt(NamedTuple):
+    """Where and how a stretch of a clip is taken.
+
+    Args:
+        silence: share of the silence at the clip's end that is kept, 0..1.
+        rate: playback rate; 2 plays twice as fast, an octave higher.
+        start: where the stretch begins, as a share of the clip without the silence that is not kept, 0..1.
+    """
+
+    silence: float
+    rate: float
+    start: float
+
+
+def draw_excerpt(speed: float, rng: Rng) -> Excerpt:
+    """Draw an excerpt; its rate is log-uniform in ``[1 / speed, speed]``, the rest is uniform.
+
+    >>> draw_excerpt(1.0, np.random.default_rng(0)).rate
+    1.0
+    """
+    silence = rng.uniform()
     rate = speed ** rng.uniform(-1, 1)
-    place = rng.uniform() * period + rate * torch.arange(samples, dtype=torch.float64)
+    return Excerpt(silence, rate, rng.uniform())
+
+
+def excerpt(x: Tensor, samples: int, drawn: Excerpt) -> Tensor:
+    """Take a stretch ``[samples]`` of a clip ``[N]``, which wraps around at the clip's end.
+
+    With ``period = max(MIN_PERIOD, sound + silence * (N - sound))``, where sound is the length without the zeros at the
+    end, sample ``n`` is the clip at ``(start * period + rate * n) mod period``, interpolated linearly. The silence is
+    shortened because data sets fill short sounds up with zeros; a short sound recurs with pauses of random length.
+
+    >>> excerpt(torch.arange(4000.0), 3, Excerpt(silence=1.0, rate=2.0, start=0.5))
+    tensor([2000., 2002., 2004.])
+    """
+    sounding = x.numpy() != 0
+    sound = len(x) - int(sounding[::-1].argmax()) if sounding.any() else len(x)
+    period = max(MIN_PERIOD, sound + drawn.silence * (len(x) - sound))
+    place = drawn.start * period + drawn.rate * torch.arange(samples, dtype=torch.float64)
     place = (place - period * (place / period).floor()).clamp_min_(0)  # place % period, which is several times slower
     left = place.int()
     x = functional.pad(x, (0, max(0, int(period) + 2 - len(x))))
     return torch.lerp(x.index_select(0, left), x.index_select(0, left + 1), (place - left).float())
 
 
+def draw_gain(limit: float, rng: Rng) -> float:
+    """Draw a gain in decibels, uniform in ``[-limit, limit]``.
+
+    >>> draw_gain(0.0, np.random.default_rng(0))
+    0.0
+    """
+    return rng.uniform(-limit, limit)
+
+
+def gain(x: Tensor, decibels: float) -> Tensor:
+    """``x * 10 ** (decibels / 20)``.
+
+    >>> gain(torch.ones(2), 20.0)
+    tensor([10., 10.])
+    """
+    return x * float(10 ** (decibels / 20))
+
+
+class Mixing(NamedTuple):
+    """The index of the clip that is mixed in, and the share of the first clip in the mixture, 0..1."""
+
+    partner: int
+    share: float
+
+
+def draw_mixing(clips: int, rate: float, alpha: float, rng: Rng) -> Mixing | None:
+    """Draw, with probability ``rate``, a clip to mix in, and ``share ~ Beta(alpha, alpha)``; None for no mixing.
+
+    The clip is uniform over the whole set, as in the released code, also where clips are drawn by weight otherwise.
+
+    >>> draw_mixing(1, 1.0, 10.0, np.random.default_rng(0)).partner
+    0
+    """
+    if rng.random() >= rate:
+        return None
+    partner = int(rng.integers(clips))
+    return Mixing(partner, rng.beta(alpha, alpha))
+
+
 def mix(a: Tensor, b: Tensor, share: float) -> Tensor:
-    """``share * a + (1 - share) * b``, each minus its mean; the shorter is padded with zeros (mixup on waveforms)."""
-    a, b = _alike(a - a.mean(), b - b.mean())
+    """Mixup of waveforms (the paper): ``share * a + (1 - share) * b``, each minus its mean, the shorter zero-padded.
+
+    >>> mix(torch.tensor([1.0, -1.0]), torch.tensor([2.0, -2.0]), 0.75)
+    tensor([ 1.2500, -1.2500])
+    """
+    a, b = _align(a, b)
     return share * a + (1 - share) * b
 
 
 def mix_between(a: Tensor, b: Tensor, share: float) -> Tensor:
-    """Between-class mixing (Tokozume et al. 2018): as loud as ``share`` says whatever the clips' own levels are.
+    """Between-class mixing (Tokozume et al. 2018): the clips' own levels are evened out, and the power is kept.
 
-    ``(p a + (1 - p) b) / sqrt(p^2 + (1 - p)^2)`` with ``p = 1 / (1 + level_a / level_b * (1 - share) / share)``.
+    ``(p a + (1 - p) b) / sqrt(p^2 + (1 - p)^2)`` with ``p = 1 / (1 + level_a / level_b * (1 - share) / share)``; a
+    level is the root of the mean square. The shorter clip is padded with zeros.
+
+    >>> mix_between(torch.tensor([1.0, -1.0]), torch.tensor([2.0, -2.0]), 0.5)  # as loud as each other
+    tensor([ 1.7889, -1.7889])
     """
-    a, b = _alike(a - a.mean(), b - b.mean())
-    level_a, level_b = (float(x.square().mean().sqrt()) + QUIET for x in (a, b))
+    a, b = _align(a, b)
+    level_a = float(a.square().mean().sqrt()) + QUIET
+    level_b = float(b.square().mean().sqrt()) + QUIET
     p = 1 / (1 + level_a / level_b * (1 - share) / max(share, QUIET))
     norm = float((p**2 + (1 - p) ** 2) ** 0.5)
     return p / norm * a + (1 - p) / norm * b
 
 
-def _alike(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+def _align(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Both minus their means, and equally long."""
     size = max(len(a), len(b))
-    return functional.pad(a, (0, size - len(a))), functional.pad(b, (0, size - len(b)))
+    return functional.pad(a - a.mean(), (0, size - len(a))), functional.pad(b - b.mean(), (0, size - len(b)))
 
 
-# Spectrograms
+def draw_length(samples: int, rate: float, rng: Rng) -> int:
+    """Draw, with probability ``rate``, an earlier end: a length uniform in ``[FRAME, samples]``; else ``samples``.
 
+    The network thus learns the padding that short recordings get when they are tagged.
 
-def equalise(x: Tensor, decibels: float, rng: BatchRng, points: int = 6) -> Tensor:
-    """Add a random smooth curve over frequency to each fbank ``[B, T, F]``, as other microphones and rooms would.
-
-    Args:
-        decibels: the curve runs through ``points`` values, uniform in +- so many decibels, linear in between.
+    >>> draw_length(16000, 0.0, np.random.default_rng(0))
+    16000
     """
-    nepers = decibels / 10 * np.log(10)  # fbank is the natural logarithm of power
-    knots = torch.from_numpy(rng.uniform(-nepers, nepers, (len(x), 1, points)).astype(np.float32))
-    curve = functional.interpolate(knots, size=x.shape[2], mode="linear", align_corners=True)
+    if rng.random() < rate and samples > FRAME:
+        return int(rng.integers(FRAME, samples + 1))
+    return samples
+
+
+# Spectrograms: a batch [B, T, F]
+
+
+def draw_equaliser(batch: int, limit: float, rng: BatchRng) -> NDArray[np.float32]:
+    """Draw curves ``[B, 1, KNOTS]``, uniform within ``limit`` decibels, in the fbank's natural logarithm of power.
+
+    >>> draw_equaliser(2, 10.0, np.random.default_rng(0)).shape
+    (2, 1, 6)
+    """
+    nepers = limit / 10 * np.log(10)
+    return rng.uniform(-nepers, nepers, (batch, 1, KNOTS)).astype(np.float32)
+
+
+def equalise(x: Tensor, knots: NDArray[np.float32]) -> Tensor:
+    """Add a curve over frequency to each fbank ``[B, T, F]``, as another microphone or room would.
+
+    The curve is linear between the ``knots`` ``[B, 1, K]``, its values at K equally spaced bins, first to last.
+
+    >>> equalise(torch.zeros(1, 1, 5), np.array([[[0, 1, 0]]], np.float32))
+    tensor([[[0.0000, 0.5000, 1.0000, 0.5000, 0.0000]]])
+    """
+    curve = functional.interpolate(torch.from_numpy(knots), size=x.shape[2], mode="linear", align_corners=True)
     return x + curve.to(x.device)
 
 
-def mask(x: Tensor, time: int, freq: int, rng: BatchRng) -> Tensor:
-    """SpecAugment as the released code: one band per axis, width uniform in [0, max), start uniform, set to 0.
+def pad(x: Tensor, frames: Tensor) -> Tensor:
+    """Set all frames from ``frames[b]`` on to 0, the value that tagging pads a short fbank with.
 
-    Args:
-        x: fbank ``[B, T, F]``, not normalised.
-        time, freq: the bands' upper limits in frames and mel bins; 0 for none.
+    >>> pad(torch.ones(1, 3, 1), torch.tensor([2])).flatten()
+    tensor([1., 1., 0.])
     """
-    for axis, limit in ((1, time), (2, freq)):
-        if not limit:
-            continue
-        size = x.shape[axis]
-        width = rng.uniform(0, min(limit, size), len(x))
-        start = (rng.uniform(0, 1, len(x)) * (size - width)).astype(np.int64)
-        end = start + width.astype(np.int64)
-        place = np.arange(size)
-        band = torch.from_numpy((place >= start[:, None]) & (place < end[:, None])).to(x.device)
-        x = x.masked_fill(band[:, :, None] if axis == 1 else band[:, None, :], 0)
-    return x
+    padding = torch.arange(x.shape[1], device=x.device) >= frames[:, None]
+    return x.masked_fill(padding[..., None], 0)
 
 
-def noise_and_roll(x: Tensor, rng: BatchRng) -> Tensor:
-    """Inputs ``[B, T, F]`` plus ``U(0, 1) * U(0, 1) / 10``, each clip's frames rolled by -10..9 (released code)."""
-    noise = rng.random(x.shape, np.float32) * (rng.random((len(x), 1, 1), np.float32) / 10)
-    x = x + torch.from_numpy(noise).to(x.device)
-    shifts = torch.from_numpy(rng.integers(-10, 10, len(x))).to(x.device)
+class Bands(NamedTuple):
+    """A band of each clip along one axis: the indices ``start <= i < end``, ``[B]`` each."""
+
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+
+
+def draw_bands(batch: int, size: int, limit: int, rng: BatchRng) -> Bands:
+    """Draw a band per clip on an axis of ``size`` as the released SpecAugment does.
+
+    The width is uniform in ``[0, min(limit, size))`` and the start in ``[0, size - width)``; both are rounded down.
+
+    >>> draw_bands(batch=2, size=100, limit=1, rng=np.random.default_rng(0)).start.shape
+    (2,)
+    """
+    width = rng.uniform(0, min(limit, size), batch)
+    start = (rng.uniform(0, 1, batch) * (size - width)).astype(np.int64)
+    return Bands(start, start + width.astype(np.int64))
+
+
+def mask(x: Tensor, axis: int, bands: Bands) -> Tensor:
+    """Set a band of each fbank ``[B, T, F]``, not normalised, to 0: in time (axis 1) or in frequency (axis 2).
+
+    >>> mask(torch.ones(1, 4, 1), 1, Bands(np.array([1]), np.array([3]))).flatten()
+    tensor([1., 0., 0., 1.])
+    """
+    place = np.arange(x.shape[axis])
+    inside = torch.from_numpy((place >= bands.start[:, None]) & (place < bands.end[:, None])).to(x.device)
+    return x.masked_fill(inside[:, :, None] if axis == 1 else inside[:, None, :], 0)
+
+
+def draw_noise(shape: Sequence[int], rng: BatchRng) -> NDArray[np.float32]:
+    """Draw noise ``[B, T, F]`` as the released code: uniform in [0, 1), times a level per clip, uniform in [0, 0.1).
+
+    >>> draw_noise((2, 3, 4), np.random.default_rng(0)).shape
+    (2, 3, 4)
+    """
+    noise = rng.random(tuple(shape), np.float32)
+    level = rng.random((shape[0], 1, 1), np.float32)
+    return np.asarray(noise * (level / 10), np.float32)
+
+
+def add_noise(x: Tensor, noise: NDArray[np.float32]) -> Tensor:
+    """``x + noise``, both ``[B, T, F]``.
+
+    >>> add_noise(torch.ones(1, 1, 1), np.full((1, 1, 1), 0.5, np.float32))
+    tensor([[[1.5000]]])
+    """
+    return x + torch.from_numpy(noise).to(x.device)
+
+
+def draw_shifts(batch: int, rng: BatchRng) -> NDArray[np.int64]:
+    """Draw a number of frames ``[B]`` for each clip, uniform in -10..9, as the released code.
+
+    >>> draw_shifts(3, np.random.default_rng(0)).shape
+    (3,)
+    """
+    return rng.integers(-10, 10, batch)
+
+
+def roll(x: Tensor, shifts: NDArray[np.int64]) -> Tensor:
+    """Shift the frames of each clip ``[B, T, F]`` to later times; the last ones wrap around to the beginning.
+
+    >>> roll(torch.arange(4.0).view(1, 4, 1), np.array([1])).flatten()
+    tensor([3., 0., 1., 2.])
+    """
     frames = torch.arange(x.shape[1], device=x.device)
-    source = (frames - shifts[:, None]) % x.shape[1]  # [B, T]
+    source = (frames - torch.from_numpy(shifts).to(x.device)[:, None]) % x.shape[1]  # [B, T]
     return x.gather(1, source[:, :, None].expand_as(x))
 
 
-def patches_to_keep(batch: int, grid: tuple[int, int], recipe: AugmentRecipe, rng: BatchRng) -> Tensor | None:
-    """Indices ``[B, K]`` of the patches each clip shows the network, frequency-major; None for all.
+# Patches
 
-    Patch dropout (Koutini et al. 2022, PaSST): whole rows and columns of patches first (structured), then any of what
-    is left. Every clip keeps as many: ``K = round((1 - patch_drop) * f * t)`` of f rows and t columns kept.
+
+def draw_kept(batch: int, size: int, drop: float, rng: BatchRng) -> NDArray[np.int64]:
+    """Draw a subset of ``range(size)`` per clip: ascending, ``[B, max(1, round((1 - drop) * size))]``.
+
+    >>> draw_kept(1, 3, 0.0, np.random.default_rng(0))
+    array([[0, 1, 2]])
     """
-    if not (recipe.patch_drop or recipe.row_drop or recipe.column_drop):
-        return None
-    rows = _kept(batch, grid[0], recipe.row_drop, rng)
-    columns = _kept(batch, grid[1], recipe.column_drop, rng)
-    patches = (rows[:, :, None] * grid[1] + columns[:, None, :]).reshape(batch, -1)
-    chosen = _kept(batch, patches.shape[1], recipe.patch_drop, rng)
-    return torch.from_numpy(np.take_along_axis(patches, chosen, axis=1))
-
-
-def _kept(batch: int, size: int, drop: float, rng: BatchRng) -> NDArray[np.int64]:
-    """Ascending indices ``[B, round((1 - drop) * size)]``, at least one each."""
     if not drop:
         return np.tile(np.arange(size), (batch, 1))
     order = rng.random((batch, size)).argsort(1)

@@ -1,39 +1,43 @@
-"""Clips -> waveforms and targets: the memory of decoded waveforms, one training example."""
+"""Training examples: decoded waveforms in memory, the example that a draw stands for, and batches of examples."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import chain, groupby
+from itertools import groupby, takewhile
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 from torch.utils.data import Dataset
 
-from spectag.audio.fbank import fbank
+from spectag.ahead import in_order
 from spectag.audio.front_end import FRAME, HOP, FrontEnd, num_frames
 from spectag.audio.read import SAMPLE_RATE, read
 from spectag.audio.source import Segment, Source
-from spectag.data.manifest import Clip, Manifest
+from spectag.data.manifest import Clip
 from spectag.errors import AudioError, DataError
-from spectag.train import augment
+from spectag.train.augment import build_example
 from spectag.train.recipe import AugmentRecipe
+from spectag.train.rng import make_rng
 from spectag.train.sampler import Draw
 
 
 class Waveforms(Sequence[Tensor]):
-    """The waveforms ``[N]`` of some clips by position; decoded and resampled once while they fit the memory given.
+    """The waveforms ``[N]`` of clips, by position; decoded and resampled once as long as they fit into memory.
 
     Args:
-        clips: whose waveforms.
+        clips: the clips to read.
         cache_bytes: memory for decoded waveforms; what does not fit is decoded at every access.
 
     Raises:
-        AudioError: on access, a clip that cannot be read.
+        AudioError: on access to a clip that cannot be read. It is not tried again.
+
+    >>> Waveforms([], cache_bytes=1e9).complete
+    True
     """
 
     def __init__(self, clips: Sequence[Clip], cache_bytes: float) -> None:
@@ -41,7 +45,7 @@ class Waveforms(Sequence[Tensor]):
         self._left = cache_bytes
         self._full = False
         self._kept: dict[int, Tensor] = {}
-        self.failed: dict[int, AudioError] = {}  # what could not be read, as far as it was tried
+        self.failed: dict[int, AudioError] = {}  # by position; only what this process has tried to read
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -66,22 +70,21 @@ class Waveforms(Sequence[Tensor]):
         return len(self._kept) + len(self.failed) == len(self.clips)
 
     def preload(self, threads: int = 2) -> None:
-        """Decode in parallel until everything is kept or the memory is used up; a file of several clips once."""
-        files = [
-            list(group) for _, group in groupby(range(len(self)), lambda i: (self.clips[i].path, self.clips[i].place))
-        ]
-        with ThreadPoolExecutor(threads) as pool:
-            for start in range(0, len(files), 4 * threads):
-                if self._full:
-                    break
-                list(pool.map(self._load, files[start : start + 4 * threads]))
+        """Decode in parallel until all clips are in memory or the memory is used up.
+
+        A file that holds several clips is decoded once.
+        """
+        positions = range(len(self))
+        files = [list(group) for _, group in groupby(positions, lambda i: (self.clips[i].path, self.clips[i].place))]
+        for _ in in_order(self._load, takewhile(lambda _: not self._full, files), threads):
+            pass
 
     def _load(self, indices: list[int]) -> None:
         """Keep the clips of one file."""
         pieces = [(i, part) for i in indices if isinstance(part := self.clips[i].source, Segment)]
         if len(pieces) > 1:
             ends = [part.end for _, part in pieces if part.end is not None]
-            with suppress(AudioError):  # which clips it costs shows below
+            with suppress(AudioError):  # each clip that cannot be read fails on its own below
                 whole = read(Segment(pieces[0][1].file, 0.0, max(ends) if len(ends) == len(pieces) else None))
                 for index, part in pieces:
                     end = None if part.end is None else round(part.end * SAMPLE_RATE)
@@ -93,7 +96,7 @@ class Waveforms(Sequence[Tensor]):
                 self[index]
 
     def sources(self) -> Iterator[Source | NDArray[np.float32]]:
-        """For each clip its waveform as an array, or where to read what is not kept: nothing is decoded."""
+        """Yield the waveform of each clip that is in memory, and the source of each other clip; decodes nothing."""
         for index, clip in enumerate(self.clips):
             kept = self._kept.get(index)
             yield clip.source if kept is None else kept.numpy()
@@ -106,37 +109,80 @@ class Waveforms(Sequence[Tensor]):
             self._kept[index] = waveform
 
 
+class Unreadable(NamedTuple):
+    """A clip that was drawn but could not be read.
+
+    Args:
+        clip: its id.
+        error: why; ``str(error)`` is one line that names the file.
+    """
+
+    clip: str
+    error: AudioError
+
+
 class Example(NamedTuple):
-    """One training example, or a batch of them with a leading axis.
+    """One training example.
 
     Args:
         waveform: ``[N]``, as long as the network's window, zeros at the end.
-        frames: how many frames of its fbank are sound, the rest being padding.
+        frames: number of frames of its fbank that are sound; the others are padding.
         target: ``[C]``, 0..1.
-        clip: index of the clip drawn.
-        broken: ``[2]``, indices of clips drawn that could not be read, so that others stand in for them; -1 for none.
+        clip: index of the clip that was drawn.
+        unreadable: clips that were drawn but could not be read; the next clip that can be read replaces each of them.
     """
+
+    waveform: Tensor
+    frames: int
+    target: Tensor
+    clip: int
+    unreadable: tuple[Unreadable, ...] = ()
+
+
+class Batch(NamedTuple):
+    """B training examples: ``[B, N]``, ``[B]``, ``[B, C]``, ``[B]``, and the unreadable clips of all of them."""
 
     waveform: Tensor
     frames: Tensor
     target: Tensor
     clip: Tensor
-    broken: Tensor
+    unreadable: list[Unreadable]
+
+
+def collate(examples: Sequence[Example]) -> Batch:
+    """Make a batch of examples; the ``collate_fn`` of a data loader.
+
+    >>> batch = collate([Example(torch.zeros(880), 4, torch.zeros(2), 7)] * 3)
+    >>> batch.waveform.shape, batch.clip, batch.unreadable
+    (torch.Size([3, 880]), tensor([7, 7, 7]), [])
+    """
+    return Batch(
+        torch.stack([example.waveform for example in examples]),
+        torch.tensor([example.frames for example in examples]),
+        torch.stack([example.target for example in examples]),
+        torch.tensor([example.clip for example in examples]),
+        [clip for example in examples for clip in example.unreadable],
+    )
 
 
 class TrainingClips(Dataset[Example]):
-    """Training examples: drawn, augmented as waveforms, mixed, cut or padded to the window.
+    """Training examples by draw: augmented and mixed waveforms, padded to the window; see :mod:`spectag.train.augment`.
 
     Args:
         waveforms: of the training clips.
-        targets: ``[clips, C]``.
-        front_end: whose window decides the length.
-        recipe: what happens to a clip.
+        targets: ``[clips, C]``, 0 or 1.
+        front_end: its number of frames decides the length of the examples.
+        recipe: which augmentations to apply.
+
+    Raises:
+        DataError: on access, none of the clips can be read.
     """
 
-    def __init__(self, waveforms: Waveforms, targets: Tensor, front_end: FrontEnd, recipe: AugmentRecipe) -> None:
+    def __init__(
+        self, waveforms: Waveforms, targets: NDArray[np.float32], front_end: FrontEnd, recipe: AugmentRecipe
+    ) -> None:
         self.waveforms = waveforms
-        self.targets = targets
+        self.targets = torch.from_numpy(targets)
         self.samples = FRAME + (front_end.frames - 1) * HOP
         self.recipe = recipe
 
@@ -144,66 +190,25 @@ class TrainingClips(Dataset[Example]):
         return len(self.waveforms)
 
     def __getitem__(self, draw: Draw) -> Example:
-        rng = augment.rng(draw.seed)
-        broken: list[int] = []
-        waveform, target = self._one(draw.clip, rng, broken)
-        if rng.random() < self.recipe.mix_rate:
-            # Drawn uniformly from the whole set, as the released code does also under balanced sampling.
-            partner = int(rng.integers(len(self)))
-            share = rng.beta(self.recipe.mix_alpha, self.recipe.mix_alpha)
-            law = augment.mix if self.recipe.mix_law == "linear" else augment.mix_between
-            other, other_target = self._one(partner, rng, broken)
-            waveform = law(waveform, other, share)
-            target = share * target + (1 - share) * other_target
-        if rng.random() < self.recipe.short_rate:
-            waveform = waveform[: int(rng.integers(FRAME, len(waveform) + 1))] if len(waveform) > FRAME else waveform
-        padded = torch.nn.functional.pad(waveform, (0, self.samples - len(waveform)))
-        numbers = (num_frames(len(waveform)), draw.clip, [*broken, -1, -1][:2])
-        frames, clip, odd = map(torch.tensor, numbers)
-        return Example(padded, frames, target, clip, odd)
+        unreadable: list[Unreadable] = []
 
-    def _one(self, index: int, rng: augment.Rng, broken: list[int]) -> tuple[Tensor, Tensor]:
-        """Waveform and target of a clip, or of the next one that can be read; what cannot joins ``broken``."""
-        for place in chain(range(index, len(self)), range(index)):
+        def read_clip(index: int) -> tuple[Tensor, Tensor]:
+            return self._first_readable(index, unreadable)
+
+        waveform, target = build_example(
+            draw.clip, read_clip, len(self), self.samples, self.recipe, make_rng(draw.seed)
+        )
+        padded = functional.pad(waveform, (0, self.samples - len(waveform)))
+        return Example(padded, num_frames(len(waveform)), target, draw.clip, tuple(unreadable))
+
+    def _first_readable(self, index: int, unreadable: list[Unreadable]) -> tuple[Tensor, Tensor]:
+        """Waveform and target of the first clip from ``index`` on that can be read; those before it are noted."""
+        for step in range(len(self)):
+            place = (index + step) % len(self)
             try:
-                x = self.waveforms[place]
-            except AudioError:
-                broken.append(place)
-                continue
-            return augment.waveform(x, self.samples, self.recipe, rng), self.targets[place]
+                return self.waveforms[place], self.targets[place]
+            except AudioError as error:
+                unreadable.append(Unreadable(self.waveforms.clips[place].id, error))
         raise DataError(
             f"not one of {len(self)} training clips can be read; the first error: {self.waveforms.failed[0]}"
         )
-
-
-def targets(manifest: Manifest) -> Tensor:
-    """``[clips, C]`` float32 of 0 and 1."""
-    out = torch.zeros(len(manifest), len(manifest.labels))
-    for row, clip in enumerate(manifest.clips):
-        out[row, list(clip.labels)] = 1
-    return out
-
-
-def statistics(waveforms: Waveforms, front_end: FrontEnd) -> tuple[float, float]:
-    """Mean and standard deviation of the fbank over all frames and bins, exact (float64 sums), one clip at a time.
-
-    Clips that cannot be read are passed over.
-
-    Raises:
-        DataError: none can be read.
-    """
-    count, total, squares = 0, 0.0, 0.0
-    for index in range(len(waveforms)):
-        with suppress(AudioError):
-            x = fbank(waveforms[index], window=front_end.window, mel_bins=front_end.mel_bins)
-            x = x[: front_end.frames].double()
-            count += x.numel()
-            total += float(x.sum())
-            squares += float(x.square().sum())
-    if not count:
-        raise DataError(f"not one of {len(waveforms)} training clips can be read; the first: {waveforms.failed[0]}")
-    mean = total / count
-    std = max(0.0, squares / count - mean**2) ** 0.5
-    if not std:
-        raise DataError(f"all {len(waveforms)} training clips are one and the same constant, digital silence perhaps")
-    return mean, std

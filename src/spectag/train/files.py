@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import time
 from pathlib import Path
@@ -104,31 +102,3 @@ def position(checkpoint: Path) -> tuple[int, int]:
     """The epoch (from 0) in which a checkpoint was saved, and how many of its batches were done by then."""
     state = torch.load(checkpoint, weights_only=True, map_location="meta")
     return int(state["epoch"]), int(state["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"])
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a file by a text.
-
-    Raises:
-        SaveError: the file could not be written.
-    """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise SaveError(f"{path}: could not be written ({error.strerror}); free some space and try again") from error
-
-
-def write_table(path: Path, rows: list[dict[str, float]]) -> None:
-    """Replace a CSV file; its columns are the rows' keys in the order in which they first appear.
-
-    Raises:
-        SaveError: the file could not be written.
-    """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())

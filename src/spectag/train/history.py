@@ -10,12 +10,11 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import Callback
 
-from spectag.errors import AudioError
+from spectag.files import write_table
 from spectag.score.evaluate import Evaluation
 from spectag.score.metrics import FIGURES
 from spectag.train.averaging import WeightMean
-from spectag.train.examples import Example, Waveforms
-from spectag.train.files import write_table
+from spectag.train.examples import Batch, Unreadable, Waveforms
 from spectag.train.processes import gathered, rank
 from spectag.train.recipe import Recipe
 
@@ -26,23 +25,21 @@ class History(Callback):
     Args:
         recipe: says when to score, and which figure the best epoch is the best of.
         table: the CSV file.
+
+    Attributes:
         score: scores the held-out clips with the present weights; None where nothing is held out.
         keep_best: called after an epoch that is better than all before; None where no epoch is chosen.
     """
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        table: Path,
-        score: Callable[[], Evaluation] | None,
-        keep_best: Callable[[], object] | None = None,
-    ) -> None:
+    def __init__(self, recipe: Recipe, table: Path) -> None:
+        self.score: Callable[[], Evaluation] | None = None
+        self.keep_best: Callable[[], object] | None = None
         self.rows: list[dict[str, float]] = []
         self.seconds = 0.0  # spent training and scoring, earlier sittings included
         self.best: float | None = None
         self.best_epoch: int | None = None
         self.losses = [0.0, 0.0]  # this epoch's so far, of this process: the sum over its examples, and their number
-        self._recipe, self._table, self._score, self._keep_best = recipe, table, score, keep_best
+        self._recipe, self._table = recipe, table
 
     def state_dict(self) -> dict[str, Any]:
         self._count_time()
@@ -58,7 +55,7 @@ class History(Callback):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._counted = time.monotonic()
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Example, batch_idx: int) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int) -> None:
         examples = len(batch.clip)
         self.losses = [self.losses[0] + float(pl_module.latest_loss) * examples, self.losses[1] + examples]
 
@@ -70,9 +67,9 @@ class History(Callback):
         pl_module.log("loss", row["loss"], rank_zero_only=True)
         row["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
         due = epoch % self._recipe.evaluate_every == 0 or epoch == self._recipe.epochs
-        if self._score is not None and due:
+        if self.score is not None and due:
             training = pl_module.training
-            figures = self._score().metrics.to_dict()
+            figures = self.score().metrics.to_dict()
             row |= {name: figures[name] for name in FIGURES if figures[name] is not None}
             pl_module.log_dict({name: row[name] for name in FIGURES if name in row}, rank_zero_only=True)
             self._compare(epoch, row.get(self._recipe.metric))
@@ -90,9 +87,9 @@ class History(Callback):
         self.seconds, self._counted = self.seconds + now - self._counted, now
 
     def _compare(self, epoch: int, figure: float | None) -> None:
-        if self._keep_best is not None and figure is not None and (self.best is None or figure > self.best):
+        if self.keep_best is not None and figure is not None and (self.best is None or figure > self.best):
             self.best, self.best_epoch = figure, epoch
-            self._keep_best()
+            self.keep_best()
 
 
 class Averaging(Callback):
@@ -129,10 +126,10 @@ class Skipped(Callback):
     """
 
     def __init__(self, waveforms: Waveforms, strict: bool) -> None:
-        self._waveforms, self._strict = waveforms, strict
+        self._strict = strict
         self.reasons: dict[str, str] = {}  # by clip id
-        for index in waveforms.failed:
-            self._note(index)
+        for index, error in waveforms.failed.items():
+            self._note(Unreadable(waveforms.clips[index].id, error))
 
     def state_dict(self) -> dict[str, Any]:
         return {"reasons": self.reasons}
@@ -140,18 +137,11 @@ class Skipped(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.reasons |= state_dict["reasons"]
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Example, batch_idx: int) -> None:
-        for index in {index for index in batch.broken.flatten().tolist() if index >= 0}:
-            self._note(index)
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Batch, batch_idx: int) -> None:
+        for clip in batch.unreadable:
+            self._note(clip)
 
-    def _note(self, index: int) -> None:
-        name = self._waveforms.clips[index].id
-        if name in self.reasons:
-            return
-        try:  # in another process, perhaps, where it failed before
-            self._waveforms[index]
-            self.reasons[name] = "could not be read, but can be now"
-        except AudioError as error:
-            if self._strict:
-                raise
-            self.reasons[name] = str(error)
+    def _note(self, unreadable: Unreadable) -> None:
+        if self._strict:
+            raise unreadable.error
+        self.reasons.setdefault(unreadable.clip, str(unreadable.error))

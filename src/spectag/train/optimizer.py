@@ -1,4 +1,4 @@
-"""Which parameter learns how fast: the recipe's optimiser and its groups."""
+"""Which parameter learns how fast: the recipe's optimiser and its parameter groups."""
 
 from __future__ import annotations
 
@@ -12,37 +12,59 @@ from spectag.train.muon import Muon
 from spectag.train.recipe import Recipe
 
 
-def optimizer(network: AST, recipe: Recipe, precision: torch.dtype = torch.float32) -> torch.optim.Optimizer:
-    """The recipe's optimiser over all parameters of the network.
+def build_optimizer(network: AST, recipe: Recipe, precision: torch.dtype = torch.float32) -> torch.optim.Optimizer:
+    """Build the recipe's optimiser over all parameters of a network.
 
-    Adam decays all weights, as the released code; AdamW and Muon spare biases, norms, tokens and positions, as ViT
-    recipes do. A layer's learning rate is ``lr * layer_decay ** n``, n layers being above it (the head has none, the
-    patches and positions have all); the head's is ``head_lr`` where that is given. Each group keeps it as
-    ``highest_lr``, which the schedule scales.
+    Adam decays all weights, as the released code does. AdamW and Muon spare biases, norms, tokens and positions, as
+    recipes for vision transformers do. Muon moves the weight matrices of the encoder. The learning rate of a layer is
+    ``lr * layer_decay ** n`` with n layers above it: 0 for the last norm, all for patches and positions. That of the
+    head is ``head_lr``, or ``lr`` if that is null. Each group keeps its rate as ``highest_lr``, which the schedule
+    scales.
 
     Args:
-        precision: that the network is trained in; Muon computes in it, too.
+        network: whose parameters move.
+        recipe: says how.
+        precision: of the network's training, which Muon uses as well.
+
+    >>> network = spectag.model.network.AST(spectag.ASTConfig(width=8, depth=1, heads=2, frames=16, labels=2))
+    >>> recipe = spectag.train.recipe.Recipe(name="x", epochs=1, batch_size=1, lr=1e-3, optimizer="adamw")
+    >>> sorted({group["weight_decay"] for group in build_optimizer(network, recipe).param_groups})
+    [0.0, 5e-07]
     """
-    groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
+    # The grouping decides the order of the parameters in a saved state: it must not change.
+    groups: dict[tuple[float, float, bool], list[tuple[str, nn.Parameter]]] = {}
     for name, parameter in network.named_parameters():
-        matrix = parameter.ndim == 2 and name.startswith("blocks.")
+        is_matrix = parameter.ndim == 2 and name.startswith("blocks.")
         spared = parameter.ndim < 2 or name in ("tokens", "pos_embed")
         decay = 0.0 if spared and recipe.optimizer != "adam" else recipe.weight_decay
-        groups.setdefault((_rate(name, network, recipe), decay, matrix), []).append(parameter)
+        groups.setdefault((_highest_lr(name, network, recipe), decay, is_matrix), []).append((name, parameter))
     rows: list[dict[str, Any]] = [
-        {"params": parameters, "lr": rate, "highest_lr": rate, "weight_decay": decay, "muon": matrix}
-        for (rate, decay, matrix), parameters in groups.items()
+        {
+            "params": [parameter for _, parameter in members],
+            "lr": rate,
+            "highest_lr": rate,
+            "weight_decay": decay,
+            "muon": is_matrix,
+            # Queries, keys and values are three matrices in one parameter.
+            "stacked": [3 if name.endswith("attn.qkv.weight") else 1 for name, _ in members],
+        }
+        for (rate, decay, is_matrix), members in groups.items()
     ]
-    kinds: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "muon": Muon}
-    options = {"precision": precision} if recipe.optimizer == "muon" else {}
-    made: torch.optim.Optimizer = kinds[recipe.optimizer](rows, lr=recipe.lr, betas=recipe.betas, **options)
-    return made
+    if recipe.optimizer == "muon":
+        return Muon(rows, betas=recipe.betas, precision=precision)
+    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    return kind(rows, betas=recipe.betas)
 
 
-def _rate(name: str, network: AST, recipe: Recipe) -> float:
+def _highest_lr(name: str, network: AST, recipe: Recipe) -> float:
+    """The learning rate of a parameter before the schedule scales it."""
     part, *rest = name.split(".")
-    layers = len(network.blocks)
     if part == "head":
         return recipe.lr if recipe.head_lr is None else recipe.head_lr
-    above = {"blocks": layers - int(rest[0]) if part == "blocks" else 0, "norm": 0}.get(part, layers + 1)
-    return float(recipe.lr * recipe.layer_decay**above)
+    if part == "norm":
+        layers_above = 0
+    elif part == "blocks":
+        layers_above = len(network.blocks) - int(rest[0])
+    else:
+        layers_above = len(network.blocks) + 1
+    return float(recipe.lr * recipe.layer_decay**layers_above)

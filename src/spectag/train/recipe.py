@@ -252,8 +252,19 @@ class Recipe(Section):
         }
         return ASTConfig(**self.model.given(), **lengths, labels=labels)
 
+    def replace(self, **keys: Any) -> Recipe:
+        """The recipe with other values of some keys, validated again.
+
+        Raises:
+            RecipeError: a value that does not fit.
+
+        >>> Recipe(name="mine", epochs=2, batch_size=4, lr=1e-3).replace(epochs=3).epochs
+        3
+        """
+        return build({**self.model_dump(), **keys}, self.name)
+
     def to_yaml(self) -> str:
-        """The resolved recipe, every key written out."""
+        """The recipe as YAML, every key written out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 

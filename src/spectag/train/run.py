@@ -9,9 +9,11 @@ import os
 import platform
 import signal
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -21,31 +23,33 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from spectag.audio.front_end import FrontEnd
-from spectag.choices import Activation
 from spectag.data.shards import reading_order
-from spectag.errors import InputError, RecipeError, RunFailed, RunInterrupted
+from spectag.data.statistics import statistics
+from spectag.errors import DataError, InputError, RunFailed, RunInterrupted
+from spectag.files import write_text
 from spectag.model.bundle import Bundle
 from spectag.model.card import Card
-from spectag.model.device import find_device, trains_faster_in_bf16
-from spectag.model.loading import load_bundle
+from spectag.model.device import find_device
+from spectag.model.loading import load_bundle, read_checkpoint
 from spectag.model.network import AST, build_network
 from spectag.score.evaluate import Evaluation
 from spectag.score.npz import write_scores
 from spectag.score.report import write_report
-from spectag.train.augment import Rng
-from spectag.train.examples import TrainingClips, Waveforms, statistics, targets
-from spectag.train.files import AtomicCheckpoints, Checkpoints, position, write_text
+from spectag.train.decide import Decisions, decide
+from spectag.train.examples import TrainingClips, Waveforms, collate
+from spectag.train.files import AtomicCheckpoints, Checkpoints, position
 from spectag.train.history import Averaging, History, Skipped
 from spectag.train.judge import Judge, Scorer
-from spectag.train.plan import Plan, check_directory, prepare
-from spectag.train.processes import gathered, leave, meet
-from spectag.train.recipe import Recipe
-from spectag.train.sampler import EpochSampler, balancing_weights
-from spectag.train.start import fill, start
+from spectag.train.plan import RECIPE, REPORT, Plan, check_directory, make_directory
+from spectag.train.processes import check_processes, gathered, leave, meet, rank
+from spectag.train.recipe import read_recipe
+from spectag.train.rng import Rng
+from spectag.train.sampler import EpochSampler, compute_clip_weights
+from spectag.train.start import build_start
 from spectag.train.task import TrainingTask
 from spectag.version import __version__
 
-BUNDLE, REPORT, PAGE, SCORES = "bundle", "report.json", "report.html", "scores.npz"
+BUNDLE, PAGE, SCORES = "bundle", "report.html", "scores.npz"
 CHOSEN = {
     "last": "weights of the last epoch",
     "averaged": "mean of the weights after epochs {0} to {1}",
@@ -78,43 +82,97 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
         RunInterrupted: by SIGTERM; what was done is kept.
         SaveError: a checkpoint, the bundle or the report could not be written; the last checkpoint is intact.
     """
-    device = find_device(plan.device)
-    _check_processes(plan.processes, device)
-    precision = _precision(plan.recipe, device.type)
-    rank = int(os.environ.get("LOCAL_RANK", 0))  # of the processes that Lightning starts
-    first = rank == 0
-    if first:
+    job = prepare(plan)
+    judge = Judge(scorer, plan.recipe.cache_gb * 1e9, rank(), plan.options.processes)
+    fit(job, judge, callbacks)
+    candidates = job.candidates()
+    results = judge_candidates(plan, judge, candidates)
+    return write_results(job, candidates, results)
+
+
+@dataclass
+class Job:
+    """A run that is ready to train: everything that was decided, read or built for it."""
+
+    plan: Plan
+    decisions: Decisions
+    device: torch.device
+    waveforms: Waveforms
+    sampler: EpochSampler
+    loader: DataLoader[Any]
+    task: TrainingTask
+    history: History
+    skipped: Skipped
+    averaging: Averaging | None
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to continue from."""
+        return self.plan.out / "checkpoints" / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """The bundle of the best epoch so far."""
+        return self.plan.out / "checkpoints" / "best"
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What was learned from, for the report and the bundle."""
+        train = self.plan.train
+        return {"layout": train.layout, "clips": len(train), "held_out": self.plan.description}
+
+    def bundle(self, network: AST) -> Bundle:
+        """A bundle around a network of this run."""
+        decided = self.decisions
+        provenance = {
+            "source": "trained by spectag",
+            "recipe": decided.recipe.model_dump(mode="json"),
+            "data": self.data,
+            "spectag": __version__,
+        }
+        card = Card(network.config, decided.front_end, self.plan.train.labels, decided.activation, provenance)
+        return Bundle(card, network)
+
+    def candidates(self) -> dict[str, Bundle]:
+        """The weights that the recipe may choose, by the names of its key ``select``."""
+        found = {"last": self.bundle(self.task.scored_network)}
+        if self.averaging is not None:
+            found["averaged"] = self.bundle(build_network(self.decisions.config, self.averaging.weights.mean()))
+        if self.decisions.recipe.select == "best":
+            meet()  # the first process has written it
+            found["best"] = load_bundle(self.best)
+        return found
+
+
+def prepare(plan: Plan) -> Job:
+    """Everything before the first step: decide what is open, decode the clips, build network, optimiser and loader."""
+    options = plan.options
+    device = find_device(options.device)
+    check_processes(options.processes, device)
+    if rank() == 0:
         check_directory(plan)
     _quieten_lightning()
-    if plan.processes > 1 and device.type == "cpu":
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // plan.processes))
-    if plan.processes > 1:
+    if options.processes > 1 and device.type == "cpu":
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // options.processes))
+    if options.processes > 1:
         atexit.register(leave)  # not here: a series of runs shares its processes
-    lightning.seed_everything(plan.recipe.seed, verbose=False)
-    network, recipe = start(plan.recipe, plan.train.labels)
-    waveforms = Waveforms(plan.train.clips, recipe.cache_gb * 1e9)
+    checkpoint = None if plan.recipe.init is None else read_checkpoint(plan.recipe.init)
+    waveforms = Waveforms(plan.train.clips, plan.recipe.cache_gb * 1e9)
     waveforms.preload()
-    skipped = Skipped(waveforms, plan.strict)
-    if recipe.front_end.mean is None:
-        mean, std = statistics(waveforms, _front_end(fill(recipe, "front_end", {"mean": 0.0, "std": 1.0})))
-        recipe = fill(recipe, "front_end", {"mean": mean, "std": std})
-    front_end = _front_end(recipe)
+    skipped = Skipped(waveforms, options.strict)
+    decisions = decide(plan, checkpoint, device, partial(_measure, plan, waveforms))
+    recipe, front_end = decisions.recipe, decisions.front_end
+    network = build_start(recipe, decisions.config, plan.train.labels, checkpoint)
 
-    last, best = (plan.out / "checkpoints" / name for name in ("last.ckpt", "best"))
-    truth = targets(plan.train)
-    sampler = EpochSampler(
-        len(waveforms),
-        recipe.seed,
-        balancing_weights(truth.numpy()) if recipe.balanced else None,
-        rank,
-        plan.processes,
-        _order(plan),
-    )
+    targets = plan.train.targets()
+    weights = compute_clip_weights(targets) if recipe.balanced else None
+    sampler = EpochSampler(len(waveforms), recipe.seed, weights, rank(), options.processes, _order(plan))
     workers = 0 if waveforms.complete and device.type == "cpu" else max(1, (os.cpu_count() or 2) - 1)
     loader = DataLoader(
-        TrainingClips(waveforms, truth, front_end, recipe.augment),
-        batch_size=recipe.batch_size // (recipe.accumulate * plan.processes),
+        TrainingClips(waveforms, targets, front_end, recipe.augment),
+        batch_size=recipe.batch_size // (recipe.accumulate * options.processes),
         sampler=sampler,
+        collate_fn=collate,
         num_workers=workers,
         persistent_workers=workers > 0,
         worker_init_fn=_ignore_sigterm,
@@ -123,101 +181,127 @@ def run(plan: Plan, scorer: Scorer, callbacks: Sequence[Callback] = ()) -> dict[
     steps = -(-len(loader) // recipe.accumulate)
     names = [clip.id for clip in plan.train.clips]
     task = TrainingTask(network, front_end, recipe, steps, names, len(sampler))
-    data = {"layout": plan.train.layout, "clips": len(plan.train), "held_out": plan.description}
-    provenance = {
-        "source": "trained by spectag",
-        "recipe": recipe.model_dump(mode="json"),
-        "data": data,
-        "spectag": __version__,
-    }
-    activation: Activation = "sigmoid" if recipe.loss == "bce" else "softmax"
+    history = History(recipe, plan.out / "metrics.csv")
+    averaging = Averaging(*recipe.average) if recipe.average else None
+    if rank() == 0:
+        make_directory(plan, recipe)  # not before it is sure that the run can begin
+    return Job(plan, decisions, device, waveforms, sampler, loader, task, history, skipped, averaging)
 
-    def bundle(network: AST) -> Bundle:
-        return Bundle(Card(network.config, front_end, plan.train.labels, activation, provenance), network)
 
-    judge = Judge(scorer, recipe.cache_gb * 1e9, rank, plan.processes)
+def _measure(plan: Plan, waveforms: Waveforms, front_end: FrontEnd) -> tuple[float, float]:
+    """Mean and standard deviation of the training clips; a run that is continued keeps those that it began with."""
+    recorded = plan.out / RECIPE
+    if plan.options.resume and recorded.is_file():
+        before = read_recipe(str(recorded)).front_end
+        if before.mean is not None and before.std is not None:
+            return before.mean, before.std
+    found = statistics(waveforms.sources(), front_end, os.cpu_count() or 1, frames=front_end.frames)
+    if not found.std:
+        raise DataError(
+            f"expected sound to learn from, but all {len(waveforms)} training clips are constant (digital silence?)"
+        )
+    return found.mean, found.std
+
+
+def fit(job: Job, judge: Judge, callbacks: Sequence[Callback]) -> None:
+    """Train to the end of the last epoch, from the last checkpoint on if there is one."""
+    plan, recipe, history = job.plan, job.decisions.recipe, job.history
+    first = rank() == 0
     watched = plan.validation or plan.test
 
     def score() -> Evaluation:
         assert watched is not None
-        return judge(bundle(task.scored_network), watched)
+        return judge(job.bundle(job.task.scored_network), watched)
 
     def keep_best() -> None:
         if first:
-            bundle(task.scored_network).save(best)
+            job.bundle(job.task.scored_network).save(job.best)
 
-    history = History(
-        recipe, plan.out / "metrics.csv", score if watched else None, keep_best if recipe.select == "best" else None
-    )
-    averaging = Averaging(*recipe.average) if recipe.average else None
+    history.score = score if watched else None
+    history.keep_best = keep_best if recipe.select == "best" else None
+    device, processes = job.device, plan.options.processes
     trainer = lightning.Trainer(
         max_epochs=recipe.epochs,
         accelerator={"cpu": "cpu", "cuda": "gpu", "mps": "mps"}[device.type],
-        devices=plan.processes if plan.processes > 1 else [device.index] if device.index is not None else 1,
-        strategy="ddp" if plan.processes > 1 else "auto",
-        precision=precision,
+        devices=processes if processes > 1 else [device.index] if device.index is not None else 1,
+        strategy="ddp" if processes > 1 else "auto",
+        precision=job.decisions.precision,
         gradient_clip_val=recipe.clip_norm or None,
         accumulate_grad_batches=recipe.accumulate,
         logger=_loggers(plan) if first else False,
-        callbacks=[history, skipped, *([averaging] if averaging else []), *callbacks, Checkpoints(last)],
+        callbacks=[
+            history,
+            job.skipped,
+            *([job.averaging] if job.averaging else []),
+            *callbacks,
+            Checkpoints(job.last),
+        ],
         plugins=[AtomicCheckpoints()],
         use_distributed_sampler=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         log_every_n_steps=1,
     )
-    if first:
-        prepare(plan, recipe)  # not before it is sure that the run can begin
-    resuming = last.is_file()
+    resuming = job.last.is_file()
     if resuming:
-        epoch, batches = position(last)
-        if batches < len(loader):
-            sampler.begun = (epoch, batches * (loader.batch_size or 1))
+        epoch, batches = position(job.last)
+        if batches < len(job.loader):
+            job.sampler.begun = (epoch, batches * (job.loader.batch_size or 1))
     with _explained(plan, history):
         _begin_logs(trainer.loggers, plan)
-        trainer.fit(task, loader, ckpt_path=last if resuming else None, weights_only=True)
+        trainer.fit(job.task, job.loader, ckpt_path=job.last if resuming else None, weights_only=True)
 
-    candidates = {"last": bundle(task.scored_network)}
-    if averaging is not None:
-        candidates["averaged"] = bundle(build_network(network.config, averaging.weights.mean()))
-    if recipe.select == "best":
-        trainer.strategy.barrier()
-        candidates["best"] = load_bundle(best)
-    evaluations: dict[str, Evaluation] = {}
-    chosen_by: dict[str, Evaluation] = {}
-    for name, candidate in candidates.items():
-        if first:
-            candidate.save(plan.out / (BUNDLE if name == recipe.select else f"{BUNDLE}-{name}"))
+
+@dataclass(frozen=True)
+class Results:
+    """Figures of the candidates: on the clips reported on, and on those that chose, where these are others."""
+
+    reported: dict[str, Evaluation]
+    chosen_by: dict[str, Evaluation]
+
+
+def judge_candidates(plan: Plan, judge: Judge, candidates: Mapping[str, Bundle]) -> Results:
+    """Score every candidate on the clips that the run reports on, and on the clips that chose among them."""
+    reported, chosen_by = {}, {}
+    for name, bundle in candidates.items():
         if plan.scored is not None:
-            evaluations[name] = judge(candidate, plan.scored)
+            reported[name] = judge(bundle, plan.scored)
         if plan.validation is not None and plan.test is not None:
-            chosen_by[name] = judge(candidate, plan.validation)
-    chosen = evaluations.get(recipe.select)
+            chosen_by[name] = judge(bundle, plan.validation)
+    return Results(reported, chosen_by)
+
+
+def write_results(job: Job, candidates: Mapping[str, Bundle], results: Results) -> dict[str, Any]:
+    """Write the bundles, the scores and the report; the report comes last, since it marks the run as finished."""
+    plan, recipe, history = job.plan, job.decisions.recipe, job.history
+    chosen = results.reported.get(recipe.select)
     report = {
-        "command": plan.command,
+        "command": plan.options.command,
         "recipe": recipe.model_dump(mode="json"),
-        "data": {**data, "labels": list(plan.train.labels.names), "missing": len(plan.train.missing)},
+        "data": {**job.data, "labels": list(plan.train.labels.names), "missing": len(plan.train.missing)},
         "chosen": CHOSEN[recipe.select].format(*(recipe.average or (0, 0)), recipe.metric, history.best_epoch)
         + (", moving average within the epochs" if recipe.ema else ""),
-        "parameters": sum(p.numel() for p in network.parameters()),
-        "precision": trainer.precision,
+        "parameters": sum(p.numel() for p in job.task.network.parameters()),
+        "precision": job.decisions.precision,
         "seconds": round(history.seconds, 1),
         "versions": {"spectag": __version__, "torch": torch.__version__, "python": platform.python_version()},
-        "device": plan.device,
-        "processes": plan.processes,
+        "device": plan.options.device,
+        "processes": plan.options.processes,
         "threads": torch.get_num_threads(),
         "epochs": history.rows,
-        "results": {name: evaluation.to_dict() for name, evaluation in evaluations.items()},
-        "validation": {name: evaluation.to_dict() for name, evaluation in chosen_by.items()},
+        "results": {name: evaluation.to_dict() for name, evaluation in results.reported.items()},
+        "validation": {name: evaluation.to_dict() for name, evaluation in results.chosen_by.items()},
         "result": chosen and chosen.to_dict(),
-        "skipped": [{"id": name, "reason": reason} for name, reason in _united(skipped.reasons).items()],
+        "skipped": [{"id": name, "reason": reason} for name, reason in _united(job.skipped.reasons).items()],
     }
-    if first:
+    if rank() == 0:
+        for name, bundle in candidates.items():
+            bundle.save(plan.out / (BUNDLE if name == recipe.select else f"{BUNDLE}-{name}"))
         if chosen is not None:
             write_scores(plan.out / SCORES, replace(chosen.table, model=str(plan.out / BUNDLE)))
         write_report(plan.out / PAGE, report, chosen.table if chosen else None)
-        write_text(plan.out / REPORT, json.dumps(report, indent=1, ensure_ascii=False))  # last: the run is finished
-    meet()  # none goes on to another run before that
+        write_text(plan.out / REPORT, json.dumps(report, indent=1, ensure_ascii=False))
+    meet()  # no process begins another run before that
     return report
 
 
@@ -227,31 +311,18 @@ def _order(plan: Plan) -> Callable[[Rng], Sequence[int]] | None:
     return (lambda rng: reading_order(clips, rng)) if clips[0].place is not None else None
 
 
-def _front_end(recipe: Recipe) -> FrontEnd:
-    return FrontEnd(**recipe.front_end.model_dump())
-
-
-def _precision(recipe: Recipe, device: str) -> Any:
-    """What Lightning calls the recipe's precision."""
-    if recipe.precision == "fp16" and device != "cuda":
-        raise RecipeError(f"recipe {recipe.name}: precision fp16 needs a CUDA device, got {device}: set bf16 or fp32")
-    if recipe.precision == "auto":
-        return "bf16-mixed" if trains_faster_in_bf16(torch.device(device)) else "32-true"
-    return {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[recipe.precision]
-
-
 def _loggers(plan: Plan) -> list[Logger]:
     loggers: list[Logger] = [TensorBoardLogger(plan.out, name="", version="tensorboard")]
-    if plan.wandb is not None:
+    if plan.options.wandb is not None:
         from lightning.pytorch.loggers import WandbLogger
 
-        loggers.append(WandbLogger(project=plan.wandb, name=plan.recipe.name, save_dir=plan.out))
+        loggers.append(WandbLogger(project=plan.options.wandb, name=plan.recipe.name, save_dir=plan.out))
     return loggers
 
 
 def _begin_logs(loggers: Sequence[Any], plan: Plan) -> None:
     """Weights & Biases first asks who is there, which may fail; better now than after an epoch."""
-    if plan.wandb is None:
+    if plan.options.wandb is None:
         return
     from wandb.errors import Error
 
@@ -261,7 +332,7 @@ def _begin_logs(loggers: Sequence[Any], plan: Plan) -> None:
     except Error as error:
         reason = " ".join(str(error).split())
         raise InputError(
-            f"--wandb {plan.wandb}: {reason} (WANDB_MODE=offline works without login and network)"
+            f"--wandb {plan.options.wandb}: {reason} (WANDB_MODE=offline works without login and network)"
         ) from error
 
 
@@ -282,15 +353,15 @@ def _explained(plan: Plan, history: History) -> Iterator[None]:
         reason = " ".join(str(error).split())[:200]
         if "DataLoader worker" in reason:
             who = "a process that reads clips"
-        elif plan.processes > 1 and any(word in reason for word in ("Connection", "gloo", "NCCL")):
-            who = f"one of {plan.processes} processes"
+        elif plan.options.processes > 1 and any(word in reason for word in ("Connection", "gloo", "NCCL")):
+            who = f"one of {plan.options.processes} processes"
         else:
             raise
         raise RunFailed(
             f"{who} died ({reason}): often for want of memory; lower cache_gb or batch_size and go on with --resume"
         ) from error
     finally:
-        if plan.wandb is not None:
+        if plan.options.wandb is not None:
             import wandb
 
             wandb.finish()  # the next run of a series is another one
@@ -304,17 +375,6 @@ def _united(own: dict[str, str]) -> dict[str, str]:
 def _ignore_sigterm(_: int) -> None:
     """For processes that read clips: a signal to all of a group must leave the run the time to save."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-def _check_processes(processes: int, device: torch.device) -> None:
-    if processes == 1 or device.type == "cpu":
-        return
-    have = torch.cuda.device_count() if device.type == "cuda" else 1
-    if device.index is not None or processes > have:
-        raise InputError(
-            f"--devices {processes} with --device {device}: expected plain cuda and at most as many processes as GPUs; "
-            f"this machine has {have}"
-        )
 
 
 def _quieten_lightning() -> None:

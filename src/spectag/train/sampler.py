@@ -1,4 +1,4 @@
-"""Which clips an epoch draws, in which order, and which of several processes gets which."""
+"""Which clips an epoch draws, in which order, and which process gets which of them."""
 
 from __future__ import annotations
 
@@ -9,28 +9,38 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from spectag.train import augment
+from spectag.train.rng import Rng, make_rng
 
 
 class Draw(NamedTuple):
-    """Which clip comes next, and the seed of everything that is random about it."""
+    """The index of a training clip, and the seed of everything random about its example."""
 
     clip: int
     seed: int
 
 
 class EpochSampler(Sampler[Draw]):
-    """The draws of one epoch, a function of seed and epoch alone; of several processes each takes every so-manieth.
+    """The draws of one epoch, which depend on the run's seed and the epoch alone.
 
-    Lightning calls ``set_epoch``. Every process makes the same list and takes its own part of it, so that the union is
-    what one process would draw, step by step. A remainder that does not go round is left out, another one each epoch.
+    Every process makes the same list and takes every Nth draw of it, N being the number of processes. Together they
+    therefore draw, step by step, what a single process would. If the number of clips is not a multiple of N, the last
+    draws of the epoch are left out.
 
     Args:
-        clips: how many there are.
+        clips: number of clips.
         seed: of the run.
-        weights: of the clips ``[clips]``, any scale; as many are drawn, with replacement. None: each once per epoch.
-        rank, world: which process of how many.
-        order: from a generator to an order of the clips, for those that are better read near one another; default: any.
+        weights: ``[clips]``, any scale; as many clips are drawn with replacement, by weight. None: each clip once.
+        rank: number of this process, from 0.
+        world: number of processes.
+        order: makes an order of the clips from a generator, for clips that are faster to read near one another. None:
+            any order.
+
+    Attributes:
+        epoch: whose draws an iteration gives, from 0.
+        begun: an epoch, and how many of its draws this process made before the run was resumed; they are left out.
+
+    >>> sorted(draw.clip for draw in EpochSampler(clips=3, seed=0))
+    [0, 1, 2]
     """
 
     def __init__(
@@ -40,40 +50,52 @@ class EpochSampler(Sampler[Draw]):
         weights: NDArray[np.float64] | None = None,
         rank: int = 0,
         world: int = 1,
-        order: Callable[[augment.Rng], Sequence[int]] | None = None,
+        order: Callable[[Rng], Sequence[int]] | None = None,
     ) -> None:
-        self.clips, self.seed = clips, seed
+        self.clips = clips
+        self.seed = seed
         self.shares = None if weights is None else weights / weights.sum()
-        self.rank, self.world = rank, world
+        self.rank = rank
+        self.world = world
         self.order = order
         self.epoch = 0
-        self.begun = (-1, 0)  # an epoch, and how many of this process's draws an earlier sitting took of it
+        self.begun = (0, 0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose which epoch's order the next iteration gives."""
+        """Choose the epoch of the next iteration; Lightning calls this."""
         self.epoch = epoch
 
     def __len__(self) -> int:
         return self.clips // self.world
 
     def __iter__(self) -> Iterator[Draw]:
-        rng = augment.rng(self.seed, self.epoch)
+        rng = make_rng(self.seed, self.epoch)
         if self.shares is not None:
             order = rng.choice(self.clips, self.clips, p=self.shares)
+        elif self.order is not None:
+            order = np.array(self.order(rng))
         else:
-            order = rng.permutation(self.clips) if self.order is None else np.array(self.order(rng))
+            order = rng.permutation(self.clips)
         seeds = rng.integers(2**62, size=self.clips)
-        mine = slice(self.rank, len(self) * self.world, self.world)
-        skip = self.begun[1] if self.begun[0] == self.epoch else 0
-        draws = zip(order[mine][skip:], seeds[mine][skip:], strict=True)
-        return (Draw(int(clip), int(seed)) for clip, seed in draws)
+        begun_epoch, begun_draws = self.begun
+        first = begun_draws if begun_epoch == self.epoch else 0
+        own = range(self.rank, len(self) * self.world, self.world)[first:]
+        return (Draw(int(order[i]), int(seeds[i])) for i in own)
 
 
-def balancing_weights(targets: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Sampling weight of each clip ``[clips]``: the sum of ``1000 / (clips of the label + 0.01)`` over its labels.
+def compute_clip_weights(targets: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Compute the weight by which balanced sampling draws each clip (released code).
+
+    A clip weighs the sum of ``1000 / (clips of the label + 0.01)`` over its labels.
 
     Args:
         targets: ``[clips, C]``, 0 or 1.
+
+    Returns:
+        ``[clips]``.
+
+    >>> compute_clip_weights(np.array([[1, 0], [1, 0], [0, 1]], np.float32)).round()
+    array([498., 498., 990.])
     """
     weights: NDArray[np.float64] = targets @ (1000 / (targets.sum(0, dtype=np.float64) + 0.01))
     return weights

@@ -7,25 +7,34 @@ import math
 from spectag.train.recipe import ScheduleRecipe
 
 
-def lr_factor(step: int, steps_per_epoch: int, total_steps: int, schedule: ScheduleRecipe) -> float:
-    """What the recipe's ``lr`` is multiplied by in one step.
+def compute_lr_factor(step: int, steps_per_epoch: int, total_steps: int, schedule: ScheduleRecipe) -> float:
+    """Compute the factor by which the recipe's ``lr`` is multiplied in one step.
+
+    During the warm-up it is ``k / warmup_steps``, where k is the step rounded down to a multiple of ``warmup_every``;
+    the released code's stairs begin at 0 as well. Afterwards it is 1 (constant), ``gamma`` to the number of milestones
+    passed, or half a cosine from 1 to 0.
 
     Args:
-        step: optimiser steps taken so far, from 0.
-        steps_per_epoch, total_steps: lengths of an epoch and of the run in steps.
-        schedule: warm-up, and what follows it.
+        step: number of optimiser steps taken so far, from 0.
+        steps_per_epoch: length of an epoch in steps.
+        total_steps: length of the run in steps.
+        schedule: of the recipe.
 
     Returns:
-        0..1. While warming up ``k / warmup_steps``, k being the step rounded down to ``warmup_every`` (the released
-        code's stairs begin at 0); later, by kind: ``gamma`` to the number of milestones passed, or a half cosine.
+        0..1.
+
+    >>> schedule = spectag.train.recipe.ScheduleRecipe(kind="cosine")
+    >>> [compute_lr_factor(step, 10, 100, schedule) for step in (0, 50, 100)]
+    [1.0, 0.5, 0.0]
     """
     if step < schedule.warmup_steps:
-        return step // schedule.warmup_every * schedule.warmup_every / schedule.warmup_steps
+        stair = step // schedule.warmup_every * schedule.warmup_every
+        return stair / schedule.warmup_steps
     if schedule.kind == "milestones":
-        epochs_done = step // steps_per_epoch
-        passed = sum(epochs_done >= milestone for milestone in schedule.milestones)
+        epochs = step // steps_per_epoch
+        passed = sum(epochs >= milestone for milestone in schedule.milestones)
         if schedule.repeat and passed == len(schedule.milestones):
-            passed += (epochs_done - max(schedule.milestones, default=0)) // schedule.repeat
+            passed += (epochs - max(schedule.milestones, default=0)) // schedule.repeat
         return schedule.gamma**passed
     if schedule.kind == "cosine":
         done = (step - schedule.warmup_steps) / max(1, total_steps - schedule.warmup_steps)

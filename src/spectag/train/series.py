@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from spectag.data.manifest import Manifest
+from spectag.files import write_text
 from spectag.score.metrics import FIGURES, compute_metrics
 from spectag.score.npz import read_scores
-from spectag.train.files import write_text
-from spectag.train.plan import Plan, check_directory, plan
-from spectag.train.recipe import Recipe, build
+from spectag.train.plan import DEFAULTS, REPORT, Plan, RunOptions, check_directory, make_plan
+from spectag.train.processes import rank
+from spectag.train.recipe import Recipe
 
 SUMMARY = "summary.json"
 
@@ -30,48 +31,61 @@ class Member:
     plan: Plan
 
 
-def series(
-    recipe: Recipe, manifest: Manifest, out: Path, *, folds: Sequence[int | None], seeds: int, **options: Any
+def plan_series(
+    recipe: Recipe,
+    manifest: Manifest,
+    out: Path,
+    *,
+    folds: Sequence[int | None],
+    seeds: int,
+    options: RunOptions = DEFAULTS,
 ) -> list[Member]:
-    """The runs over folds and seeds, each in a directory of its own: ``out/fold1-seed0``.
+    """The runs over folds and seeds, each in a directory of its own, such as ``out/fold1-seed0``.
+
+    Where a share of the clips is put aside, it is the same one in all runs.
 
     Args:
         recipe: its seed is the first; the others follow it.
         manifest: the data set.
         out: directory of the series.
         folds: each held out in turn; ``[None]`` for no folds.
-        seeds: how many, at least 1.
-        options: of :func:`spectag.train.plan.plan`.
+        seeds: number of seeds, at least 1.
+        options: how the runs are carried out.
 
     Raises:
-        DataError, RecipeError: as :func:`spectag.train.plan.plan`.
+        DataError, RecipeError: as :func:`spectag.train.plan.make_plan`.
     """
     members = []
-    options.setdefault("holdout_seed", recipe.seed)  # the same clips put aside in all runs
     for fold in dict.fromkeys(folds):
         for seed in range(recipe.seed, recipe.seed + seeds):
             name = "-".join(([f"fold{fold}"] if fold is not None else []) + ([f"seed{seed}"] if seeds > 1 else []))
-            one = build({**recipe.model_dump(), "seed": seed}, recipe.name)
-            members.append(Member(fold, seed, plan(one, manifest, out / name, fold=fold, **options)))
+            plan = make_plan(
+                recipe.replace(seed=seed), manifest, out / name, fold=fold, holdout_seed=recipe.seed, options=options
+            )
+            members.append(Member(fold, seed, plan))
     return members
 
 
-def run_all(members: Iterable[Member], run: Callable[[Plan], dict[str, Any]]) -> list[dict[str, Any]]:
-    """The reports of the members, in order; those that are finished, from an earlier sitting, are read.
+def run_all(members: Sequence[Member], run: Callable[[Plan], dict[str, Any]]) -> list[dict[str, Any]]:
+    """The reports of the members, in order. Members that were finished earlier are not run again.
 
     Raises:
-        RecipeError: the directory of one holds something else, or another run.
+        RecipeError: the directory of a member holds something else, or another run; nothing was run then.
     """
-    members = list(members)
-    for member in members:  # before hours are spent on the first
-        check_directory(member.plan)
-    done = {member.plan.out for member in members if (member.plan.out / "report.json").is_file() and member.plan.resume}
-    return [
-        json.loads((member.plan.out / "report.json").read_text(encoding="utf-8"))
-        if member.plan.out in done
-        else run(member.plan)
-        for member in members
-    ]
+    if rank() == 0:  # the others find what the first has written by now
+        for member in members:
+            check_directory(member.plan)
+    finished = {plan.out for plan in (member.plan for member in members) if _is_finished(plan)}
+    return [_read_report(member.plan) if member.plan.out in finished else run(member.plan) for member in members]
+
+
+def _is_finished(plan: Plan) -> bool:
+    return plan.options.resume and (plan.out / REPORT).is_file()
+
+
+def _read_report(plan: Plan) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((plan.out / REPORT).read_text(encoding="utf-8"))
+    return report
 
 
 def summary(members: Sequence[Member], reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

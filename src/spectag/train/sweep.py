@@ -16,10 +16,10 @@ from typing import Any
 import yaml
 
 from spectag.errors import RecipeError
+from spectag.files import write_text
 from spectag.score.metrics import FIGURES
 from spectag.score.plots import plot_sweep
 from spectag.score.report import write_sweep
-from spectag.train.files import write_text
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,15 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from spectag.audio.fbank import fbank, normalise
 from spectag.audio.front_end import FrontEnd
 from spectag.errors import RunFailed
 from spectag.model.network import AST
 from spectag.train import augment
-from spectag.train.examples import Example
-from spectag.train.optimizer import optimizer
+from spectag.train.examples import Batch
+from spectag.train.optimizer import build_optimizer
 from spectag.train.recipe import Recipe
-from spectag.train.schedule import lr_factor
+from spectag.train.rng import BatchRng, Rows, make_rng
+from spectag.train.schedule import compute_lr_factor
 
 
 class TrainingTask(lightning.LightningModule):
@@ -61,7 +61,7 @@ class TrainingTask(lightning.LightningModule):
         assert isinstance(network, AST)
         return network
 
-    def training_step(self, batch: Example, batch_index: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Loss of one batch, a scalar.
 
         Raises:
@@ -69,12 +69,12 @@ class TrainingTask(lightning.LightningModule):
         """
         # Everything random in a batch follows from its number, so that a resumed run repeats it exactly.
         number = self.current_epoch * self.steps_per_epoch * self.recipe.accumulate + batch_index
-        rng = augment.rng(self.recipe.seed, self.recipe.epochs, number)
+        rng = make_rng(self.recipe.seed, self.recipe.epochs, number)
         torch.manual_seed(int(rng.integers(2**62)) + self.global_rank)  # for drop path, which draws on the device
-        rows = augment.Rows(rng, self.global_rank, self.trainer.world_size)
+        rows = Rows(rng, self.global_rank, self.trainer.world_size)
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             inputs = self.inputs(batch, rows)
-        keep = augment.patches_to_keep(len(inputs), self.network.config.grid, self.recipe.augment, rows)
+        keep = augment.draw_patches(len(inputs), self.network.config.grid, self.recipe.augment, rows)
         logits = self.network(inputs, keep=None if keep is None else keep.to(inputs.device))
         loss = self.loss(logits.float(), batch.target)
         if not torch.isfinite(loss):
@@ -96,22 +96,14 @@ class TrainingTask(lightning.LightningModule):
         step = batch_index // recipe.accumulate
         return examples * recipe.accumulate / min(whole, self.draws - step * whole)
 
-    def inputs(self, batch: Example, rng: augment.BatchRng) -> Tensor:
+    def inputs(self, batch: Batch, rng: BatchRng) -> Tensor:
         """Waveforms ``[B, N]`` -> augmented, normalised inputs ``[B, T, F]``."""
-        recipe = self.recipe.augment
-        x = fbank(batch.waveform, window=self.front_end.window, mel_bins=self.front_end.mel_bins)
-        if recipe.equalise_db:
-            x = augment.equalise(x, recipe.equalise_db, rng)
-        padding = torch.arange(x.shape[1], device=x.device) >= batch.frames[:, None]
-        x = x.masked_fill(padding[..., None], 0)  # what ``pad_or_cut`` pads with
-        x = augment.mask(x, recipe.time_mask, recipe.freq_mask, rng)
-        x = normalise(x, self.front_end.mean, self.front_end.std)
-        return augment.noise_and_roll(x, rng) if recipe.noise_and_roll else x
+        return augment.build_inputs(batch.waveform, batch.frames, self.front_end, self.recipe.augment, rng)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, *args: Any, **kwargs: Any) -> None:
         """The learning rate is a function of the step's number; the moving average follows every step."""
         total = self.steps_per_epoch * self.recipe.epochs
-        factor = lr_factor(self.global_step, self.steps_per_epoch, total, self.recipe.schedule)
+        factor = compute_lr_factor(self.global_step, self.steps_per_epoch, total, self.recipe.schedule)
         for group in optimizer.param_groups:
             group["lr"] = group["highest_lr"] * factor
         super().optimizer_step(epoch, batch_idx, optimizer, *args, **kwargs)
@@ -121,7 +113,7 @@ class TrainingTask(lightning.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The recipe's optimiser."""
         mixed = self.trainer.precision == "bf16-mixed"
-        return optimizer(self.network, self.recipe, torch.bfloat16 if mixed else torch.float32)
+        return build_optimizer(self.network, self.recipe, torch.bfloat16 if mixed else torch.float32)
 
 
 def loss_function(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
