@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 
 from spectag.audio.front_end import FrontEnd
 from spectag.data.shards import reading_order
-from spectag.data.statistics import statistics
+from spectag.data.statistics import measure_statistics
 from spectag.errors import DataError, InputError, RunFailed, RunInterrupted
 from spectag.files import write_text
 from spectag.model.bundle import Bundle
@@ -195,7 +195,7 @@ def _measure(plan: Plan, waveforms: Waveforms, front_end: FrontEnd) -> tuple[flo
         before = read_recipe(str(recorded)).front_end
         if before.mean is not None and before.std is not None:
             return before.mean, before.std
-    found = statistics(waveforms.sources(), front_end, os.cpu_count() or 1, frames=front_end.frames)
+    found = measure_statistics(waveforms.sources(), front_end, os.cpu_count() or 1, frames=front_end.frames)
     if not found.std:
         raise DataError(
             f"expected sound to learn from, but all {len(waveforms)} training clips are constant (digital silence?)"
