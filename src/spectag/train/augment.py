@@ -14,7 +14,8 @@ on every device. The order of the draws is part of the format of a run: if it ch
 cannot be resumed to the same weights.
 
 To add an augmentation, write its pair, call it at its place in a stage, and add its limits to
-:class:`spectag.train.recipe.AugmentRecipe`. When it is off it must not draw anything.
+:class:`spectag.train.recipe.AugmentRecipe`. When it is off it must not draw anything. (Mixing and the early end draw
+one number each even when they are off; they always did.)
 """
 
 from __future__ import annotations
