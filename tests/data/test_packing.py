@@ -56,10 +56,10 @@ def test_shards_are_tars_of_one_split_as_webdataset_wants_them(loose, tmp_path):
         with tarfile.open(path, "r:") as tar:
             members = tar.getmembers()
             keys = []
-            for sound, told in zip(members[::2], members[1::2], strict=True):
-                [(key, suffix), (same, json_)] = [m.name.split(".") for m in (sound, told)]
+            for sound, facts in zip(members[::2], members[1::2], strict=True):
+                [(key, suffix), (same, json_)] = [m.name.split(".") for m in (sound, facts)]
                 assert (key, suffix, json_) == (same, "flac", "json")
-                meta = json.load(tar.extractfile(told))
+                meta = json.load(tar.extractfile(facts))
                 clip = packed[meta["id"]]
                 assert clip.path == path
                 assert clip.place == (sound.offset_data, sound.size)

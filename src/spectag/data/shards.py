@@ -62,7 +62,7 @@ def is_packed(root: Path) -> bool:
 
 
 def read_packed(root: Path) -> Manifest:
-    """The manifest of a packed data set: the clips are the same as before packing, but lie in the shards.
+    """The manifest of a packed data set: the clips are the same as before packing, but are stored in the shards.
 
     Raises:
         DataError: the index is damaged or points outside a shard, or a shard is missing or has another size.
