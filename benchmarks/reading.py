@@ -32,7 +32,7 @@ from spectag.audio.read import SAMPLE_RATE, read
 from spectag.audio.source import Member, Source
 from spectag.data.layouts import read_manifest
 from spectag.data.manifest import Clip, Manifest
-from spectag.data.packing import pack
+from spectag.data.packing import pack_data_set
 from spectag.data.shards import read_packed, reading_order
 
 
@@ -143,7 +143,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=args.folder) as directory:
         folder = Path(directory)
         compressed = transcoded(manifest, folder)
-        done = pack(manifest, folder / "packed", shard_bytes=round(args.shard_mb * 1e6))
+        done = pack_data_set(manifest, folder / "packed", shard_bytes=round(args.shard_mb * 1e6))
         packed = read_packed(folder / "packed").clips
         rng = np.random.default_rng(0)
         shuffled = rng.permutation(len(packed)).tolist()

@@ -13,7 +13,7 @@ import yaml
 from spectag.audio.front_end import FrontEnd
 from spectag.cli.main import main
 from spectag.data.layouts import read_manifest
-from spectag.data.statistics import statistics
+from spectag.data.statistics import measure_statistics
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def clips(tmp_path) -> Path:
 
 def expected(clips, window="hamming", frames=None):
     sources = [clip.source for clip in read_manifest(clips).clips]
-    return statistics(sources, FrontEnd(window), frames=frames)
+    return measure_statistics(sources, FrontEnd(window), frames=frames)
 
 
 def run(capsys, *words):

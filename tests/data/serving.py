@@ -1,4 +1,4 @@
-"""A web server on this machine that can be told to misbehave."""
+"""A web server on this machine that misbehaves on demand."""
 
 import threading
 from collections.abc import Iterator

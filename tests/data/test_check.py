@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from spectag.audio.read import read
-from spectag.data.check import check
+from spectag.data.check import check_data_set
 from spectag.data.manifest import Clip, Manifest
 from spectag.errors import SpectagWarning
 from spectag.labels import LabelSet
@@ -38,14 +38,14 @@ def manifest(*clips, labels=("dog", "rain"), missing=()):
     return Manifest(tuple(clips), LabelSet(labels), "a test", missing)
 
 
-def kinds(report, *, but=("few", "one-part")):
+def kinds(report, *, but=("few", "one-split")):
     """(kind, clips) of the findings; sets this small have few clips of everything."""
     return [(finding.kind, finding.clips) for finding in report.findings if finding.kind not in but]
 
 
 def test_all_well(write):
     clips = [write(f"{i}.wav", label=i % 2, fold=i % 5 + 1, group=str(i)) for i in range(10)]
-    report = check(manifest(*clips), 3)
+    report = check_data_set(manifest(*clips), 3)
     assert (report.findings, report.errors) == ((), 0)
     assert report.summary == {
         "layout": "a test",
@@ -71,7 +71,7 @@ def test_clips_that_cannot_be_used(write, tmp_path):
     names = ("empty.wav", "nothing.wav", "text.wav", "gone.wav")
     clips = [Clip(name, tmp_path / name, (0,)) for name in names]
     backwards = replace(write("ok.wav"), id="backwards", start=2.0, end=1.0)
-    report = check(manifest(*clips, backwards, write("fine.wav"), missing=("lost.wav",)))
+    report = check_data_set(manifest(*clips, backwards, write("fine.wav"), missing=("lost.wav",)))
     assert kinds(report) == [
         ("missing", ("lost.wav",)),
         ("missing", ("gone.wav",)),
@@ -101,7 +101,7 @@ def test_flaws(write, tmp_path):
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        report = check(manifest(*clips), 4)
+        report = check_data_set(manifest(*clips), 4)
     assert kinds(report) == [
         ("truncated", ("cut.wav",)),
         ("silent", ("zeros.wav",)),
@@ -122,16 +122,16 @@ def test_other_warnings_pass(write):
         return results
 
     with pytest.warns(SpectagWarning, match="of something else"):
-        check(manifest(write("a.wav")), watch=watch)
+        check_data_set(manifest(write("a.wav")), watch=watch)
 
 
 def test_low_rates_among_others(write):
     phone, stereo = write("phone.wav", noise(1, 8000), 8000), write("stereo.wav", noise(1, 96000, 2), 96000)
-    report = check(manifest(phone, stereo, write("a.wav")))
+    report = check_data_set(manifest(phone, stereo, write("a.wav")))
     assert kinds(report) == [("low-rate", ("phone.wav",))]
     assert report.summary["rates"] == {"8000": 1, "16000": 1, "96000": 1}
     assert report.summary["channels"] == {"1": 2, "2": 1}
-    assert kinds(check(manifest(phone))) == []
+    assert kinds(check_data_set(manifest(phone))) == []
 
 
 def test_duplicates_in_any_lossless_container(write):
@@ -148,10 +148,10 @@ def test_duplicates_in_any_lossless_container(write):
         write("quiet1.wav", np.zeros(16000), split="train"),
         write("quiet2.wav", np.zeros(16000), split="train"),
     ]
-    report = check(manifest(*clips))
-    assert kinds(report, but=("few", "one-part", "silent")) == [
-        ("duplicate-parts", ("c.wav", "d.flac")),
-        ("duplicate-parts", ("g.wav", "h.wav")),
+    report = check_data_set(manifest(*clips))
+    assert kinds(report, but=("few", "one-split", "silent")) == [
+        ("duplicate-splits", ("c.wav", "d.flac")),
+        ("duplicate-splits", ("g.wav", "h.wav")),
         ("duplicate-labels", ("e.wav", "f.aiff")),
         ("duplicate-labels", ("g.wav", "h.wav")),
         ("duplicate", ("a.wav", "b.flac")),
@@ -160,13 +160,13 @@ def test_duplicates_in_any_lossless_container(write):
 
 
 def test_groups_on_both_sides(write):
-    parts = [write(f"{i}.wav", split=split, group=g) for i, (split, g) in enumerate([("train", "x"), ("test", "x")])]
+    splits = [write(f"{i}.wav", split=split, group=g) for i, (split, g) in enumerate([("train", "x"), ("test", "x")])]
     folds = [write(f"f{i}.wav", fold=i, group="y" if i < 3 else "z") for i in range(1, 5)]
-    assert kinds(check(manifest(*parts))) == [("leak", ("0.wav", "1.wav"))]
-    report = check(manifest(*folds))
+    assert kinds(check_data_set(manifest(*splits))) == [("leak", ("0.wav", "1.wav"))]
+    report = check_data_set(manifest(*folds))
     assert [f.message for f in report.findings if f.kind == "leak"] == [
-        "group 'y' is in folds 1 and 2: keep its 2 clips on one side",
-        "group 'z' is in folds 3 and 4: keep its 2 clips on one side",
+        "group 'y' is in folds 1 and 2: keep its 2 clips together",
+        "group 'z' is in folds 3 and 4: keep its 2 clips together",
     ]
 
 
@@ -174,12 +174,12 @@ def test_classes(write):
     clip = write("a.wav")
     table = [(0, "train")] * 100 + [(0, "test")] * 5 + [(1, "train")] * 4 + [(2, "test")] * 5 + [(3, "train")] * 5
     clips = (replace(clip, id=f"{i}", labels=(label,), split=split) for i, (label, split) in enumerate(table))
-    report = check(manifest(*clips, labels=("dog", "rain", "sea", "crow", "none")), 2)
+    report = check_data_set(manifest(*clips, labels=("dog", "rain", "sea", "crow", "none")), 2)
     found = [(f.kind, f.label, f.message) for f in report.findings if not f.kind.startswith("duplicate")]
     assert found == [
         ("untrained", "sea", "'sea' is in test, but not in train: it cannot be learned"),
-        ("one-part", "rain", "'rain' is in part train only"),
-        ("one-part", "crow", "'crow' is in part train only"),
+        ("one-split", "rain", "'rain' is only in split train"),
+        ("one-split", "crow", "'crow' is only in split train"),
         ("few", "rain", "'rain' has 4 clips, less than 5"),
         ("few", "none", "'none' has 0 clips, less than 5"),
         ("imbalance", "rain", "'rain' has 4 clips, 'dog' 100: over 20 : 1"),
@@ -194,7 +194,7 @@ def test_several_labels_and_pieces_of_files(write, tmp_path):
     content = long.path.read_bytes()
     archive.write_bytes(b"before" + content + b"after")
     packed = Clip("packed", archive, (1,), place=(6, len(content)))
-    report = check(manifest(*pieces, packed))
+    report = check_data_set(manifest(*pieces, packed))
     assert kinds(report) == []
     assert [row["clips"] for row in report.classes] == [3, 4]
     assert report.summary["rates"] == {"16000": 4}
@@ -203,5 +203,5 @@ def test_several_labels_and_pieces_of_files(write, tmp_path):
 
 
 def test_nothing_readable(tmp_path):
-    report = check(manifest(Clip("a.wav", tmp_path / "a.wav", (0,))))
+    report = check_data_set(manifest(Clip("a.wav", tmp_path / "a.wav", (0,))))
     assert (report.summary["seconds"], report.summary["hours"]) == (None, 0)

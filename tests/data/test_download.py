@@ -277,7 +277,7 @@ def tarred(*entries, **how) -> bytes:
 
 
 def refused(tmp_path, what, content, match) -> None:
-    """Such an archive is refused, and nothing is left; it lies beside the directory already."""
+    """Such an archive, put beside the directory, is refused, and nothing else is left."""
     inside = tmp_path / "in" / "here"
     inside.mkdir(parents=True)
     (inside / what.archive).write_bytes(content)
@@ -394,7 +394,7 @@ def test_damaged(tmp_path, kind):
         assert (folder / "set").exists() == (found is not None)
 
 
-# what lies there
+# what is there already
 
 
 def test_keep_archive(tmp_path):

@@ -9,7 +9,7 @@ from spectag.audio.fbank import fbank
 from spectag.audio.front_end import FrontEnd
 from spectag.audio.read import read
 from spectag.audio.source import Segment
-from spectag.data.statistics import Moments, statistics
+from spectag.data.statistics import Moments, measure_statistics
 from spectag.errors import AudioNotFound, DataError, InputError, NotAudio
 
 FRONT_END = FrontEnd(mel_bins=32)
@@ -35,7 +35,7 @@ def direct(waveforms, front_end=FRONT_END, frames=None):
 @pytest.mark.parametrize("window", ["hamming", "hanning"])
 def test_as_computed_directly(files, frames, window):
     front_end = FrontEnd(window, 32)
-    result = statistics(files, front_end, 2, frames=frames)
+    result = measure_statistics(files, front_end, 2, frames=frames)
     mean, std, count = direct(map(read, files), front_end, frames)
     assert (result.mean, result.std) == pytest.approx((mean, std), rel=1e-7)  # fbank of pieces: rounding in float32
     assert (result.frames, result.failed) == (count, ())
@@ -43,20 +43,20 @@ def test_as_computed_directly(files, frames, window):
 
 def test_sums_are_exact(files):
     short = [read(path) for path in files if path.stem != "3"]  # one block each: the very same fbank
-    result = statistics(short, FRONT_END)
+    result = measure_statistics(short, FRONT_END)
     assert (result.mean, result.std) == pytest.approx(direct(short)[:2], rel=1e-13)
 
 
 def test_the_same_bits_for_any_number_of_jobs_and_from_files_or_memory(files):
-    one = statistics(files, FRONT_END, 1)
-    assert statistics(files, FRONT_END, 4) == one
-    assert statistics((read(path) for path in files), FRONT_END, 3) == one
-    back = statistics(files[::-1], FRONT_END)
+    one = measure_statistics(files, FRONT_END, 1)
+    assert measure_statistics(files, FRONT_END, 4) == one
+    assert measure_statistics((read(path) for path in files), FRONT_END, 3) == one
+    back = measure_statistics(files[::-1], FRONT_END)
     assert (back.mean, back.std) == pytest.approx((one.mean, one.std), rel=1e-12)
 
 
 def test_silence_has_the_floor_and_no_deviation():
-    result = statistics([np.zeros(n, np.float32) for n in (400, 16000, 99999)], FRONT_END)
+    result = measure_statistics([np.zeros(n, np.float32) for n in (400, 16000, 99999)], FRONT_END)
     assert result.mean == pytest.approx(np.log(2.0**-23), rel=1e-7)
     assert result.std == 0
 
@@ -75,17 +75,20 @@ def test_what_cannot_be_read_is_left_out_and_named(files, tmp_path):
     text = tmp_path / "text.wav"
     text.write_text("text\n" * 100)
     backwards = Segment(files[2], 2.0, 1.0)
-    result = statistics([text, *files, tmp_path / "none.wav", backwards], FRONT_END, 2)
+    result = measure_statistics([text, *files, tmp_path / "none.wav", backwards], FRONT_END, 2)
     assert [type(error) for error in result.failed] == [NotAudio, AudioNotFound, InputError]
     assert "text.wav" in str(result.failed[0])
-    assert (result.mean, result.std) == (statistics(files, FRONT_END).mean, statistics(files, FRONT_END).std)
+    assert (result.mean, result.std) == (
+        measure_statistics(files, FRONT_END).mean,
+        measure_statistics(files, FRONT_END).std,
+    )
 
 
 def test_nothing_to_measure(tmp_path):
-    with pytest.raises(DataError, match="there are none"):
-        statistics([], FRONT_END)
-    with pytest.raises(DataError, match=r"the first: .*none\.wav"):
-        statistics([tmp_path / "none.wav"], FRONT_END)
+    with pytest.raises(DataError, match="the data set is empty"):
+        measure_statistics([], FRONT_END)
+    with pytest.raises(DataError, match=r"the first error: .*none\.wav"):
+        measure_statistics([tmp_path / "none.wav"], FRONT_END)
 
 
 def test_segments_and_progress_and_threads(files):
@@ -97,6 +100,6 @@ def test_segments_and_progress_and_threads(files):
             yield result
 
     threads = torch.get_num_threads()
-    result = statistics([Segment(files[3], 1.0, 2.0)] * 9, FRONT_END, 2, watch=watch)
+    result = measure_statistics([Segment(files[3], 1.0, 2.0)] * 9, FRONT_END, 2, watch=watch)
     assert (result.frames, len(seen)) == (9 * 98, 9)
     assert torch.get_num_threads() == threads

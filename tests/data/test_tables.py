@@ -28,7 +28,7 @@ def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
     return path
 
 
-def heard(manifest) -> dict[str, tuple[str, ...]]:
+def names_by_clip(manifest) -> dict[str, tuple[str, ...]]:
     return {clip.id: tuple(manifest.labels.names[n] for n in clip.labels) for clip in manifest.clips}
 
 
@@ -40,7 +40,7 @@ def test_columns_by_many_names(tmp_path, path, label):
     manifest = read_manifest(table)
     assert manifest == read_manifest(tmp_path)
     assert (manifest.layout, manifest.labels.names, manifest.splits) == ("a table of clips", ("cat", "dog"), ())
-    assert heard(manifest) == {"audio/a.wav": ("dog",), "audio/b.wav": ("cat",)}
+    assert names_by_clip(manifest) == {"audio/a.wav": ("dog",), "audio/b.wav": ("cat",)}
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_columns_by_many_names(tmp_path, path, label):
 def test_formats(tmp_path, name, content):
     put(tmp_path, "a.wav", "b.wav")
     manifest = read_manifest(write(tmp_path / name, content))
-    assert heard(manifest) == {"a.wav": ("dog, big",), "b.wav": ("cat",)}
+    assert names_by_clip(manifest) == {"a.wav": ("dog, big",), "b.wav": ("cat",)}
     assert [(c.fold, c.split) for c in manifest.clips] == [(1, "validation"), (2, "holdout")]
 
 
@@ -86,7 +86,7 @@ def test_rows_about_one_stretch_unite_and_pieces_share_a_group(tmp_path):
     put(tmp_path, "b.wav")
     rows = "filename,onset,offset,event_label\na.wav,0,0.05,dog\na.wav,0.0,.05,cat\n./a.wav,0.05,0.1,dog\nb.wav,,,cat\n"
     manifest = read_manifest(write(tmp_path / "t.csv", rows))
-    assert heard(manifest) == {"a.wav#0-0.05": ("cat", "dog"), "a.wav#0.05-0.1": ("dog",), "b.wav": ("cat",)}
+    assert names_by_clip(manifest) == {"a.wav#0-0.05": ("cat", "dog"), "a.wav#0.05-0.1": ("dog",), "b.wav": ("cat",)}
     assert [c.group for c in manifest.clips] == ["a.wav", "a.wav", None]
     assert len(read(manifest.clips[1].source)) == 800
 
@@ -107,7 +107,7 @@ def test_ids_are_unique_however_paths_are_written(tmp_path):
     paths = ("a.wav", "./a.wav", "../data/a.wav", str(tmp_path / "data/a.wav"), "../far/a.wav")
     rows = "".join(f"{path},label{n}\n" for n, path in enumerate(paths))
     manifest = read_manifest(write(tmp_path / "data" / "t.csv", "path,label\n" + rows))
-    assert {id: len(labels) for id, labels in heard(manifest).items()} == {"../far/a.wav": 1, "a.wav": 4}
+    assert {id: len(labels) for id, labels in names_by_clip(manifest).items()} == {"../far/a.wav": 1, "a.wav": 4}
 
 
 def test_relative_and_absolute_are_the_same_data_set(tmp_path, monkeypatch):
@@ -116,7 +116,7 @@ def test_relative_and_absolute_are_the_same_data_set(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "data")
     for data in (".", "../data", "t.csv", tmp_path / "data"):
         manifest = read_manifest(data)
-        assert list(heard(manifest)) == ["../far/b.wav", "a.wav"]
+        assert list(names_by_clip(manifest)) == ["../far/b.wav", "a.wav"]
         assert all(os.path.isfile(clip.path) for clip in manifest.clips)
 
 
@@ -193,7 +193,7 @@ def labels_of(root: Path, column: str, *cells) -> list[tuple[str, ...]]:
     put(root, *(f"{n:03}.wav" for n in range(len(cells))))
     rows = ({"path": f"{n:03}.wav", column: cell} for n, cell in enumerate(cells))
     manifest = read_manifest(write(root / "t.jsonl", "\n".join(map(json.dumps, rows))))
-    return [tuple(sorted(names)) for names in heard(manifest).values()]
+    return [tuple(sorted(names)) for names in names_by_clip(manifest).values()]
 
 
 @pytest.mark.parametrize("column", ["label", "labels", "tags", "category", "class"])
@@ -236,7 +236,7 @@ def test_numbers_are_ordered_by_value(tmp_path):
     table = write(tmp_path / "t.csv", "path,tags\na.wav,10; 9\nb.wav,9\nc.wav,x\n")
     manifest = read_manifest(table)
     assert manifest.labels.names == ("9", "10", "x")
-    assert heard(manifest) == {"a.wav": ("9", "10"), "b.wav": ("9",), "c.wav": ("x",)}
+    assert names_by_clip(manifest) == {"a.wav": ("9", "10"), "b.wav": ("9",), "c.wav": ("x",)}
 
 
 names = st.text("abc ", min_size=1, max_size=4).map(str.strip).filter(bool)
@@ -266,7 +266,7 @@ def test_audiofolder_with_metadata_per_split(tmp_path):
     write(tmp_path / "valid" / "metadata.jsonl", '{"file_name": "x/b.wav", "category": "cat"}\n')
     manifest = read_manifest(tmp_path)
     assert {c.id: c.split for c in manifest.clips} == {"train/a.wav": "train", "valid/x/b.wav": "validation"}
-    assert heard(manifest) == {"train/a.wav": ("dog",), "valid/x/b.wav": ("cat",)}
+    assert names_by_clip(manifest) == {"train/a.wav": ("dog",), "valid/x/b.wav": ("cat",)}
 
 
 def test_metadata_without_labels_leaves_the_folders_to_be_classes(tmp_path):

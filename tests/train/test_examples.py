@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from spectag.audio.front_end import FrontEnd
-from spectag.audio.read import read
+from spectag.audio.read import open as open_recording, read
 from spectag.data.layouts import read_manifest
 from spectag.data.manifest import Clip
 from spectag.errors import AudioError, DataError
@@ -145,15 +145,16 @@ def test_a_file_as_a_whole_and_a_stretch_of_it(tmp_path):
     assert [len(x) for x in waveforms] == [32_000, 8_000, 16_000]
 
 
-def test_stretches_of_one_file_are_decoded_with_one_reading(tmp_path, monkeypatch):
+def test_segments_of_one_file_are_decoded_with_one_reading(tmp_path, monkeypatch):
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, 32_000).astype(np.float32)
     soundfile.write(tmp_path / "long.wav", noise, 16_000, subtype="FLOAT")
     clips = [Clip(f"long.wav#{i}", tmp_path / "long.wav", (0,), start=i / 4, end=i / 4 + 0.5) for i in range(6)]
     calls = []
-    monkeypatch.setattr("spectag.train.examples.read", lambda source: calls.append(source) or read(source))
+    monkeypatch.setattr("spectag.audio.segments.open", lambda source: calls.append(source) or open_recording(source))
     waveforms = Waveforms(clips, 1e9)
     waveforms.preload()
     assert len(calls) == 1
+    assert waveforms.complete
     for i, x in enumerate(waveforms):
         np.testing.assert_array_equal(x, noise[i * 4000 : i * 4000 + 8000])
 

@@ -1,4 +1,4 @@
-"""spectag data check, stats."""
+"""The commands ``spectag data check`` and ``spectag data stats``."""
 
 from __future__ import annotations
 
@@ -15,29 +15,38 @@ from spectag.choices import WindowFunction
 from spectag.cli.output import say, watched
 
 if TYPE_CHECKING:
-    from spectag.data.check import Finding, Report
+    from spectag.data.check import CheckReport, Finding
 
-Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The data set, in any known layout.")]
-Jobs = Annotated[int | None, typer.Option(min=1, help="Threads that decode.", show_default="one per processor")]
-AsJson = Annotated[bool, typer.Option("--json", help="Everything, as one JSON object.")]
+Directory = Annotated[
+    Path, typer.Argument(metavar="DIR", help="The data set: a directory in any known layout, or a table of clips.")
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(min=1, help="Number of clips to decode at the same time.", show_default="one per processor"),
+]
 
-app = typer.Typer(help="Look at data sets before training on them.", rich_markup_mode=None)
+app = typer.Typer(help="Examine and pack data sets before training on them.", rich_markup_mode=None)
 
-_SHOWN = 5  # findings of a kind, as text
+_SHOWN = 5  # findings of each kind that are printed as text
 
 
 @app.command()
-def check(directory: Directory, jobs: Jobs = None, as_json: AsJson = False) -> None:
-    """Decode every clip, and say what is wrong.
+def check(
+    directory: Directory,
+    jobs: Jobs = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all findings as one JSON object.")] = False,
+) -> None:
+    """Find problems of a data set.
 
-    Errors are clips that cannot be read, classes that cannot be learned, and the same recording on both sides of a
-    split; with them the exit code is 1. All else, such as silence, is a warning.
+    Every clip is decoded. Errors are clips that cannot be read, classes that cannot be learned, and recordings that
+    are in several splits or folds; if there are any, the exit code is 1. Everything else, such as a silent clip, is a
+    warning.
     """
-    from spectag.data.check import check as examine
+    from spectag.data.check import check_data_set
     from spectag.data.layouts import read_manifest
 
     manifest = read_manifest(directory)
-    report = examine(manifest, jobs or _processors(), lambda clips: watched(clips, len(manifest), quiet=False))
+    report = check_data_set(manifest, jobs or _processors(), lambda clips: watched(clips, len(manifest), quiet=False))
     if as_json:
         print(json.dumps({"data": str(directory), **report.to_dict()}, indent=1, ensure_ascii=False))
     else:
@@ -63,13 +72,13 @@ def stats(
         str | None, typer.Option(help="Split to measure.", show_default="train if there is one, otherwise all clips")
     ] = None,
     jobs: Jobs = None,
-    as_json: AsJson = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Measure the mean and standard deviation of the spectrogram.
 
-    Inputs of the network are normalised with these two numbers. They are printed as a line to paste into a recipe.
-    `spectag train` measures them itself if a recipe does not give them, so this is for looking at them, or for using
-    the same numbers in several runs. A clip that cannot be read is reported and left out.
+    The inputs of a network are normalised with these two numbers. They are printed as a line to paste into a recipe.
+    If a recipe does not give them, `spectag train` measures them itself. A clip that cannot be read is reported and
+    left out.
     """
     from spectag.data.layouts import read_manifest
 
@@ -81,11 +90,11 @@ def stats(
     over = split or "all"
 
     from spectag.audio.front_end import FrontEnd
-    from spectag.data.statistics import statistics
+    from spectag.data.statistics import measure_statistics
 
     front_end = FrontEnd(window)
     sources = [clip.source for clip in manifest.clips]
-    result = statistics(
+    result = measure_statistics(
         sources,
         front_end,
         jobs or _processors(),
@@ -119,10 +128,10 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-# A report as text
+# the report as text
 
 
-def _report(directory: Path, report: Report) -> Iterator[str]:
+def _report(directory: Path, report: CheckReport) -> Iterator[str]:
     whole = report.summary
     size = f"{whole['clips']} clips, {whole['classes']} classes, {whole['hours']:.2f} hours"
     yield f"{directory} ({whole['layout']}): {size}"
@@ -147,7 +156,7 @@ def _some(level: str, kind: str, findings: Sequence[Finding]) -> Iterator[str]:
         yield f"  and {len(findings) - _SHOWN} more"
 
 
-def _table(report: Report) -> Iterator[str]:
+def _table(report: CheckReport) -> Iterator[str]:
     splits, folds = report.summary["splits"], report.summary["folds"]
     rows = [("class", "clips", "minutes", *splits, *(f"fold {fold}" for fold in folds))]
     for row in report.classes:

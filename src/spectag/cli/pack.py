@@ -1,4 +1,4 @@
-"""spectag data pack."""
+"""The command ``spectag data pack``."""
 
 from __future__ import annotations
 
@@ -13,24 +13,28 @@ from spectag.cli.train import read_data
 
 
 def pack(
-    data: Annotated[Path, typer.Argument(metavar="DIR", help="The data set, in any known layout.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new or empty folder for the packed set.")],
-    shard_mb: Annotated[int, typer.Option("--shard-mb", min=1, help="Size of a shard at most, in 10^6 bytes.")] = 256,
-    seed: Annotated[int, typer.Option(min=0, help="Of the order of the clips.")] = 0,
+    data: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The data set: a directory in any known layout, or a table of clips.")
+    ],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder to create for the packed data set (new or empty).")
+    ],
+    shard_mb: Annotated[int, typer.Option("--shard-mb", min=1, help="Maximum size of a shard in megabytes.")] = 256,
+    seed: Annotated[int, typer.Option(min=0, help="Seed for shuffling the clips.")] = 0,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that decode; by default one per processor.")
+        int | None, typer.Option(min=1, help="Number of processes that decode.", show_default="one per processor")
     ] = None,
 ) -> None:
-    """Decode a data set once, to 16 kHz mono FLAC in large tars.
+    """Pack a data set, so that training reads it faster.
 
-    OUT is a data set like any other, read several times as fast. A clip that cannot be read is reported and left out,
-    and the exit code is 1.
+    Clips are decoded once and stored as 16 kHz mono FLAC in large tar files, which are read several times as fast. OUT
+    is a data set like any other. A clip that cannot be read is reported and left out, and the exit code is then 1.
     """
-    from spectag.data.packing import pack as pack_into
+    from spectag.data.packing import pack_data_set
 
     manifest = read_data(data)
     workers = min(workers or os.cpu_count() or 1, len(manifest))
-    done = pack_into(
+    done = pack_data_set(
         manifest,
         out,
         shard_bytes=shard_mb * 10**6,

@@ -19,7 +19,13 @@ _SPLIT = re.compile("train|eval|test|val|dev")
 
 
 def find_ast_json(root: Path) -> list[Path]:
-    """The files of this form in a folder; or the file itself if its name ends with ``.json``, whatever it holds."""
+    """The files of this form in a folder; or the file itself if its name ends with ``.json``, whatever it holds.
+
+    >>> _ = Path("train.json").write_text('{"data": [{"wav": "dawn.wav", "labels": "owl"}]}')
+    >>> _ = Path("other.json").write_text('{"version": 1}')
+    >>> [path.name for path in find_ast_json(Path("."))]
+    ['train.json']
+    """
     if root.is_file():
         return [root] if root.suffix.lower() == ".json" else []
     return [p for p in sorted(root.glob("*.json")) if p.is_file() and _BEGINNING.match(_head(p))]

@@ -88,7 +88,12 @@ class _CutClip(NamedTuple):
 
 
 def find_segment_tables(root: Path) -> list[Path]:
-    """The files ``*_segments.csv`` in a folder, or the file itself; tables with a column of paths do not count."""
+    """The files ``*_segments.csv`` in a folder, or the file itself; tables with a column of paths do not count.
+
+    >>> _ = Path("eval_segments.csv").write_text("# YTID, start_seconds, end_seconds, positive_labels")
+    >>> [path.name for path in find_segment_tables(Path("."))]
+    ['eval_segments.csv']
+    """
     files = sorted(root.glob(f"?*{SEGMENTS}")) if root.is_dir() else [root]
     return [p for p in files if p.name.endswith(SEGMENTS) and p.is_file() and not names_files(p, labelled=False)]
 
@@ -103,6 +108,11 @@ def read_audioset(root: Path) -> Manifest:
 
     Raises:
         DataError: a line of another form, an unknown mid, or a file that may belong to two segments.
+
+    >>> _ = Path("eval_segments.csv").write_text('abcdefghijk, 30.000, 40.000, "/m/09x0r"')
+    >>> Path("abcdefghijk_30.wav").touch()
+    >>> [(clip.id, clip.split, clip.group) for clip in read_audioset(Path(".")).clips]
+    [('abcdefghijk_30.wav', 'eval', 'abcdefghijk')]
     """
     folder = root.parent if root.is_file() else root
     own = read_label_table(folder)

@@ -1,29 +1,29 @@
-"""What is wrong with a data set: every clip is decoded once, and the table is looked at as a whole.
+"""Problems of a data set: every clip is decoded once, and the table is examined as a whole.
 
-Kinds of findings, the errors first; only they keep a data set from being trained on as it is:
+Kinds of findings, errors first. Errors must be corrected before training; warnings may be intended.
 
 ================ =======================================================================================
-missing          a table names it, the disk does not have it
-unreadable       it cannot be decoded
-empty            it holds no sample
-untrained        a class that is in other parts, but not in ``train``
-leak             a group (one recording, one speaker) on both sides of the parts or folds
-duplicate-parts  the same sound in several parts or folds
-duplicate-labels the same sound with different labels
-truncated        it breaks off before its header says
-silent           it peaks below -60 dBFS
-clipped          over 0.5 % of its samples are at full scale
-short            it is shorter than 0.1 s
-length           it is ten times as long as the median, or as short
-duplicate        the same sound again, within one part or fold
-one-part         a class that is in one part or fold only
-imbalance        a class with less than a 20th of the clips of the largest
-few              a class with less than five clips
-low-rate         sampled below 16 kHz, where others are not: its upper bands are empty
+missing          a table lists the clip, but its file does not exist
+unreadable       the clip cannot be decoded
+empty            the clip has no samples
+untrained        a class is in other splits, but not in ``train``
+leak             a group (one recording, one speaker) is in several splits or folds
+duplicate-splits the same sound is in several splits or folds
+duplicate-labels the same sound has different labels
+truncated        the recording ends before its header says, or is damaged
+silent           the peak is below -60 dBFS
+clipped          over 0.5 % of the samples are at full scale
+short            the clip is shorter than 0.1 s
+length           the clip is over ten times as long as the median, or shorter than a tenth of it
+duplicate        the same sound occurs twice in one split or fold
+one-split        a class is in one split or fold only
+imbalance        a class has less than a twentieth of the clips of the largest class
+few              a class has less than five clips
+low-rate         the sampling rate is below 16 kHz, so the upper bands are empty, unlike in other clips
 ================ =======================================================================================
 
-Peaks and shares are those of the waveform (mono, 16 kHz). Two clips are the same sound if their waveforms are equal
-when rounded to 16 bits: a WAV and a FLAC of it are. Silent ones are not compared.
+Peaks and fractions are those of the waveform (mono, 16 kHz). Two clips are the same sound if their waveforms are equal
+when rounded to 16 bits, so a WAV file and a FLAC file made of it are. Silent clips are not compared.
 """
 
 from __future__ import annotations
@@ -43,24 +43,27 @@ from spectag.audio.read import SAMPLE_RATE, open as open_recording
 from spectag.data.manifest import Clip, Manifest
 from spectag.errors import AudioError, AudioNotFound, EmptyAudio, InputError, SpectagError
 
-SILENT = 1e-3  # peak: -60 dBFS, where 16 bits leave 5 of theirs
-FULL_SCALE, CLIPPED = 0.999, 0.005  # magnitude; share of samples
-SHORT, ODD = 0.1, 10.0  # s; factor to the median
-IMBALANCE, FEW = 20, 5  # factor to the largest class; clips
+SILENT = 1e-3  # peak: -60 dBFS, which leaves 5 of 16 bits
+FULL_SCALE, CLIPPED = 0.999, 0.005  # magnitude; fraction of samples
+SHORT, ODD = 0.1, 10.0  # s; ratio to the median length
+IMBALANCE, FEW = 20, 5  # ratio of the largest class to a class; clips
 
 Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong.
+    """One problem.
 
     Args:
         level: ``error`` or ``warning``.
-        kind: which, see the module.
+        kind: one of the kinds in the table of this module.
         message: one line that names the clips or the class.
-        clips: ids of the clips that it is about.
-        label: the class that it is about.
+        clips: ids of the clips concerned.
+        label: name of the class concerned, if it is about a class.
+
+    >>> Finding("warning", "short", "1.wav: 0.05 s, below 0.1 s", ("1.wav",)).kind
+    'short'
     """
 
     level: Literal["error", "warning"]
@@ -71,13 +74,16 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a check brought, as plain values.
+class CheckReport:
+    """The result of a check, as plain values.
 
     Args:
-        summary: counts and durations of the whole.
-        classes: per class its name, clips, seconds, and clips by part and fold.
-        findings: errors first, those of a kind in a row.
+        summary: counts and durations of the whole data set.
+        classes: for each class its name, number of clips, seconds, and number of clips per split and fold.
+        findings: errors first, then warnings; those of one kind follow each other.
+
+    >>> CheckReport({}, [], (Finding("error", "empty", "1.wav: no samples"),)).errors
+    1
     """
 
     summary: dict[str, Any]
@@ -86,27 +92,32 @@ class Report:
 
     @property
     def errors(self) -> int:
-        """How many findings are errors."""
+        """Number of findings that are errors."""
         return sum(finding.level == "error" for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, for JSON."""
+        """All fields, for JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What decoding one clip brought.
+    """What decoding one clip showed.
 
     Args:
-        clip: which.
-        samples: at 16 kHz; 0 where it cannot be read.
+        clip: the clip.
+        samples: at 16 kHz; 0 if it cannot be read.
         peak: largest magnitude, full scale = 1.0.
-        clipped: share of samples at full scale, 0..1.
-        digest: of the waveform, rounded to 16 bits.
-        rate, channels: of the file, Hz; None where it cannot be read.
-        error: why it cannot be read.
+        clipped: fraction of the samples at full scale, 0..1.
+        digest: hash of the waveform, rounded to 16 bits.
+        rate: sampling rate of the file in Hz; None if it cannot be read.
+        channels: channels of the file; None if it cannot be read.
+        error: why it cannot be read; None if it can.
         notes: what is odd about it, one line each.
+
+    >>> from spectag.data.manifest import Clip
+    >>> Reading(Clip("1.wav", Path("1.wav"), ()), 8000, 0.5, 0.0, b"", 44_100, 2, None, ()).seconds
+    0.5
     """
 
     clip: Clip
@@ -121,17 +132,22 @@ class Reading:
 
     @property
     def seconds(self) -> float:
-        """Duration."""
+        """Duration of the clip."""
         return self.samples / SAMPLE_RATE
 
 
-def check(manifest: Manifest, jobs: int = 1, watch: Watch[Reading] = lambda results: results) -> Report:
-    """Decode every clip, and say what is wrong with the data set.
+def check_data_set(manifest: Manifest, jobs: int = 1, watch: Watch[Reading] = lambda results: results) -> CheckReport:
+    """Decode every clip, and find the problems of a data set.
 
     Args:
         manifest: the data set.
-        jobs: threads that decode.
-        watch: what the clips' results pass through, a progress bar say.
+        jobs: number of threads that decode.
+        watch: passes on the results of the clips; a progress bar, for example.
+
+    >>> from spectag.data.manifest import Clip, Manifest
+    >>> report = check_data_set(Manifest((Clip("1.wav", Path("1.wav"), (0,)),), spectag.LabelSet(("owl",)), "a test"))
+    >>> report.errors, report.findings[0].message
+    (1, '1.wav: expected a file, found none: check the path')
     """
     readings = list(watch(in_order(_read, manifest.clips, jobs)))
     findings = [
@@ -146,10 +162,10 @@ def check(manifest: Manifest, jobs: int = 1, watch: Watch[Reading] = lambda resu
     ]
     kinds = list(dict.fromkeys(finding.kind for finding in findings))
     findings.sort(key=lambda finding: (finding.level, kinds.index(finding.kind)))
-    return Report(_summary(manifest, readings, findings), _classes(manifest, readings), tuple(findings))
+    return CheckReport(_summary(manifest, readings, findings), _classes(manifest, readings), tuple(findings))
 
 
-# A clip
+# one clip
 
 
 def _read(clip: Clip) -> Reading:
@@ -177,7 +193,7 @@ def _read(clip: Clip) -> Reading:
     )
 
 
-# Findings
+# findings
 
 
 def _unusable(manifest: Manifest, readings: Iterable[Reading]) -> Iterator[Finding]:
@@ -196,9 +212,9 @@ def _untrained(manifest: Manifest) -> Iterator[Finding]:
     if "train" not in manifest.splits:
         return
     for name, clips in _by_label(manifest).items():
-        parts = {clip.split for clip in clips if clip.split is not None}
-        if parts and "train" not in parts:
-            message = f"{name!r} is in {_and(parts)}, but not in train: it cannot be learned"
+        splits = {clip.split for clip in clips if clip.split is not None}
+        if splits and "train" not in splits:
+            message = f"{name!r} is in {_join(splits)}, but not in train: it cannot be learned"
             yield Finding("error", "untrained", message, _ids(clips), name)
 
 
@@ -206,19 +222,19 @@ def _leaks(manifest: Manifest) -> Iterator[Finding]:
     groups = _grouped((clip.group, clip) for clip in manifest.clips if clip.group is not None)
     for group, clips in groups.items():
         if apart := _apart(clips):
-            message = f"group {group!r} is in {apart}: keep its {len(clips)} clips on one side"
+            message = f"group {group!r} is in {apart}: keep its {len(clips)} clips together"
             yield Finding("error", "leak", message, _ids(clips))
 
 
 def _duplicates(readings: Iterable[Reading]) -> Iterator[Finding]:
-    heard = (reading for reading in readings if not reading.error and reading.peak >= SILENT)
-    for same in _grouped((reading.digest, reading.clip) for reading in heard).values():
+    audible = (reading for reading in readings if not reading.error and reading.peak >= SILENT)
+    for same in _grouped((reading.digest, reading.clip) for reading in audible).values():
         if len(same) == 1:
             continue
-        who, ids = _and(_ids(same)), _ids(same)
+        who, ids = _join(_ids(same)), _ids(same)
         apart = _apart(same)
         if apart:
-            yield Finding("error", "duplicate-parts", f"{who} are the same sound, in {apart}", ids)
+            yield Finding("error", "duplicate-splits", f"{who} are the same sound, in {apart}", ids)
         if len({clip.labels for clip in same}) > 1:
             yield Finding("error", "duplicate-labels", f"{who} are the same sound, with different labels", ids)
         elif not apart:
@@ -248,11 +264,11 @@ def _odd_lengths(readings: Iterable[Reading]) -> Iterator[Finding]:
         if seconds < SHORT:
             yield Finding("warning", "short", f"{name}: {seconds:.3g} s, below {SHORT:g} s", (name,))
         elif not middle / ODD <= seconds <= middle * ODD:
-            yield Finding("warning", "length", f"{name}: {seconds:.3g} s, where the median is {middle:.3g} s", (name,))
+            yield Finding("warning", "length", f"{name}: {seconds:.3g} s, while the median is {middle:.3g} s", (name,))
 
 
 def _uneven(manifest: Manifest) -> Iterator[Finding]:
-    """Labels with few clips, or in few places."""
+    """Classes with few clips, or in one split or fold only."""
     classes, splits, folds = _by_label(manifest), manifest.splits, manifest.folds
     trained = {
         name: sum("train" not in splits or clip.split == "train" for clip in clips) for name, clips in classes.items()
@@ -260,13 +276,13 @@ def _uneven(manifest: Manifest) -> Iterator[Finding]:
     largest = max(trained, key=lambda name: trained[name])
     for name, clips in classes.items():
         for axis, there, values in (
-            ("part", splits, {clip.split for clip in clips} - {None}),
+            ("split", splits, {clip.split for clip in clips} - {None}),
             ("fold", folds, {clip.fold for clip in clips} - {None}),
         ):
             untrained = "train" in there and "train" not in values  # an error already
             if len(there) > 1 and len(values) == 1 and not untrained:
-                message = f"{name!r} is in {axis} {values.pop()} only"
-                yield Finding("warning", "one-part", message, _ids(clips), name)
+                message = f"{name!r} is only in {axis} {values.pop()}"
+                yield Finding("warning", "one-split", message, _ids(clips), name)
         if len(clips) < FEW:
             message = f"{name!r} has {_count(len(clips), 'clip')}, less than {FEW}"
             yield Finding("warning", "few", message, _ids(clips), name)
@@ -284,7 +300,7 @@ def _low_rates(readings: Iterable[Reading]) -> Iterator[Finding]:
                 yield Finding("warning", "low-rate", message, (name,))
 
 
-# The whole
+# the whole
 
 
 def _summary(manifest: Manifest, readings: list[Reading], findings: Iterable[Finding]) -> dict[str, Any]:
@@ -337,16 +353,16 @@ def _grouped(pairs: Iterable[tuple[Key, Clip]]) -> dict[Key, list[Clip]]:
 
 
 def _apart(clips: Iterable[Clip]) -> str:
-    """The parts or folds that clips are spread over, in words; empty where they are together."""
+    """The splits or folds that clips are spread over, in words; empty if they are together."""
     splits = {clip.split for clip in clips if clip.split is not None}
     folds = {clip.fold for clip in clips if clip.fold is not None}
     if len(splits) > 1:
-        return _and(splits)
-    return f"folds {_and(folds)}" if len(folds) > 1 else ""
+        return _join(splits)
+    return f"folds {_join(folds)}" if len(folds) > 1 else ""
 
 
 def _counts(values: Iterable[str | int | None]) -> dict[str, int]:
-    """How often each value comes, ascending, as JSON takes it; None is what no clip or file tells."""
+    """How often each value occurs, ascending, with keys for JSON; None, for values that are not known, is left out."""
     counts = Counter(value for value in values if value is not None)
     return {str(value): counts[value] for value in sorted(counts, key=lambda value: (str(type(value)), value))}
 
@@ -355,7 +371,7 @@ def _ids(clips: Iterable[Clip]) -> tuple[str, ...]:
     return tuple(clip.id for clip in clips)
 
 
-def _and(values: Iterable[Any]) -> str:
+def _join(values: Iterable[Any]) -> str:
     words = [str(value) for value in (values if isinstance(values, tuple) else sorted(values))]
     if len(words) > 5:
         return f"{', '.join(words[:5])} and {len(words) - 5} more"

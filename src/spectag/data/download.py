@@ -74,6 +74,12 @@ def download_data_set(
     Raises:
         DataError: it cannot be fetched, or is not what was published.
         SaveError: the directory is not empty, or the disk is too small.
+
+    >>> from spectag.data.published import PUBLISHED
+    >>> Path("notes.txt").touch()
+    >>> download_data_set(PUBLISHED["esc50"], Path("."))
+    Traceback (most recent call last):
+    spectag.errors.SaveError: ...: already exists: choose a new or an empty folder
     """
     directory = Path(os.path.realpath(directory))
     require_new(directory)

@@ -42,7 +42,13 @@ def fetch_file(url: str, path: Path, limit: int, progress: Callable[[int], None]
     Raises:
         DataError: the server does not have the file or cannot be reached, or the file is longer than ``limit``.
         SaveError: ``path`` cannot be written.
+
+    >>> fetch_file("ftp://example.org/clips.zip", Path("clips.zip"), limit=10**9)
+    Traceback (most recent call last):
+    spectag.errors.DataError: ftp://example.org/clips.zip: expected http or https: not fetched
     """
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise DataError(f"{url}: expected http or https: not fetched")
     for delay in (*_DELAYS, None):
         try:
             _transfer(url, path, limit, progress)

@@ -48,12 +48,24 @@ def list_folders(root: Path) -> list[Path]:
 
 
 def list_class_folders(root: Path) -> list[Path]:
-    """Those of :func:`list_folders` that hold audio files directly."""
+    """Those of :func:`list_folders` that hold audio files directly.
+
+    >>> Path("set", "dog").mkdir(parents=True)
+    >>> Path("set", "dog", "1.wav").touch()
+    >>> [folder.name for folder in list_class_folders(Path("set"))]
+    ['dog']
+    """
     return [folder for folder in list_folders(root) if any(_is_audio(entry) for entry in _list(folder))]
 
 
 def list_filled_folders(root: Path) -> list[Path]:
-    """Those of :func:`list_folders` that hold audio files, directly or in folders below."""
+    """Those of :func:`list_folders` that hold audio files, directly or in folders below.
+
+    >>> Path("set", "dog", "2026").mkdir(parents=True)
+    >>> Path("set", "dog", "2026", "1.wav").touch()
+    >>> [folder.name for folder in list_filled_folders(Path("set"))]
+    ['dog']
+    """
     return [folder for folder in list_folders(root) if next(walk_audio(folder), None) is not None]
 
 
@@ -62,6 +74,10 @@ def list_audio(folder: Path) -> list[Path]:
 
     Raises:
         DataError: the folder cannot be listed.
+
+    >>> Path("1.wav").touch()
+    >>> [path.name for path in list_audio(Path("."))]
+    ['1.wav']
     """
     return [folder / name for name in sorted(entry.name for entry in _list(folder) if _is_audio(entry))]
 
@@ -71,6 +87,11 @@ def find_audio(folder: Path) -> list[Path]:
 
     Raises:
         DataError: a folder cannot be listed.
+
+    >>> Path("dog").mkdir()
+    >>> Path("dog", "1.wav").touch()
+    >>> [path.as_posix() for path in find_audio(Path("."))]
+    ['dog/1.wav']
     """
     return sorted(map(Path, walk_audio(folder)))
 
@@ -80,6 +101,10 @@ def walk_audio(folder: Path) -> Iterator[str]:
 
     Raises:
         DataError: a folder cannot be listed.
+
+    >>> Path("1.wav").touch()
+    >>> [os.path.basename(path) for path in walk_audio(Path("."))]
+    ['1.wav']
     """
 
     def fail(error: OSError) -> None:
@@ -110,6 +135,10 @@ def read_lines(path: Path, newline: str | None = "") -> Iterator[str]:
 
     Raises:
         DataError: it cannot be read, or is not UTF-8.
+
+    >>> _ = Path("clips.csv").write_text("path,label\\n1.wav,owl")
+    >>> len(list(read_lines(Path("clips.csv"))))
+    2
     """
     try:
         with path.open(encoding="utf-8-sig", newline=newline) as file:

@@ -214,6 +214,9 @@ class Layout:
         looks: how users recognise it.
         matches: whether a data set has this layout.
         read: reads such a data set.
+
+    >>> [layout.name for layout in LAYOUTS][:3]
+    ['packed', 'ESC-50', 'ESC-10']
     """
 
     name: str

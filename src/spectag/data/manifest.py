@@ -29,9 +29,9 @@ class Clip:
         fold: number of its fold; None if the data set has no folds.
         split: name of its split, usually ``train``, ``validation`` or ``test``; None if the data set has no splits.
         group: name shared by clips that must not be separated when a data set is divided: takes of one recording,
-            segments of one file, or recordings of one speaker. None for a clip that stands for itself.
+            segments of one file, or recordings of one speaker. None for a clip that is a group of its own.
         start, end: seconds, if it is a segment of its file.
-        place: offset and length in bytes, if its file lies inside another one (packed data sets).
+        place: offset and length in bytes, if its file is inside another one (packed data sets).
 
     >>> Clip("dog/1.wav", Path("set/dog/1.wav"), labels=(0,), start=2.0, end=3.0).source.end
     3.0

@@ -2,7 +2,7 @@
 
 ::
 
-    clips -> _tasks (what is decoded together) -> _outcomes (in processes) -> _scattered -> _Tars -> write_index
+    clips -> _tasks (what is decoded together) -> _outcomes (in processes) -> _scatter -> _Tars -> write_index
 """
 
 from __future__ import annotations
@@ -27,30 +27,33 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile as sf
-from numpy.typing import NDArray
 
 from spectag.ahead import in_order
-from spectag.audio.read import SAMPLE_RATE, Recording, open as open_recording
-from spectag.audio.source import Segment, Source
+from spectag.audio.read import SAMPLE_RATE, Waveform
+from spectag.audio.segments import read_segments
+from spectag.audio.source import Source
 from spectag.data.manifest import Clip, Manifest
 from spectag.data.shards import shard_name, write_index
-from spectag.errors import AudioError, DataError, InputError, SpectagWarning
+from spectag.errors import DataError, SpectagWarning
 from spectag.files import new_folder
 from spectag.labels import LabelSet
 
 SHARD_BYTES = 256_000_000
-_HOUR = 3600  # s of sound that one task decodes at most, beyond one clip: bounds memory where recordings last days
+_HOUR = 3600  # seconds of sound that one task decodes at most, beyond one clip: bounds memory if recordings last days
 
 
 @dataclass(frozen=True)
 class Packed:
-    """What :func:`pack` wrote.
+    """What :func:`pack_data_set` wrote.
 
     Args:
-        clips, shards, bytes: how many there are, and the size of all shards.
-        seconds: of sound.
-        over: how many clips have peaks above full scale.
-        failed: for each clip that could not be read, a line that names it; these are not in the packed set.
+        clips, shards, bytes: number of clips and shards, and the size of all shards.
+        seconds: duration of all clips.
+        over: number of clips with peaks above full scale.
+        failed: a line for each clip that could not be read, which names it; these clips are not in the packed set.
+
+    >>> Packed(clips=2, shards=1, bytes=20_480, seconds=10.0, over=0, failed=()).seconds
+    10.0
     """
 
     clips: int
@@ -61,7 +64,7 @@ class Packed:
     failed: tuple[str, ...]
 
 
-def pack(
+def pack_data_set(
     manifest: Manifest,
     out: str | os.PathLike[str],
     *,
@@ -70,29 +73,38 @@ def pack(
     workers: int = 1,
     watch: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
 ) -> Packed:
-    """Decode all clips of a data set and pack them; the same clips, seed and libraries make the same bytes.
+    """Decode all clips of a data set and pack them. The same clips, seed and libraries give the same bytes.
 
-    Clips that are stretches of one recording are decoded together, and scattered over what fits one shard.
+    Segments of one recording are decoded together, and then scattered over as many clips as a shard holds.
 
     Args:
-        out: a folder that is new or empty; it is there once it is whole, until then OUT.partial grows.
-        shard_bytes: a shard ends before it exceeds this, unless one clip alone does.
-        seed: of the order of the clips.
-        workers: processes that decode; 1 is this one. Others are spawned: a script that calls this needs its
-            ``if __name__ == "__main__"``.
-        watch: sees (outcomes, their number) go by, for a progress bar; must pass on all of them.
+        manifest: the data set.
+        out: a new or empty folder. It appears when it is complete; until then ``OUT.partial`` grows beside it.
+        shard_bytes: size of a shard at most, unless a single clip is larger.
+        seed: decides the order of the clips.
+        workers: number of processes that decode; 1 for this one. Others are spawned, so a script that calls this needs
+            ``if __name__ == "__main__":``.
+        watch: passes on all outcomes, given them and their number; a progress bar, for example.
 
     Raises:
-        SaveError: ``out`` holds files, or could not be written; nothing is left behind.
-        DataError: two clips have one id, no clip could be read, or a worker died.
+        SaveError: ``out`` holds something, or could not be written; nothing is left behind.
+        DataError: two clips have the same id, no clip could be read, or a process died.
 
     Warns:
-        SpectagWarning: a recording is cut off or damaged; it is packed as far as it goes.
+        SpectagWarning: a recording is cut off or damaged; what could be read of it is packed.
+
+    >>> from spectag.data.manifest import Clip, Manifest
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "1.wav")
+    ...     sf.write(path, np.zeros(16_000), 16_000)
+    ...     manifest = Manifest((Clip("1.wav", path, (0,)),), LabelSet(("owl",)), "a test")
+    ...     pack_data_set(manifest, Path(folder, "packed")).seconds
+    1.0
     """
     clips = sorted(manifest.clips, key=lambda clip: clip.id)
     for one, other in pairwise(clips):
         if one.id == other.id:
-            raise DataError(f"{other.path}: expected ids that are unique, got {other.id!r} twice: rename one")
+            raise DataError(f"{other.path}: expected unique ids, got {other.id!r} twice: rename one of the clips")
     rng = np.random.default_rng(seed)
     tasks = _tasks(clips)
     scatter = shard_bytes if len(tasks) < len(clips) else 0  # whole files are in random order already
@@ -100,27 +112,29 @@ def pack(
     failed: dict[int, str] = {}
 
     def sounds() -> Iterator[tuple[int, _Sound]]:
-        for place, outcome in watch(_outcomes(clips, order, workers), len(clips)):
+        for index, outcome in watch(_outcomes(clips, order, workers), len(clips)):
             if isinstance(outcome, str):
-                failed[place] = outcome
+                failed[index] = outcome
             else:
-                yield place, outcome
+                yield index, outcome
 
-    where = np.zeros((len(clips), 4), np.int64)  # shard, offset, size, samples
+    places = np.zeros((len(clips), 4), np.int64)  # shard, offset, size, samples
     over = 0
     with new_folder(Path(out)) as folder, _Tars(folder, shard_bytes) as tars:
-        for place, sound in _scattered(sounds(), scatter, rng):
-            where[place] = *tars.add(clips[place], place, sound, manifest.labels), len(sound.content), sound.samples
+        for index, sound in _scatter(sounds(), scatter, rng):
+            shard, offset = tars.add(clips[index], index, sound, manifest.labels)
+            places[index] = shard, offset, len(sound.content), sound.samples
             over += sound.over
         if len(failed) == len(clips):
-            raise DataError(f"not one of {len(clips)} clips can be read; the first: {next(iter(failed.values()), '-')}")
+            first = next(iter(failed.values()), "there are none")
+            raise DataError(f"none of the {len(clips)} clips can be read; the first error: {first}")
         tars.close()
-        kept = [place for place in range(len(clips)) if place not in failed]
-        missing = sorted({*manifest.missing, *(clips[place].id for place in failed)})
-        rows = ((clips[place], where[place].tolist()) for place in kept)
+        kept = [index for index in range(len(clips)) if index not in failed]
+        missing = sorted({*manifest.missing, *(clips[index].id for index in failed)})
+        rows = ((clips[index], places[index].tolist()) for index in kept)
         write_index(folder, replace(manifest, missing=tuple(missing)), tars.sizes, rows)
-    seconds = int(where[kept, 3].sum()) / SAMPLE_RATE
-    lines = tuple(failed[place] for place in sorted(failed))
+    seconds = int(places[kept, 3].sum()) / SAMPLE_RATE
+    lines = tuple(failed[index] for index in sorted(failed))
     return Packed(len(kept), len(tars.sizes), sum(tars.sizes), seconds, over, lines)
 
 
@@ -137,45 +151,45 @@ class _Sound:
 
 
 def _tasks(clips: Sequence[Clip]) -> list[list[int]]:
-    """What is decoded together: stretches of one recording in order of time, up to an hour of sound; else one clip."""
+    """Indices of clips that are decoded together: segments of one recording, ordered by time, of up to an hour."""
 
-    def file(place: int) -> tuple[str, tuple[int, int]]:
-        return str(clips[place].path), clips[place].place or (-1, -1)
+    def file(index: int) -> tuple[str, tuple[int, int]]:
+        return str(clips[index].path), clips[index].place or (-1, -1)
 
-    def begin(place: int) -> float:
-        return clips[place].start or 0.0
+    def start(index: int) -> float:
+        return clips[index].start or 0.0
 
     tasks: list[list[int]] = []
-    in_order = sorted(range(len(clips)), key=lambda n: (file(n), clips[n].end is None, begin(n)))
-    for _, group in groupby(in_order, key=file):
+    by_file = sorted(range(len(clips)), key=lambda index: (file(index), clips[index].end is None, start(index)))
+    for _, same_file in groupby(by_file, key=file):
         left = -math.inf
-        for place in group:
-            clip = clips[place]
-            length = math.inf if clip.end is None else clip.end - begin(place)
+        for index in same_file:
+            end = clips[index].end
+            length = math.inf if end is None else end - start(index)
             if length > left:
                 tasks.append([])
                 left = _HOUR
-            tasks[-1].append(place)
+            tasks[-1].append(index)
             left -= length
     return tasks
 
 
 def _outcomes(clips: Sequence[Clip], tasks: Sequence[list[int]], workers: int) -> Iterator[tuple[int, _Sound | str]]:
-    """For every clip, in the order of the tasks, its sound or what is wrong with it."""
-    sources: Iterator[list[Source]] = ([clips[place].source for place in task] for task in tasks)
+    """For every clip, in the order of the tasks, its index and its sound, or the error that reading it raised."""
+    sources: Iterator[list[Source]] = ([clips[index].source for index in task] for task in tasks)
     if workers == 1:
-        results: Iterable[tuple[list[_Sound | str], list[str]]] = map(_encoded, sources)
+        results: Iterable[tuple[list[_Sound | str], list[str]]] = map(_encode, sources)
     else:
         # Processes, since three quarters of decoding AAC is Python, packet by packet: threads would wait for one
-        # another. Spawned, since a fork inherits locks that torch's threads hold. They ignore Ctrl-C, upon which the
-        # parent stops them.
+        # another. Spawned, since a fork inherits locks that the threads of torch hold. They ignore Ctrl-C, upon which
+        # this process stops them.
         ignore = (signal.SIGINT, signal.SIG_IGN)
         pool = ProcessPoolExecutor(workers, get_context("spawn"), signal.signal, ignore)
-        results = in_order(_encoded, sources, workers, pool)
+        results = in_order(_encode, sources, workers, pool)
     try:
-        for task, (outcomes, messages) in zip(tasks, results, strict=True):
-            for message in messages:
-                warnings.warn(message, SpectagWarning, stacklevel=2)
+        for task, (outcomes, notes) in zip(tasks, results, strict=True):
+            for note in notes:
+                warnings.warn(note, SpectagWarning, stacklevel=2)
             yield from zip(task, outcomes, strict=True)
     except BrokenProcessPool as error:
         raise DataError(
@@ -183,53 +197,16 @@ def _outcomes(clips: Sequence[Clip], tasks: Sequence[list[int]], workers: int) -
         ) from error
 
 
-def _encoded(parts: list[Source]) -> tuple[list[_Sound | str], list[str]]:
-    """The clips of one task as they are stored, or what is wrong with them; and what is odd about them, each once."""
-    messages: list[str] = []
-    outcomes = [_stored(x) if isinstance(x, np.ndarray) else str(x) for x in _waveforms(parts, messages)]
-    return outcomes, list(dict.fromkeys(messages))
+def _encode(sources: list[Source]) -> tuple[list[_Sound | str], list[str]]:
+    """The clips of one task as they are stored, or the errors of reading them; and notes about the recordings."""
+    notes: list[str] = []
+    outcomes = [_store(x) if isinstance(x, np.ndarray) else str(x) for x in read_segments(sources, notes.append)]
+    return outcomes, list(dict.fromkeys(notes))
 
 
-def _waveforms(parts: list[Source], messages: list[str]) -> Iterator[NDArray[np.float32] | AudioError | InputError]:
-    """The same as reading each part; but stretches of one recording, which begin in order, cost one decoding."""
-    stretches = [part for part in parts if isinstance(part, Segment) and 0 <= part.start < (part.end or 0) < math.inf]
-    if len(stretches) < max(2, len(parts)):
-        yield from (_alone(part, messages) for part in parts)
-        return
-    whole = open_recording(Segment(stretches[0].file, 0.0, max(part.end or 0.0 for part in stretches)))
-    pieces = whole.blocks()
-    held, begin = np.empty(0, np.float32), 0  # samples, and where they begin
-    for number, part in enumerate(stretches):
-        first, last = round(part.start * SAMPLE_RATE), round((part.end or 0.0) * SAMPLE_RATE)
-        try:
-            while begin + len(held) < last and (piece := next(pieces, None)) is not None:
-                passed = min(len(held), first - begin)
-                held, begin = np.concatenate([held[passed:], piece]), begin + passed
-        except (AudioError, InputError):  # it may lie behind this one
-            yield from (_alone(part, messages) for part in stretches[number:])
-            return
-        waveform = held[first - begin : last - begin]
-        yield waveform if len(waveform) else _alone(part, messages)  # which says what is wrong
-    messages += _named(whole)
-
-
-def _alone(part: Source, messages: list[str]) -> NDArray[np.float32] | AudioError | InputError:
-    recording = open_recording(part)
-    try:
-        waveform = np.concatenate(list(recording.blocks()))
-    except (AudioError, InputError) as error:
-        return error
-    messages += _named(recording)
-    return waveform
-
-
-def _named(recording: Recording) -> list[str]:
-    return [f"{recording.name}: {note}" for note in recording.notes]
-
-
-def _stored(waveform: NDArray[np.float32]) -> _Sound:
+def _store(waveform: Waveform) -> _Sound:
     over = bool(np.abs(waveform).max() > 1)
-    if over:  # libsndfile would write the time of day into its header
+    if over:  # written by hand, since libsndfile would put the time of day into the header
         content = waveform.astype("<f4").tobytes()
         form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 3, 1, SAMPLE_RATE, 4 * SAMPLE_RATE, 4, 32)
         body = b"WAVE" + form + struct.pack("<4sI", b"data", len(content)) + content
@@ -240,10 +217,8 @@ def _stored(waveform: NDArray[np.float32]) -> _Sound:
     return _Sound(file.getvalue(), len(waveform), over)
 
 
-def _scattered(
-    sounds: Iterable[tuple[int, _Sound]], size: int, rng: np.random.Generator
-) -> Iterator[tuple[int, _Sound]]:
-    """The same in another order: each is drawn from the ``size`` bytes that wait."""
+def _scatter(sounds: Iterable[tuple[int, _Sound]], size: int, rng: np.random.Generator) -> Iterator[tuple[int, _Sound]]:
+    """The same sounds in another order: each is drawn at random from those that wait, ``size`` bytes of them."""
     waiting: list[tuple[int, _Sound]] = []
     held = 0
     for item in sounds:
@@ -261,28 +236,28 @@ def _scattered(
 
 
 class _Tars:
-    """The tars of a folder while they grow, one at a time for every part."""
+    """The shards of a folder while they grow, one at a time per split."""
 
     def __init__(self, folder: Path, limit: int) -> None:
         self.folder = folder
         self.limit = limit
-        self.sizes: list[int] = []  # of the finished ones, by number
+        self.sizes: list[int] = []  # of the finished shards, by number
         self._open: dict[str | None, tuple[int, BinaryIO, tarfile.TarFile]] = {}
 
     def __enter__(self) -> _Tars:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for _number, file, _tar in self._open.values():  # none, where all went well
+        for _number, file, _tar in self._open.values():  # there are some only after an error
             with suppress(OSError):
                 file.close()
 
     def add(self, clip: Clip, key: int, sound: _Sound, labels: LabelSet) -> tuple[int, int]:
-        """Append a clip to a shard of its part; (number of the shard, where the sound begins there)."""
+        """Append a clip to a shard of its split; returns the number of the shard and the offset of the sound."""
         names = [labels.names[label] for label in clip.labels]
-        known = {"id": clip.id, "labels": names, "split": clip.split, "fold": clip.fold, "group": clip.group}
-        told = json.dumps(known).encode()
-        needed = 4 * tarfile.BLOCKSIZE + len(sound.content) + len(told)  # two headers, two paddings at most
+        facts = {"id": clip.id, "labels": names, "split": clip.split, "fold": clip.fold, "group": clip.group}
+        text = json.dumps(facts).encode()
+        needed = 4 * tarfile.BLOCKSIZE + len(sound.content) + len(text)  # two headers and at most two paddings
         if clip.split in self._open:
             used = self._open[clip.split][1].tell()
             if used and used + needed + tarfile.RECORDSIZE > self.limit:
@@ -291,7 +266,7 @@ class _Tars:
             self._begin(clip.split)
         number, file, tar = self._open[clip.split]
         offset = file.tell() + tarfile.BLOCKSIZE
-        for suffix, content in ((".wav" if sound.over else ".flac", sound.content), (".json", told)):
+        for suffix, content in ((".wav" if sound.over else ".flac", sound.content), (".json", text)):
             info = tarfile.TarInfo(f"{key:09d}{suffix}")
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))

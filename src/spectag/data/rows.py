@@ -23,6 +23,9 @@ class TableRow:
         file: where the recording should be.
         labels: their names.
         split, fold, group, start, end: as in a :class:`Clip`.
+
+    >>> TableRow("clips.csv, line 2", "1.wav", "set/1.wav", ("owl",), fold=3).fold
+    3
     """
 
     where: str

@@ -40,12 +40,20 @@ _PACKED = re.compile(r"packed \(was (.*)\)", re.DOTALL)
 
 
 def shard_name(number: int) -> str:
-    """The file of the shard with this number, 0 or more."""
+    """The file name of a shard, which are numbered from 0.
+
+    >>> shard_name(17)
+    'shard-000017.tar'
+    """
     return f"shard-{number:06d}.tar"
 
 
 def is_packed(root: Path) -> bool:
-    """Whether a folder looks like a packed data set: it has an index, and a shard or a header that lists shards."""
+    """Whether a folder looks like a packed data set: it has an index, and a shard or a header that lists shards.
+
+    >>> is_packed(Path("."))
+    False
+    """
     index = _find_index(root)
     if not index.is_file():
         return False
@@ -54,10 +62,14 @@ def is_packed(root: Path) -> bool:
 
 
 def read_packed(root: Path) -> Manifest:
-    """The manifest of a packed data set: the clips are the same as before packing, but lie in the shards.
+    """The manifest of a packed data set: the clips are the same as before packing, but are stored in the shards.
 
     Raises:
         DataError: the index is damaged or points outside a shard, or a shard is missing or has another size.
+
+    >>> read_packed(Path("."))
+    Traceback (most recent call last):
+    spectag.errors.DataError: index.jsonl: cannot be read: No such file or directory
     """
     table = _find_index(root)
     with _no_collection():
@@ -122,6 +134,12 @@ def write_index(
 
     Raises:
         SaveError: it cannot be written.
+
+    >>> Path(shard_name(0)).touch()
+    >>> clip = Clip("1.wav", Path("1.wav"), (0,))
+    >>> write_index(Path("."), Manifest((clip,), LabelSet(("owl",)), "a test"), [0], [(clip, (0, 512, 98, 16_000))])
+    >>> is_packed(Path("."))
+    True
     """
     columns = zip(*((c.id, *where, c.labels, c.split, c.fold, c.group) for c, where in rows), strict=True)
     index = {

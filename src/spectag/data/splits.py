@@ -106,8 +106,8 @@ def _hold_out(groups: dict[Group, list[Clip]], share: float, seed: int) -> set[G
     clips_of_label = {label: sum(labels[group][label] for group in found) for label, found in members.items()}
     shares = 1 - share, share
     # How many clips each side still lacks to have its share, overall and of each label.
-    lacking = [part * clips for part in shares]
-    lacking_of_label = {label: [part * count for part in shares] for label, count in clips_of_label.items()}
+    lacking = [fraction * clips for fraction in shares]
+    lacking_of_label = {label: [fraction * count for fraction in shares] for label, count in clips_of_label.items()}
     not_held_out = {label: len(found) for label, found in members.items()}  # groups that are or may become training
     side_of: dict[Group, int] = {}
 

@@ -1,4 +1,4 @@
-"""Mean and standard deviation of the fbank over a data set: what inputs are normalised with."""
+"""The mean and standard deviation of the fbank over a data set, with which inputs are normalised."""
 
 from __future__ import annotations
 
@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Moments:
-    """Count, mean and sum of squared deviations from it; a sum of two is that of both together.
+    """Count, mean, and sum of squared deviations from the mean. The sum of two is that of all values together.
 
-    Chan's formula: nothing large is subtracted from something large, so the deviation of a constant is 0 exactly.
+    Chan et al. (1983): with d the difference of the means, ``mean = mean1 + d n2 / n`` and
+    ``squares = squares1 + squares2 + d^2 n1 n2 / n``. No large numbers are subtracted from each other, so the deviation
+    of a constant is exactly 0.
+
+    >>> (Moments(2, 1.0, 0.0) + Moments(2, 3.0, 0.0)).std
+    1.0
     """
 
     count: int = 0
@@ -43,18 +48,21 @@ class Moments:
 
     @property
     def std(self) -> float:
-        """Standard deviation of what was counted (not an estimate for more)."""
+        """Standard deviation of the values themselves, ``sqrt(squares / count)``."""
         return math.sqrt(self.squares / self.count)
 
 
 @dataclass(frozen=True)
-class Statistics:
-    """What was measured.
+class FbankStatistics:
+    """What :func:`measure_statistics` measured.
 
     Args:
         mean, std: of the fbank, over all frames and bins, in natural log units.
-        frames: of 10 ms, how many were measured.
-        failed: the errors of clips that could not be read and were left out.
+        frames: number of frames of 10 ms that were measured.
+        failed: the errors of clips that could not be read, and were left out.
+
+    >>> FbankStatistics(-6.0, 5.0, 98).failed
+    ()
     """
 
     mean: float
@@ -63,27 +71,33 @@ class Statistics:
     failed: tuple[SpectagError, ...] = ()
 
 
-def statistics(
+def measure_statistics(
     sources: Iterable[Source],
     front_end: FrontEnd,
     jobs: int = 1,
     *,
     frames: int | None = None,
     watch: Watch[Moments | SpectagError] = lambda results: results,
-) -> Statistics:
-    """Measure the fbank of clips, neither masked nor mixed nor padded, each frame and bin weighing the same.
+) -> FbankStatistics:
+    """Measure the mean and standard deviation of the fbank of clips; each frame and bin has the same weight.
 
-    In float64, a clip at a time and a clip in pieces; bit for bit the same for any number of jobs.
+    Sums are in float64, and bit for bit the same for any number of jobs. Memory does not grow with the length of clips.
 
     Args:
-        sources: what :func:`spectag.audio.read.open` takes, waveforms ``[N]`` included; drawn one by one.
-        front_end: whose window and bands are used; not its own statistics, nor its number of frames.
-        jobs: threads.
-        frames: only the first so many of each clip; None for all.
-        watch: what the clips' results pass through, a progress bar say.
+        sources: recordings as :func:`spectag.audio.read.open` takes them, including waveforms ``[N]``.
+        front_end: its window function and number of bins are used, but not its own statistics or number of frames.
+        jobs: number of threads.
+        frames: measure only the first N frames of each clip; None for all.
+        watch: passes on the results of the clips; a progress bar, for example.
 
     Raises:
         DataError: no clip could be read.
+
+    >>> from spectag.audio.front_end import FrontEnd
+    >>> silence = np.zeros(16_000, np.float32)
+    >>> found = measure_statistics([silence], FrontEnd())
+    >>> found.frames, round(found.mean, 3), found.std
+    (98, -15.942, 0.0)
     """
     import torch
 
@@ -99,13 +113,13 @@ def statistics(
             for piece in fbank_blocks(_first(open_recording(source).blocks(), most), front_end):
                 variance, mean = torch.var_mean(piece.double(), correction=0)
                 total += Moments(piece.numel(), float(mean), float(variance) * piece.numel())
-        except (AudioError, InputError) as error:  # InputError: times that make no stretch
+        except (AudioError, InputError) as error:  # InputError: times that are no segment
             return error
         return total
 
     total, failed = Moments(), []
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the clips are what is shared out, and sums must not depend on more
+    torch.set_num_threads(1)  # the threads work on different clips; more of them would change the order of sums
     try:
         for result in watch(in_order(measured, sources, jobs)):
             if isinstance(result, SpectagError):
@@ -115,13 +129,13 @@ def statistics(
     finally:
         torch.set_num_threads(threads)
     if not total.count:
-        reason = f"; the first: {failed[0]}" if failed else ": there are none"
-        raise DataError(f"statistics: expected clips, could read none{reason}")
-    return Statistics(total.mean, total.std, total.count // front_end.mel_bins, tuple(failed))
+        reason = f"; the first error: {failed[0]}" if failed else ": the data set is empty"
+        raise DataError(f"statistics: expected clips that can be read, found none{reason}")
+    return FbankStatistics(total.mean, total.std, total.count // front_end.mel_bins, tuple(failed))
 
 
 def _first(pieces: Iterable[NDArray[np.float32]], most: int | None) -> Iterator[NDArray[np.float32]]:
-    """The first ``most`` samples; nothing is read past the piece that holds the last of them."""
+    """The first ``most`` samples; no piece after the one that holds the last of them is read."""
     for piece in pieces:
         yield piece if most is None else piece[:most]
         if most is not None:

@@ -57,6 +57,11 @@ def find_tables(root: Path) -> list[tuple[Path, str | None]]:
 
     Raises:
         DataError: there are several, and not all are named after splits.
+
+    >>> for name in ("train.csv", "val.csv"):
+    ...     _ = Path(name).write_text("path,label")
+    >>> [(path.name, split) for path, split in find_tables(Path("."))]
+    [('train.csv', 'train'), ('val.csv', 'validation')]
     """
     if root.is_file():
         return [(root, None)] if root.suffix.lower() in EXTENSIONS else []
@@ -80,6 +85,11 @@ def read_tables(root: Path) -> Manifest:
 
     Raises:
         DataError: a column is missing, or a cell cannot be used; names the file, line and column.
+
+    >>> Path("1.wav").touch()
+    >>> _ = Path("clips.jsonl").write_text('{"path": "1.wav", "label": "owl|fox"}')
+    >>> read_tables(Path("clips.jsonl")).labels.names
+    ('fox', 'owl')
     """
     base = root.parent if root.is_file() else root
     rows = (row for table, split in find_tables(root) for row in _read(base, table, split))
@@ -87,7 +97,12 @@ def read_tables(root: Path) -> Manifest:
 
 
 def find_metadata(root: Path) -> list[tuple[Path, str | None]]:
-    """The ``metadata`` tables of an audiofolder: the one in ``root``, or else those in folders named after splits."""
+    """The ``metadata`` tables of an audiofolder: the one in ``root``, or else those in folders named after splits.
+
+    >>> _ = Path("metadata.csv").write_text("file_name,label")
+    >>> [(path.name, split) for path, split in find_metadata(Path("."))]
+    [('metadata.csv', None)]
+    """
     found = _metadata_in(root)
     if found is not None:
         return [(found, None)]
@@ -102,6 +117,12 @@ def read_metadata(root: Path) -> Manifest:
 
     Raises:
         DataError: as :func:`read_tables`.
+
+    >>> Path("test").mkdir()
+    >>> Path("test", "1.wav").touch()
+    >>> _ = Path("metadata.jsonl").write_text('{"file_name": "test/1.wav", "label": "owl"}')
+    >>> [(clip.id, clip.split) for clip in read_metadata(Path(".")).clips]
+    [('test/1.wav', 'test')]
     """
     rows = (row for table, split in find_metadata(root) for row in _read(root, table, split, by_folder=True))
     return unite_rows(root, rows, "audiofolder")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import groupby, takewhile
@@ -16,10 +17,11 @@ from torch.utils.data import Dataset
 
 from spectag.ahead import in_order
 from spectag.audio.front_end import FRAME, HOP, FrontEnd, num_frames
-from spectag.audio.read import SAMPLE_RATE, read
+from spectag.audio.read import read
+from spectag.audio.segments import read_segments
 from spectag.audio.source import Segment, Source
 from spectag.data.manifest import Clip
-from spectag.errors import AudioError, DataError
+from spectag.errors import AudioError, AudioWarning, DataError, InputError
 from spectag.train.augment import build_example
 from spectag.train.recipe import AugmentRecipe
 from spectag.train.rng import make_rng
@@ -80,18 +82,17 @@ class Waveforms(Sequence[Tensor]):
             pass
 
     def _load(self, indices: list[int]) -> None:
-        """Keep the clips of one file."""
-        pieces = [(i, part) for i in indices if isinstance(part := self.clips[i].source, Segment)]
-        if len(pieces) > 1:
-            ends = [part.end for _, part in pieces if part.end is not None]
-            with suppress(AudioError):  # each clip that cannot be read fails on its own below
-                whole = read(Segment(pieces[0][1].file, 0.0, max(ends) if len(ends) == len(pieces) else None))
-                for index, part in pieces:
-                    end = None if part.end is None else round(part.end * SAMPLE_RATE)
-                    waveform = whole[round(part.start * SAMPLE_RATE) : end]
-                    if len(waveform):
-                        self._keep(index, torch.from_numpy(waveform.copy()))
-        for index in indices:
+        """Keep the clips of one file, which is decoded once for all of its segments."""
+        segments = [i for i in indices if isinstance(self.clips[i].source, Segment)]
+        segments.sort(key=lambda i: self.clips[i].start or 0.0)
+        for index, found in zip(segments, read_segments([self.clips[i].source for i in segments], _warn), strict=True):
+            if isinstance(found, InputError):
+                raise found
+            if isinstance(found, AudioError):
+                self.failed[index] = found
+            else:
+                self._keep(index, torch.from_numpy(found))
+        for index in set(indices).difference(segments):
             with suppress(AudioError):  # kept in ``failed``
                 self[index]
 
@@ -107,6 +108,10 @@ class Waveforms(Sequence[Tensor]):
         elif not self._full:
             self._left -= waveform.nbytes
             self._kept[index] = waveform
+
+
+def _warn(note: str) -> None:
+    warnings.warn(note, AudioWarning, stacklevel=2)
 
 
 class Unreadable(NamedTuple):

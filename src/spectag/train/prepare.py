@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from spectag.audio.front_end import FrontEnd
 from spectag.data.shards import reading_order
-from spectag.data.statistics import statistics
+from spectag.data.statistics import measure_statistics
 from spectag.errors import DataError
 from spectag.model.bundle import Bundle
 from spectag.model.card import Card
@@ -278,7 +278,7 @@ def _recorded_statistics(plan: Plan) -> tuple[float, float] | None:
 
 def _measure_statistics(waveforms: Waveforms, front_end: FrontEnd) -> tuple[float, float]:
     """The mean and the deviation of the training clips, as far as the network sees them."""
-    found = statistics(waveforms.sources(), front_end, os.cpu_count() or 1, frames=front_end.frames)
+    found = measure_statistics(waveforms.sources(), front_end, os.cpu_count() or 1, frames=front_end.frames)
     if not found.std:
         raise DataError(f"expected sounds, got {len(waveforms)} training clips of digital silence: check the data")
     return found.mean, found.std
