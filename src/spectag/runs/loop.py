@@ -12,13 +12,13 @@ from contextlib import contextmanager
 import torch
 
 from spectag.errors import RunFailed, RunInterrupted
+from spectag.runs.checkpoints import write_state
+from spectag.runs.curves import Log
+from spectag.runs.judge import Judge
+from spectag.runs.prepare import Job
+from spectag.runs.processes import rank
 from spectag.score.metrics import Metrics
-from spectag.train.checkpoints import write_state
-from spectag.train.curves import Log
 from spectag.train.examples import Batch
-from spectag.train.judge import Judge
-from spectag.train.prepare import Job
-from spectag.train.processes import rank
 from spectag.train.schedule import compute_lr_factor
 
 SAVE_EVERY = 900  # s between two checkpoints within an epoch
@@ -41,7 +41,7 @@ class Watcher:
         """A step was taken; the loss is that of its last batch."""
 
     def on_epoch(self, job: Job, row: dict[str, float]) -> None:
-        """An epoch is over; its row is described at :class:`spectag.train.history.History`."""
+        """An epoch is over; its row is described at :class:`spectag.runs.history.History`."""
 
     def on_end(self, job: Job) -> None:
         """The loop is over, because the run is trained or by an error."""
