@@ -57,13 +57,13 @@ from spectag.data.manifest import Clip, Manifest
 from spectag.errors import SpectagError
 from spectag.labels import LabelSet
 from spectag.model.config import ASTConfig
+from spectag.runs.loop import Watcher
+from spectag.runs.plan import Plan, RunOptions, make_plan
+from spectag.runs.prepare import Job
+from spectag.runs.run import run
 from spectag.train.examples import TrainingClips, Waveforms, collate
-from spectag.train.loop import Watcher
-from spectag.train.plan import Plan, RunOptions, make_plan
-from spectag.train.prepare import Job
 from spectag.train.recipe import Recipe, build
 from spectag.train.recipe_files import read_recipe
-from spectag.train.run import run
 from spectag.train.sampler import EpochSampler, compute_clip_weights
 
 PEER, OURS = "transformers", "spectag"

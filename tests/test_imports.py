@@ -27,8 +27,9 @@ ARROWS = {
     "tag": {*GROUND, "labels", "audio", "model", "engines"},
     "data": {*GROUND, "labels", "audio"},
     "score": {*GROUND, "labels", "data"},
-    "train": {*GROUND, "labels", "audio", "model", "data", "score"},
-    "cli": {*GROUND, "labels", "audio", "model", "engines", "data", "tag", "score", "train"},
+    "train": {*GROUND, "labels", "audio", "model", "data"},
+    "runs": {*GROUND, "labels", "audio", "model", "data", "train", "score"},
+    "cli": {*GROUND, "labels", "audio", "model", "engines", "data", "tag", "score", "train", "runs"},
     "__init__": {*GROUND, "labels", "audio", "model", "engines", "tag"},
     "__main__": {"cli"},
 }

@@ -138,7 +138,7 @@ def test_a_table_with_several_labels_from_scratch(tmp_path, capsys):
     assert train("scratch", "--data", tmp_path / "clips.csv", "--out", tmp_path / "run", *words) == 0
     captured = capsys.readouterr()
     assert "held out (split test)" in captured.out
-    assert "1 of 16 clips are not on the disk, 3.wav say" in captured.err
+    assert "1 of 16 clips are missing, for example 3.wav" in captured.err
     assert json.loads((tmp_path / "run" / "report.json").read_text())["data"]["missing"] == 1
     assert load(tmp_path / "run" / "bundle").activation == "sigmoid"
 

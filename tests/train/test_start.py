@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from deciding import LABELS, SMALL, begin, make_recipe
 from tests.model.small import make_bundle
+from tests.runs.deciding import LABELS, SMALL, begin, make_recipe
 
 from spectag.errors import SpectagWarning
 from spectag.model import adapt

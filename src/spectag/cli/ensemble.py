@@ -11,8 +11,8 @@ import typer
 
 from spectag.cli.options import find_model
 from spectag.cli.output import refuse_overwriting
+from spectag.cli.runs import require_train_extra
 from spectag.cli.score import is_score_file, require_score_file
-from spectag.cli.train import require_train_extra
 
 if TYPE_CHECKING:
     from spectag.score.table import ScoreTable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,6 +22,13 @@ def pair(value: str) -> tuple[int, int]:
     if match is None:
         raise typer.BadParameter(f"expected two whole numbers F,T (mel bins, frames) such as 10,10; got {value!r}")
     return int(match[1]), int(match[2])
+
+
+def folds(value: str | None) -> str | None:
+    """Check the form of a list of folds."""
+    if value is not None and not re.fullmatch(r"all|\d+(,\d+)*", value):
+        raise typer.BadParameter(f"expected all, or numbers such as 1,2,3; got {value!r}")
+    return value
 
 
 def find_model(name: str) -> None:
@@ -44,5 +52,54 @@ BatchSize = Annotated[
     int,
     typer.Option(
         min=1, help="Number of windows to compute at once. Lower it if memory runs out, raise it to keep a GPU busy."
+    ),
+]
+Data = Annotated[
+    Path,
+    typer.Option(
+        "--data",
+        metavar="PATH",
+        help="The data set: a folder in any known layout (AudioSet, ESC-50, Speech Commands, Hugging Face audiofolder, "
+        "packed, a folder per class), or a table (.csv, .tsv, .jsonl, AST .json).",
+    ),
+]
+
+# Of train and sweep
+RECIPE = "A recipe: a name that `spectag recipes` lists, or a YAML file of your own."
+Fold = Annotated[
+    int | None, typer.Option(metavar="N", help="Train on all folds but this one, and report on the clips of this one.")
+]
+Folds = Annotated[
+    str | None,
+    typer.Option(
+        "--folds",
+        callback=folds,
+        metavar="all|1,2,..",
+        help="Cross-validation: one run for each of these folds, which is held out in it.",
+    ),
+]
+Seeds = Annotated[
+    int,
+    typer.Option(
+        metavar="N", min=1, help="Number of runs with consecutive seeds; reports their mean and standard deviation."
+    ),
+]
+Init = Annotated[
+    str | None,
+    typer.Option(metavar="SOURCE", help="Weights to start from: a bundle, a .pth file, a known name or a Hub id."),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a key of the recipe, for example --set lr=5e-6. Can be repeated."
+    ),
+]
+Processes = Annotated[
+    int,
+    typer.Option(
+        "--devices",
+        metavar="N",
+        min=1,
+        help="Number of processes that share each batch. On GPUs, each process uses one of them.",
     ),
 ]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from spectag.cli.output import say, watched
-from spectag.cli.train import read_data
+from spectag.cli.runs import read_data
 
 
 def pack(

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spectag.choices import BATCH_SIZE, DEVICE
-from spectag.cli.options import MODEL, BatchSize, Device, find_model
+from spectag.cli.options import MODEL, BatchSize, Data, Device, find_model
 from spectag.cli.output import refuse_overwriting, say, watched
-from spectag.cli.train import Data, read_data, require_train_extra
+from spectag.cli.runs import read_data, require_train_extra
 from spectag.errors import FileError
 
 if TYPE_CHECKING:

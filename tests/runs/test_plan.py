@@ -10,7 +10,7 @@ from deciding import LABELS, make_recipe
 
 from spectag.data.manifest import Clip, Manifest
 from spectag.errors import DataError, RecipeError
-from spectag.train.plan import PLAN, RunOptions, check_directory, make_directory, make_plan
+from spectag.runs.plan import PLAN, RunOptions, check_directory, make_directory, make_plan
 
 
 def clip(name: str, *labels: int, **fields) -> Clip:

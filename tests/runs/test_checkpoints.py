@@ -11,12 +11,12 @@ from test_run import scorer
 
 from spectag.data.layouts import read_manifest
 from spectag.errors import RunFailed, SaveError
-from spectag.train.checkpoints import read_state, write_state
-from spectag.train.loop import Watcher
-from spectag.train.plan import RunOptions, make_plan
-from spectag.train.prepare import prepare
+from spectag.runs.checkpoints import read_state, write_state
+from spectag.runs.loop import Watcher
+from spectag.runs.plan import RunOptions, make_plan
+from spectag.runs.prepare import prepare
+from spectag.runs.run import run
 from spectag.train.recipe import build
-from spectag.train.run import run
 
 OLD = Path(__file__).parent / "lightning_run"
 

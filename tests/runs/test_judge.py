@@ -12,7 +12,7 @@ import soundfile
 from spectag.data.manifest import Clip, Manifest
 from spectag.errors import DataError, FileError
 from spectag.labels import LabelSet
-from spectag.train.judge import Judge
+from spectag.runs.judge import Judge
 
 BUNDLE = SimpleNamespace(labels=LabelSet(("low", "high")), activation="softmax")
 
@@ -81,7 +81,7 @@ def test_processes_share_the_clips(manifest: Manifest, monkeypatch: pytest.Monke
         this.rank = rank
         return Judge(Listener(), 1e9, rank, 3)(BUNDLE, manifest)
 
-    monkeypatch.setattr("spectag.train.judge.gathered", gather)
+    monkeypatch.setattr("spectag.runs.judge.gathered", gather)
     with ThreadPoolExecutor(3) as pool:
         for together in pool.map(evaluate, range(3)):
             assert (together.table.ids, together.failed) == (alone.table.ids, alone.failed)

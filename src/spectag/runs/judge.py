@@ -12,10 +12,10 @@ from spectag.audio.source import Source
 from spectag.data.manifest import Manifest
 from spectag.errors import FileError
 from spectag.model.bundle import Bundle
+from spectag.runs.processes import gathered
 from spectag.score.evaluate import Evaluation, evaluate_scores
 from spectag.score.table import ScoreRow
 from spectag.train.examples import Waveforms
-from spectag.train.processes import gathered
 
 Waveform: TypeAlias = "NDArray[np.float32]"  # [N], mono, 16 kHz, full scale = 1.0
 # Scores clips with a bundle, in order: recordings, or waveforms that are decoded already. The command line passes one

@@ -9,8 +9,8 @@ from spectag.labels import LabelSet
 from spectag.model.checkpoint import Checkpoint
 from spectag.model.loading import read_checkpoint
 from spectag.model.network import AST
-from spectag.train.decide import Decisions, decide
-from spectag.train.plan import Plan
+from spectag.runs.decide import Decisions, decide
+from spectag.runs.plan import Plan
 from spectag.train.recipe import Recipe
 from spectag.train.start import build_start
 

@@ -25,14 +25,14 @@ from spectag.model.card import Card
 from spectag.model.device import find_device
 from spectag.model.loading import load_bundle, read_checkpoint
 from spectag.model.network import AST, build_network
-from spectag.train.averaging import WeightMean
-from spectag.train.checkpoints import FORMAT, read_state
-from spectag.train.decide import Decisions, Precision, decide
+from spectag.runs.averaging import WeightMean
+from spectag.runs.checkpoints import FORMAT, read_state
+from spectag.runs.decide import Decisions, Precision, decide
+from spectag.runs.history import History, Skipped
+from spectag.runs.plan import RECIPE, Plan, check_directory, make_directory
+from spectag.runs.processes import check_processes, leave, meet, rank
 from spectag.train.examples import TrainingClips, Unreadable, Waveforms, collate
-from spectag.train.history import History, Skipped
 from spectag.train.optimizer import build_optimizer
-from spectag.train.plan import RECIPE, Plan, check_directory, make_directory
-from spectag.train.processes import check_processes, leave, meet, rank
 from spectag.train.recipe import Recipe
 from spectag.train.recipe_files import read_recipe
 from spectag.train.rng import Rng
@@ -154,7 +154,7 @@ class Job:
         return found
 
     def state_dict(self) -> dict[str, Any]:
-        """The state to resume from, see :mod:`spectag.train.checkpoints`; all processes must call this."""
+        """The state to resume from, see :mod:`spectag.runs.checkpoints`; all processes must call this."""
         names = self._parameter_names()
         state = {
             "format": FORMAT,

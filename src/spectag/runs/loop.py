@@ -12,13 +12,13 @@ from contextlib import contextmanager
 import torch
 
 from spectag.errors import RunFailed, RunInterrupted
+from spectag.runs.checkpoints import write_state
+from spectag.runs.curves import Log
+from spectag.runs.judge import Judge
+from spectag.runs.prepare import Job
+from spectag.runs.processes import rank
 from spectag.score.metrics import Metrics
-from spectag.train.checkpoints import write_state
-from spectag.train.curves import Log
 from spectag.train.examples import Batch
-from spectag.train.judge import Judge
-from spectag.train.prepare import Job
-from spectag.train.processes import rank
 from spectag.train.schedule import compute_lr_factor
 
 SAVE_EVERY = 900  # s between two checkpoints within an epoch
@@ -41,7 +41,7 @@ class Watcher:
         """A step was taken; the loss is that of its last batch."""
 
     def on_epoch(self, job: Job, row: dict[str, float]) -> None:
-        """An epoch is over; its row is described at :class:`spectag.train.history.History`."""
+        """An epoch is over; its row is described at :class:`spectag.runs.history.History`."""
 
     def on_end(self, job: Job) -> None:
         """The loop is over, because the run is trained or by an error."""
@@ -68,7 +68,7 @@ def fit(job: Job, judge: Judge, log: Log, watcher: Watcher) -> None:
     recipe, fabric, optimizer = job.recipe, job.fabric, job.optimizer
     saved = time.monotonic()
     job.history.start_clock()
-    with _watched(watcher, job), _sigterm() as asked_to_stop:
+    with _watched(watcher, job), _ended_workers(job), _sigterm() as asked_to_stop:
         while job.epoch < recipe.epochs:
             job.sampler.start_epoch(job.epoch, skip=job.batches * job.batch_size)
             for batch in job.loader:
@@ -173,6 +173,22 @@ def _watched(watcher: Watcher, job: Job) -> Iterator[None]:
         yield
     finally:
         watcher.on_end(job)
+
+
+@contextmanager
+def _ended_workers(job: Job) -> Iterator[None]:
+    """End the processes that read clips, whatever happens.
+
+    They ignore SIGTERM, so Python would wait for them forever when it exits. The loader ends them only when it is
+    deleted, which the traceback of an error can put off until then, and torch has no public way to ask for it.
+    """
+    try:
+        yield
+    finally:
+        batches = job.loader._iterator
+        if batches is not None:
+            batches._shutdown_workers()  # type: ignore[attr-defined]  # only the iterator of several processes has it
+            job.loader._iterator = None
 
 
 @contextmanager

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from spectag.errors import AudioError
+from spectag.runs.history import History, Losses, Skipped
 from spectag.score.metrics import compute_metrics
 from spectag.train.examples import Unreadable
-from spectag.train.history import History, Losses, Skipped
 
 METRICS = compute_metrics(np.array([[1, 0], [0, 1]]), np.array([[0.9, 0.1], [0.8, 0.2]], np.float32))
 

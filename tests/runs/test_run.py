@@ -20,9 +20,9 @@ from spectag.audio.read import read
 from spectag.data.layouts import read_manifest
 from spectag.errors import FileError, InputError, RecipeError
 from spectag.model.loading import load
-from spectag.train.plan import RunOptions, make_plan
+from spectag.runs.plan import RunOptions, make_plan
+from spectag.runs.run import run
 from spectag.train.recipe import Recipe, build
-from spectag.train.run import run
 
 TINY = {
     "name": "tiny",
@@ -161,7 +161,7 @@ import os, signal, sys, torch
 sys.path.insert(0, {tests!r})
 from test_run import TINY, build, make_plan, read_manifest, run, scorer
 from pathlib import Path
-from spectag.train import loop
+from spectag.runs import loop
 class Kill(loop.Watcher):
     def on_batch(self, job):
         if job.steps == 8:  # before the third batch of the third epoch

@@ -7,9 +7,9 @@ from test_run import scorer
 from tests.model.small import make_bundle
 
 from spectag.data.layouts import read_manifest
-from spectag.train.plan import make_plan
+from spectag.runs.plan import make_plan
+from spectag.runs.run import run
 from spectag.train.recipe_files import packaged, read_recipe
-from spectag.train.run import run
 
 SMALL = ["epochs=1", "steps=null", "batch_size=4", "exclude=[]", "average=null", "select=last", "cache_gb=1"]
 SIZES = ["model.width=16", "model.depth=1", "model.heads=2"]

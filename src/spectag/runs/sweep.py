@@ -93,7 +93,7 @@ def tabulate_sweep(settings: Iterable[Setting], summaries: Iterable[Mapping[str,
 
     Args:
         settings: of the sweep.
-        summaries: of each setting's runs, as :func:`spectag.train.series.summarise` makes them.
+        summaries: of each setting's runs, as :func:`spectag.runs.series.summarise` makes them.
 
     >>> rows = tabulate_sweep([Setting("lr=1", ())], [{"runs": [{}], "mean": {"accuracy": 0.5}}])
     >>> rows[0]["setting"], rows[0]["runs"], rows[0]["accuracy"], rows[0]["mean_ap"]

@@ -14,15 +14,15 @@ import torch
 from spectag.errors import RunFailed
 from spectag.files import write_text
 from spectag.model.bundle import Bundle
+from spectag.runs.curves import open_curves
+from spectag.runs.judge import Judge, Scorer
+from spectag.runs.loop import Watcher, fit, interrupted
+from spectag.runs.plan import REPORT, Plan
+from spectag.runs.prepare import Job, prepare
+from spectag.runs.processes import gathered, meet, rank
 from spectag.score.evaluate import Evaluation
 from spectag.score.npz import write_scores
 from spectag.score.report import write_report
-from spectag.train.curves import open_curves
-from spectag.train.judge import Judge, Scorer
-from spectag.train.loop import Watcher, fit, interrupted
-from spectag.train.plan import REPORT, Plan
-from spectag.train.prepare import Job, prepare
-from spectag.train.processes import gathered, meet, rank
 from spectag.version import __version__
 
 BUNDLE, PAGE, SCORES = "bundle", "report.html", "scores.npz"
@@ -42,7 +42,7 @@ def run(plan: Plan, scorer: Scorer, watcher: Watcher | None = None) -> dict[str,
 
     Args:
         plan: what to do.
-        scorer: scores held-out clips, see :data:`spectag.train.judge.Scorer`.
+        scorer: scores held-out clips, see :data:`spectag.runs.judge.Scorer`.
         watcher: is told what happens, to show the progress for instance.
 
     Returns:

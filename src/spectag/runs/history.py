@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from spectag.files import write_table
+from spectag.runs.processes import gathered, rank
 from spectag.score.metrics import FIGURES, Metrics
 from spectag.train.examples import Unreadable
-from spectag.train.processes import gathered, rank
 
 
 @dataclass

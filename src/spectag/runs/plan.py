@@ -56,12 +56,12 @@ class Plan:
 
     Args:
         recipe: as written, except that the loss and the number of epochs are decided for these clips. What else it
-            leaves null is decided when the run starts, see :func:`spectag.train.decide.decide`.
+            leaves null is decided when the run starts, see :func:`spectag.runs.decide.decide`.
         train: the clips to learn from.
         validation: the clips to score while training and to choose by, if any.
         test: the clips to report on, if any; they choose nothing.
         description: in words, which clips are reported on.
-        out: the run's directory, see :func:`spectag.train.run.run`.
+        out: the run's directory, see :func:`spectag.runs.run.run`.
         options: how the run is carried out.
     """
 

@@ -14,7 +14,7 @@ from spectag.errors import RecipeError, ShapeMismatch
 from spectag.model.checkpoint import Checkpoint
 from spectag.model.config import ASTConfig
 from spectag.model.device import trains_faster_in_bf16
-from spectag.train.plan import Plan
+from spectag.runs.plan import Plan
 from spectag.train.recipe import SIZES, FrontEndRecipe, Recipe
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]

@@ -2,7 +2,7 @@
 
 import torch
 
-from spectag.train.averaging import WeightMean
+from spectag.runs.averaging import WeightMean
 
 
 def test_the_mean_is_exact():

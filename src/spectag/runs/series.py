@@ -13,10 +13,10 @@ import numpy as np
 
 from spectag.data.manifest import Manifest
 from spectag.files import write_text
+from spectag.runs.plan import DEFAULTS, REPORT, Plan, RunOptions, check_directory, make_plan
+from spectag.runs.processes import rank
 from spectag.score.metrics import FIGURES, compute_metrics
 from spectag.score.npz import read_scores
-from spectag.train.plan import DEFAULTS, REPORT, Plan, RunOptions, check_directory, make_plan
-from spectag.train.processes import rank
 from spectag.train.recipe import Recipe
 
 SUMMARY = "summary.json"
@@ -53,7 +53,7 @@ def plan_series(
         options: how the runs are carried out.
 
     Raises:
-        DataError, RecipeError: as :func:`spectag.train.plan.make_plan`.
+        DataError, RecipeError: as :func:`spectag.runs.plan.make_plan`.
     """
     members = []
     for fold in dict.fromkeys(folds):

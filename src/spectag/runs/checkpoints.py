@@ -23,8 +23,8 @@ State = dict[str, Any]
 ``ema``        the state of the moving average, if the recipe asks for one
 ``optimizer``  the optimiser's state by parameter name
 ``precision``  the state of the gradient scaler, empty except in fp16
-``history``    of :class:`spectag.train.history.History`
-``mean``       of :class:`spectag.train.averaging.WeightMean`, if the recipe asks for one
+``history``    of :class:`spectag.runs.history.History`
+``mean``       of :class:`spectag.runs.averaging.WeightMean`, if the recipe asks for one
 ``skipped``    why each training clip that could not be read was skipped, by clip id
 ============== ======================================================================================================
 """

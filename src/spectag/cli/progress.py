@@ -5,13 +5,13 @@ from __future__ import annotations
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from spectag.train.loop import Watcher
-from spectag.train.prepare import Job
+from spectag.runs.loop import Watcher
+from spectag.runs.prepare import Job
 
 NAMES = {"accuracy": "accuracy", "mean_ap": "mAP"}  # shown once they are known
 
 
-class ProgressBar(Watcher):
+class TrainingBar(Watcher):
     """One bar on a terminal, and one line per epoch elsewhere, for example in a log file.
 
     Args:

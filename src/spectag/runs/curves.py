@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from spectag.errors import InputError
-from spectag.train.plan import Plan
-from spectag.train.processes import rank
+from spectag.runs.plan import Plan
+from spectag.runs.processes import rank
 
 Log = Callable[[Mapping[str, float], int], None]
 """Records figures under the number of steps taken so far."""

@@ -1,0 +1,83 @@
+"""What the commands that train have in common."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spectag.cli.output import say
+from spectag.errors import DataError, MissingExtra
+from spectag.runs.processes import rank
+
+if TYPE_CHECKING:
+    from spectag.data.manifest import Manifest
+    from spectag.runs.judge import Scorer
+    from spectag.runs.plan import Plan, RunOptions
+    from spectag.train.recipe import Recipe
+
+
+def require_train_extra() -> None:
+    """Raise MissingExtra if a library of the extra ``train`` is not installed."""
+    if any(find_spec(name) is None for name in ("lightning_fabric", "pydantic", "yaml", "sklearn", "scipy")):
+        raise MissingExtra("train", f"spectag {sys.argv[1] if len(sys.argv) > 1 else 'train'}")
+
+
+def read_data(path: Path) -> Manifest:
+    """Read a data set, and warn about clips that are missing or not used."""
+    from spectag.data.layouts import read_manifest
+
+    manifest = read_manifest(path)
+    if manifest.missing:
+        total = len(manifest) + len(manifest.missing)
+        missing = f"{len(manifest.missing)} of {total} clips are missing, for example {manifest.missing[0]}"
+        say("warning", f"{path}: {missing}")
+    if manifest.splits and (idle := [clip.id for clip in manifest.clips if clip.split is None]):
+        say("warning", f"{path}: {len(idle)} clips belong to no split and are not used, for example {idle[0]}")
+    return manifest
+
+
+def list_folds(text: str, manifest: Manifest) -> list[int | None]:
+    """Turn ``all`` or ``1,2,3`` into the numbers of folds."""
+    if text == "all" and not manifest.folds:
+        raise DataError(f"--folds all: the data set ({manifest.layout}) has no folds: leave --folds out")
+    return list(manifest.folds) if text == "all" else [int(number) for number in text.split(",")]
+
+
+def train_series(
+    recipe: Recipe, manifest: Manifest, out: Path, held_out: list[int | None], seeds: int, options: RunOptions
+) -> dict[str, Any]:
+    """Train over folds and seeds, print a line for each run and for all of them, and return the summary."""
+    from spectag.runs.series import plan_series, run_all, summarise, write_summary
+    from spectag.score.metrics import format_figures
+
+    members = plan_series(recipe, manifest, out, folds=held_out, seeds=seeds, options=options)
+    reports = run_all(members, run_one)
+    whole: dict[str, Any] = {}
+    if rank() == 0:
+        whole = summarise(members, reports)
+        write_summary(out, whole)
+        for run in whole["runs"]:
+            print(f"{run['out']}: {format_figures(run)}")
+        for name, part in (("mean", whole), ("pooled", whole.get("pooled", {}))):
+            if part.get("mean"):
+                print(f"{name}: {format_figures(part['mean'], part.get('std'))}")
+    return whole
+
+
+def run_one(plan: Plan) -> dict[str, Any]:
+    """Train as planned, with a progress bar, and return the report."""
+    from rich.console import Console
+
+    from spectag.cli.progress import TrainingBar
+    from spectag.runs.run import run
+
+    return run(plan, make_scorer(plan.options.device), TrainingBar(Console(stderr=True)) if rank() == 0 else None)
+
+
+def make_scorer(device: str) -> Scorer:
+    """Make a scorer of held-out clips that uses the code that tags recordings."""
+    from spectag.tag.tagger import Tagger
+
+    return lambda bundle, clips: Tagger(bundle, device=device).scores_many(clips)
