@@ -40,14 +40,25 @@ def test_a_broken_training_clip_is_skipped_counted_and_named(broken, tmp_path, c
 def test_strict_ends_the_run_with_its_name(broken, tmp_path, cache_gb):
     data, names = broken
     recipe = build(TINY | {"epochs": 1, "cache_gb": cache_gb, "augment": {}}, "tiny")
-    try:
+    with pytest.raises(AudioError) as caught:
         go(data, tmp_path / "run", recipe, fold=1, strict=True)
-    except AudioError as error:
-        assert any(name in str(error) for name in names)
-        # The traceback still holds the loader. Its processes ignore SIGTERM, so Python could not exit beside them.
-        assert multiprocessing.active_children() == []
-    else:
-        pytest.fail("the run went on")
+    assert any(name in str(caught.value) for name in names)
+
+
+def test_no_process_outlives_an_error(tones, tmp_path):  # noqa: F811
+    """They ignore SIGTERM, so Python could not exit beside them."""
+    jobs = []
+
+    class Fail(Watcher):
+        def on_batch(self, job):
+            jobs.append(job)  # kept, as a traceback would keep it
+            assert len(multiprocessing.active_children()) == 1
+            raise KeyError("mine")
+
+    recipe = build(TINY | {"epochs": 1, "cache_gb": 0.0}, "tiny")
+    with pytest.raises(KeyError, match="mine"):
+        run(make_plan(recipe, read_manifest(tones), tmp_path / "run"), scorer, Fail())
+    assert multiprocessing.active_children() == []
 
 
 def test_a_loss_that_is_not_finite_names_step_and_clips(tones, tmp_path):  # noqa: F811
