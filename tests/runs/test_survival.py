@@ -52,7 +52,7 @@ def test_no_process_outlives_an_error(tones, tmp_path):  # noqa: F811
     class Fail(Watcher):
         def on_batch(self, job):
             jobs.append(job)  # kept, as a traceback would keep it
-            assert len(multiprocessing.active_children()) == 1
+            assert multiprocessing.active_children()
             raise KeyError("mine")
 
     recipe = build(TINY | {"epochs": 1, "cache_gb": 0.0}, "tiny")
