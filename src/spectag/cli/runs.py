@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from spectag.cli.output import say
 from spectag.errors import DataError, MissingExtra
-from spectag.runs.processes import rank
 
 if TYPE_CHECKING:
     from spectag.data.manifest import Manifest
@@ -49,6 +48,7 @@ def train_series(
     recipe: Recipe, manifest: Manifest, out: Path, held_out: list[int | None], seeds: int, options: RunOptions
 ) -> dict[str, Any]:
     """Train over folds and seeds, print a line for each run and for all of them, and return the summary."""
+    from spectag.runs.processes import rank
     from spectag.runs.series import plan_series, run_all, summarise, write_summary
     from spectag.score.metrics import format_figures
 
@@ -71,6 +71,7 @@ def run_one(plan: Plan) -> dict[str, Any]:
     from rich.console import Console
 
     from spectag.cli.progress import TrainingBar
+    from spectag.runs.processes import rank
     from spectag.runs.run import run
 
     return run(plan, make_scorer(plan.options.device), TrainingBar(Console(stderr=True)) if rank() == 0 else None)

@@ -10,7 +10,6 @@ import typer
 from spectag.choices import DEVICE
 from spectag.cli.options import RECIPE, Data, Device, Fold, Folds, Init, Processes, Seeds, Set, find_model
 from spectag.cli.runs import list_folds, read_data, require_train_extra, train_series
-from spectag.runs.processes import rank
 
 
 def sweep(
@@ -59,6 +58,7 @@ def sweep(
     if every_fold is not None and fold is not None:
         raise typer.BadParameter("--fold and --folds exclude each other")
     from spectag.runs.plan import RunOptions, make_plan
+    from spectag.runs.processes import rank
     from spectag.runs.sweep import combine_axes, read_preset, tabulate_sweep, write_sweep_files
     from spectag.train.recipe_files import read_recipe
 

@@ -15,7 +15,6 @@ from spectag.cli.options import RECIPE, Data, Device, Fold, Folds, Init, Process
 from spectag.cli.output import say
 from spectag.cli.runs import list_folds, read_data, require_train_extra, run_one, train_series
 from spectag.errors import MissingExtra
-from spectag.runs.processes import rank
 
 
 def train(
@@ -52,6 +51,7 @@ def train(
     if every_fold is not None and fold is not None:
         raise typer.BadParameter("--fold and --folds exclude each other")
     from spectag.runs.plan import RunOptions, check_directory, make_plan
+    from spectag.runs.processes import rank
     from spectag.train.recipe_files import read_recipe
 
     chosen = read_recipe(recipe, [*(override or ()), *([f"init={init}"] if init is not None else [])])
