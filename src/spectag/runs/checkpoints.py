@@ -25,6 +25,7 @@ State = dict[str, Any]
 ``precision``  the state of the gradient scaler, empty except in fp16
 ``history``    of :class:`spectag.runs.history.History`
 ``mean``       of :class:`spectag.runs.averaging.WeightMean`, if the recipe asks for one
+``heard``      bool ``[clips]``: which training clips were in an example so far
 ``skipped``    why each training clip that could not be read was skipped, by clip id
 ============== ======================================================================================================
 """

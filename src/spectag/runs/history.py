@@ -1,9 +1,8 @@
-"""What a run remembers of its epochs: figures, the best of them, and the clips that were skipped."""
+"""What a run remembers of its epochs: figures, and the best of them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 from spectag.files import write_table
 from spectag.runs.processes import gathered, rank
 from spectag.score.metrics import FIGURES, Metrics
-from spectag.train.examples import Unreadable
 
 
 @dataclass
@@ -106,26 +104,3 @@ class History:
     def _count_time(self) -> None:
         now = time.monotonic()
         self.seconds, self._counted = self.seconds + now - self._counted, now
-
-
-class Skipped:
-    """The training clips that could not be read, so that others stood in for them.
-
-    Args:
-        strict: the first such clip ends the run.
-    """
-
-    def __init__(self, strict: bool) -> None:
-        self._strict = strict
-        self.reasons: dict[str, str] = {}  # by clip id
-
-    def add(self, clips: Iterable[Unreadable]) -> None:
-        """Note some clips.
-
-        Raises:
-            AudioError: under ``strict``; names the clip.
-        """
-        for clip in clips:
-            if self._strict:
-                raise clip.error
-            self.reasons.setdefault(clip.clip, str(clip.error))

@@ -89,12 +89,18 @@ def _read_report(plan: Plan) -> dict[str, Any]:
 
 
 def summarise(members: Sequence[Member], reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Figures of every run, their mean and sample standard deviation.
+    """Figures of every run and how many of its held-out clips could not be scored, their mean and standard deviation.
 
     Where folds were held out in turn, also those of each seed's clips of all folds pooled.
     """
     runs = [
-        {"fold": member.fold, "seed": member.seed, "out": member.plan.out.name, **_figures(report["result"])}
+        {
+            "fold": member.fold,
+            "seed": member.seed,
+            "out": member.plan.out.name,
+            **_figures(report["result"]),
+            "failed": len((report["result"] or {}).get("failed", ())),
+        }
         for member, report in zip(members, reports, strict=True)
     ]
     out: dict[str, Any] = {"runs": runs, **measure_spread(runs)}

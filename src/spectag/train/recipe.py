@@ -201,7 +201,8 @@ class Recipe(Section):
         compile: compile the network with ``torch.compile``: minutes at the start, faster steps.
         checkpoint_layers: recompute each layer's activations in the backward pass: less memory, a third more time.
         evaluate_every: number of epochs between two scorings of the held-out clips; the last epoch is always scored.
-        holdout: fraction of the clips to put aside for validation if the data set has neither folds nor splits.
+        holdout: fraction of the clips to put aside for validation where nothing else is held out. Under ``select``
+            ``best`` also beside a test split or a fold that is held out: a fraction of the clips to learn from.
         groups: regular expression for file names; clips for which its first group is equal stay on the same side of
             ``holdout``, for example all takes of a recording. Null for the data set's own groups.
         cache_gb: most memory to use for decoded clips, in GB.
