@@ -194,10 +194,13 @@ def test_a_share_is_not_taken_where_nothing_is_chosen_by_it():
     assert plan.description == "25% of the clips, drawn by seed 0"
 
 
-def test_validation_clips_without_any_label_choose_nothing():
-    names = [clip.id for clip in SPLITS.clips if clip.split == "validation"]
-    with pytest.raises(RecipeError, match="none of the 3 validation clips has a label"):
-        make_plan(make_recipe(select="best", loss="auto"), with_negatives(SPLITS, *names), Path("run"))
+@pytest.mark.parametrize("labels", [(), (1,), (0, 1)], ids=str)
+def test_validation_clips_that_are_all_alike_choose_nothing(labels):
+    """Kind of fault: a figure that no epoch has, so that in the end there is no best epoch to be read."""
+    clips = tuple(replace(c, labels=labels) if c.split == "validation" else c for c in SPLITS.clips)
+    recipe = make_recipe(select="best", loss="auto")
+    with pytest.raises(RecipeError, match="all 3 validation clips have the same labels: add others, or set"):
+        make_plan(recipe, replace(SPLITS, clips=clips), Path("run"))
 
 
 def test_what_a_plan_refuses():

@@ -179,10 +179,10 @@ def _require_choice(recipe: Recipe, validation: Manifest | None, splits: tuple[s
             f"recipe {recipe.name}: select best needs clips to choose by, and there are none: set holdout=0.1, which "
             f"puts a share of the training clips aside{other}; or set select=last"
         )
-    if not any(clip.labels for clip in validation.clips):
+    if len({clip.labels for clip in validation.clips}) == 1:
         raise RecipeError(
-            f"recipe {recipe.name}: select best needs clips to choose by, and none of the {len(validation)} validation "
-            "clips has a label: add some that have, or set select=last"
+            f"recipe {recipe.name}: select best needs clips to choose by, and all {len(validation)} validation clips "
+            "have the same labels: add others, or set select=last"
         )
 
 
