@@ -131,7 +131,7 @@ def test_clips_that_all_have_the_same_labels_teach_nothing(loss, fold):
         DataError, match=r"all .* training clips have the label '(owl|fox)', so there is nothing"
     ) as error:
         make_plan(recipe, manifest, Path("run"), fold=fold)
-    assert "--negatives DIR" in str(error.value)
+    assert "--negatives FOLDER" in str(error.value)
     names = [clip.id for clip in ONE.clips]
     with pytest.raises(DataError, match="none of the 10 training clips has a label: add clips"):
         make_plan(make_recipe(loss="auto"), with_negatives(ONE, *names), Path("run"))

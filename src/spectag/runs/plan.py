@@ -164,7 +164,7 @@ def _require_difference(train: Manifest) -> None:
         )
     raise DataError(
         f"all {len(train)} training clips have the label {names}, so there is nothing to tell it from: add clips in "
-        "which it is not heard, as rows with an empty label or as a folder (--negatives DIR), or add another class"
+        "which it is not heard, as rows with an empty label or as a folder (--negatives FOLDER), or add another class"
     )
 
 
