@@ -39,7 +39,10 @@ def train(
     ] = False,
     strict: Annotated[
         bool,
-        typer.Option("--strict", help="Stop at the first training clip that cannot be read, instead of skipping it."),
+        typer.Option(
+            "--strict",
+            help="Stop at the first training clip that cannot be read, instead of hearing another of its class.",
+        ),
     ] = False,
     device: Device = DEVICE,
     processes: Processes = 1,

@@ -29,7 +29,8 @@ class RunOptions:
 
     Args:
         resume: continue from the last checkpoint in the run's directory, if there is one.
-        strict: a training clip that cannot be read ends the run; otherwise it is skipped and named in the report.
+        strict: a training clip that cannot be read ends the run; otherwise another one of its class is heard instead,
+            and the report names it.
         device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         processes: number of processes that share each batch; on GPUs each has one of its own.
         wandb: name of a Weights & Biases project to log to, besides TensorBoard.
