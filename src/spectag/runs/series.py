@@ -23,7 +23,7 @@ SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True)
-class Member:
+class SeriesRun:
     """One run of a series: its fold and seed, and what it does."""
 
     fold: int | None
@@ -39,7 +39,7 @@ def plan_series(
     folds: Sequence[int | None],
     seeds: int,
     options: RunOptions = DEFAULTS,
-) -> list[Member]:
+) -> list[SeriesRun]:
     """The runs over folds and seeds, each in a directory of its own, such as ``out/fold1-seed0``.
 
     Where a share of the clips is put aside, it is the same one in all runs.
@@ -62,11 +62,11 @@ def plan_series(
             plan = make_plan(
                 recipe.replace(seed=seed), manifest, out / name, fold=fold, holdout_seed=recipe.seed, options=options
             )
-            members.append(Member(fold, seed, plan))
+            members.append(SeriesRun(fold, seed, plan))
     return members
 
 
-def run_all(members: Sequence[Member], run: Callable[[Plan], dict[str, Any]]) -> list[dict[str, Any]]:
+def run_all(members: Sequence[SeriesRun], run: Callable[[Plan], dict[str, Any]]) -> list[dict[str, Any]]:
     """The reports of the members, in order. Members that were finished earlier are not run again.
 
     Raises:
@@ -88,7 +88,7 @@ def _read_report(plan: Plan) -> dict[str, Any]:
     return report
 
 
-def summarise(members: Sequence[Member], reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def summarise(members: Sequence[SeriesRun], reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Figures of every run, their mean and sample standard deviation.
 
     Where folds were held out in turn, also those of each seed's clips of all folds pooled.
@@ -123,7 +123,7 @@ def _figures(result: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: result[name] for name in ("clips", *FIGURES)} if result else {}
 
 
-def _pooled(members: Iterable[Member]) -> dict[str, Any]:
+def _pooled(members: Iterable[SeriesRun]) -> dict[str, Any]:
     tables = [read_scores(member.plan.out / "scores.npz") for member in members]
     figures = compute_metrics(
         np.concatenate([table.targets for table in tables]), np.concatenate([table.scores for table in tables])
