@@ -288,7 +288,7 @@ def _open_nothing(*_: object) -> NoReturn:
 
 
 def _promised(container: Any, sound: Any, reader: _Reader) -> tuple[float, list[Any]]:
-    """The seconds that the header promises, 0 if it does not say, and the streams that the promise is about."""
+    """The duration in seconds that the header states (0 if it states none), and the streams that it applies to."""
     kind = container.format.name
     if kind not in _STATE_DURATION and not (kind == "mp3" and _counts_mp3_frames(reader)):
         return 0.0, [sound]
@@ -299,7 +299,7 @@ def _promised(container: Any, sound: Any, reader: _Reader) -> tuple[float, list[
 
 def _counts_mp3_frames(reader: _Reader) -> bool:
     """Whether the first MP3 frame is a Xing or Info header, which states the length."""
-    here = reader.tell()  # FFmpeg goes on from here
+    here = reader.tell()  # FFmpeg continues from this position
     reader.seek(0)
     tag = reader.read(10)
     size = 10 + sum(byte << 7 * place for place, byte in enumerate(tag[:5:-1])) if tag[:3] == b"ID3" else 0

@@ -35,10 +35,10 @@ def walk(folder: str | os.PathLike[str], on_error: Callable[[OSError], None]) ->
 
     Args:
         folder: where to begin.
-        on_error: called for each folder that cannot be listed, or that is none. It may raise.
+        on_error: called for each folder that cannot be listed or is not a folder. It may raise an error.
 
     Yields:
-        paths, in no particular order, while the walk goes on.
+        paths, in no particular order, as they are found.
 
     >>> Path("site").mkdir()
     >>> Path("site", "dawn.wav").touch()

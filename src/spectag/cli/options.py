@@ -1,4 +1,4 @@
-"""Options that several commands share, checked as far as that is possible without torch."""
+"""Options that several commands share, with the checks that are possible without torch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def folds(value: str | None) -> str | None:
 
 
 def find_model(name: str) -> None:
-    """Raise what is wrong with the name of a model, before torch is imported for it."""
+    """Raise an error if the name of a model cannot be used, before torch is imported."""
     from spectag.model.source import resolve
 
     resolve(name)
@@ -45,7 +45,7 @@ MODEL = (
 Device = Annotated[
     str,
     typer.Option(
-        callback=device, help="Where the network runs: cpu, cuda (the first NVIDIA GPU), cuda:N, or mps (Apple)."
+        callback=device, help="Device to run the network on: cpu, cuda (the first NVIDIA GPU), cuda:N, or mps (Apple)."
     ),
 ]
 BatchSize = Annotated[
@@ -67,7 +67,7 @@ Data = Annotated[
 # Of train and sweep
 RECIPE = "A recipe: a name that `spectag recipes` lists, or a YAML file of your own."
 Fold = Annotated[
-    int | None, typer.Option(metavar="N", help="Train on all folds but this one, and report on the clips of this one.")
+    int | None, typer.Option(metavar="N", help="Hold out this fold: train on the other folds and report on this one.")
 ]
 Folds = Annotated[
     str | None,
@@ -75,13 +75,15 @@ Folds = Annotated[
         "--folds",
         callback=folds,
         metavar="all|1,2,..",
-        help="Cross-validation: one run for each of these folds, which is held out in it.",
+        help="Cross-validation: train one run for each of these folds, with this fold held out.",
     ),
 ]
 Seeds = Annotated[
     int,
     typer.Option(
-        metavar="N", min=1, help="Number of runs with consecutive seeds; reports their mean and standard deviation."
+        metavar="N",
+        min=1,
+        help="Number of runs, with consecutive seeds. Their mean and standard deviation are reported.",
     ),
 ]
 Init = Annotated[

@@ -1,4 +1,4 @@
-"""What the commands print: one-line messages on stderr, results in a file, a progress bar."""
+"""The output of the commands: one-line messages on stderr, results in a file, and a progress bar."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def say(kind: str, text: str = "") -> None:
 def watched(items: Iterable[T], total: int, *, quiet: bool) -> Iterator[T]:
     """Pass items on and show a progress bar on stderr.
 
-    There is no bar if stderr is no terminal, or if ``quiet``: the results themselves are printed to the terminal.
+    There is no bar if stderr is not a terminal, or if ``quiet`` is set because the results are printed to the terminal.
     """
     if quiet or not sys.stderr.isatty():
         yield from items

@@ -1,4 +1,4 @@
-"""What the commands that train have in common."""
+"""Functions that several commands share for reading data sets and for training."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def list_folds(text: str, manifest: Manifest) -> list[int | None]:
 def train_series(
     recipe: Recipe, manifest: Manifest, out: Path, held_out: list[int | None], seeds: int, options: RunOptions
 ) -> dict[str, Any]:
-    """Train over folds and seeds, print a line for each run and for all of them, and return the summary."""
+    """Train runs over folds and seeds, print a line for each run and for the summary, and return the summary."""
     from spectag.runs.processes import rank
     from spectag.runs.series import plan_series, run_all, summarise, write_summary
     from spectag.score.metrics import format_figures
@@ -67,7 +67,7 @@ def train_series(
 
 
 def run_one(plan: Plan) -> dict[str, Any]:
-    """Train as planned, with a progress bar, and return the report."""
+    """Carry out one run with a progress bar, and return its report."""
     from rich.console import Console
 
     from spectag.cli.progress import TrainingBar
@@ -78,7 +78,7 @@ def run_one(plan: Plan) -> dict[str, Any]:
 
 
 def make_scorer(device: str) -> Scorer:
-    """Make a scorer of held-out clips that uses the code that tags recordings."""
+    """Make a scorer of held-out clips that uses the tagger."""
     from spectag.tag.tagger import Tagger
 
     return lambda bundle, clips: Tagger(bundle, device=device).scores_many(clips)

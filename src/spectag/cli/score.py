@@ -109,7 +109,7 @@ def score(
 def _prepare(
     model: str, data: Path, fold: int | None, split: str | None, device: str, batch_size: int
 ) -> tuple[Manifest, Tagger]:
-    """The clips to score and what scores them; whatever is wrong with the arguments is reported before torch loads."""
+    """The clips to score, and the tagger. Errors in the arguments are reported before torch is imported."""
     require_train_extra()
     find_model(model)
     manifest = read_data(data).only(fold=fold, split=split)
