@@ -36,7 +36,7 @@ from dataclasses import dataclass
 
 
 class SpectagError(Exception):
-    """The base of all errors; ``str(error)`` is one line that says what was expected, what came, and what to do."""
+    """The base of all errors. ``str(error)`` is one line: what was expected, what was found, and what to do."""
 
 
 class AudioError(SpectagError):
@@ -44,7 +44,7 @@ class AudioError(SpectagError):
 
     Args:
         source: the file, or a description such as ``<bytes>``, at the start of the message.
-        reason: what was expected, what came, and what to do.
+        reason: what was expected, what was found, and what to do.
     """
 
     def __init__(self, source: str, reason: str) -> None:

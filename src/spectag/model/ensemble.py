@@ -47,7 +47,7 @@ class Ensemble:
     """Several bundles that are used as one model. Its scores are the mean of theirs.
 
     The inputs of a recording are computed once, so the members share labels, activation and front end. Their networks
-    may differ in size, patches and strides. Features (``Tagger.embed``) are those of all members side by side,
+    may differ in size, patches and strides. Features (``Tagger.embed``) are those of all members, concatenated,
     ``[D_0 + D_1 + ...]``.
 
     Args:

@@ -1,4 +1,4 @@
-"""Loading: what the user names is located, recognised, read, and made a model, in this direction only.
+"""Loading: find the files that the user names, recognise their kind, read them, and make a model of them.
 
 ::
 
@@ -164,7 +164,7 @@ def read_checkpoint(source: str | os.PathLike[str], given: Given | None = None) 
         InputError: an option that does not apply to the source, or a source that is neither a path nor a name.
 
     Warns:
-        SpectagWarning: something is a guess: geometry, labels, statistics, activation.
+        SpectagWarning: the geometry, labels, statistics or activation are guessed.
 
     >>> checkpoint = read_checkpoint("esc10")
     >>> checkpoint.state["head.linear.weight"].shape
@@ -182,10 +182,10 @@ def read_checkpoint(source: str | os.PathLike[str], given: Given | None = None) 
 
 
 def recognise_table(keys: Collection[str]) -> KeyTable | None:
-    """The table that most of these keys are in.
+    """Find the key table that has most of these keys.
 
-    None where less than half of a table is there. Only one layer counts, so that a missing tensor is an error of its
-    own rather than an unknown file.
+    The result is None if fewer than half of a table's keys are found. Only the first layer counts, so that a missing
+    tensor gives its own error and not that of an unknown file.
 
     >>> recognise_table(["v.cls_token"]) is None
     True
@@ -234,7 +234,7 @@ def _read_directory(folder: Path, given: Given) -> Checkpoint:
 
 
 def _read_file(path: Path, given: Given) -> Checkpoint:
-    """Read a file of weights that nothing describes."""
+    """Read a file that has only weights."""
     state = tensors.read_weights(path)
     table = _require_table(state, path)
     if table is OFFICIAL:
@@ -256,7 +256,7 @@ def _require_table(keys: Collection[str], path: Path) -> KeyTable:
 
 
 def _refuse_options(given: Given, kind: Kind, source: str) -> None:
-    """Refuse options that this kind of source has no use for."""
+    """Refuse options that do not apply to this kind of source."""
     for name in given.names():
         if name in OPTIONS[kind]:
             continue
@@ -264,11 +264,11 @@ def _refuse_options(given: Given, kind: Kind, source: str) -> None:
             raise InputError(f"{source}: {name}= is for one network; an ensemble takes no options")
         if name == "channels":
             raise InputError(f"{source}: channels= is for initial weights (DeiT, ViT); an AST's kernel has one channel")
-        raise InputError(f"{source}: {name}= is for weight files; the files of a directory say it")
+        raise InputError(f"{source}: {name}= is for weight files; a directory contains this information")
 
 
 def _overrule(card: Card, given: Given, located: Located, source: str) -> Card:
-    """The card with what the caller says, and where it comes from."""
+    """Replace facts on the card by the options of the caller, and record where the model comes from."""
     if given.labels is not None:
         if len(given.labels) != card.config.labels:
             raise LabelMismatch(

@@ -93,7 +93,7 @@ class ClipTags:
         path: the file as it was given; None for arrays, bytes and unnamed streams.
         duration: seconds of sound that were read.
         tags: in descending order of score.
-        warnings: what was odd about the recording, one line each.
+        warnings: problems of the recording, one line each.
 
     >>> ClipTags("rain.wav", 5.0, (Tag("Rain", 0.8),)).to_dict()
     {'path': 'rain.wav', 'duration': 5.0, 'tags': [{'label': 'Rain', 'score': 0.8}]}

@@ -1,6 +1,6 @@
-"""The front door: recordings in, tags out.
+"""The tagger: recordings in, tags out.
 
-One chain serves every way in. A recording is decoded, resampled and turned into a spectrogram once::
+All methods use the same chain. A recording is decoded, resampled and turned into a spectrogram once::
 
     source -> Recording -> blocks -> fbank -> windows -> inputs         for many files: in threads, ahead of the network
            -> batches of windows of one or several recordings -> engine -> ClipScores -> tags

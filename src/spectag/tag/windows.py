@@ -1,4 +1,4 @@
-"""Windows of a long fbank, and how their scores become one: pure arithmetic, no network."""
+"""Cut a long fbank into windows, and average the scores of the windows. No network is needed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FLOOR_MARGIN = 0.05  # nepers: the dither of the last bit is not sound
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of a recording's fbank that the network sees at once.
+    """A section of a recording's fbank that the network sees at once.
 
     Args:
         start: its first frame within the recording; a frame is 10 ms.
