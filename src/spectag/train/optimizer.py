@@ -17,9 +17,9 @@ def build_optimizer(network: AST, recipe: Recipe, precision: torch.dtype = torch
 
     Adam applies weight decay to all weights, as the released code does. AdamW and Muon do not apply it to biases,
     norms, tokens and positions, as in recipes for vision transformers. Muon updates the weight matrices of the encoder,
-    and AdamW the other weights. The learning rate of a layer is ``lr * layer_decay ** n`` with n layers above it: 0 for the last norm, all for
-    patches and positions. The rate of the head is ``head_lr``, or ``lr`` if that is null. The schedule multiplies the
-    ``highest_lr`` of each group.
+    and AdamW the other weights. The learning rate of a layer is ``lr * layer_decay ** n`` with n layers above it: 0 for
+    the last norm, all for patches and positions. The rate of the head is ``head_lr``, or ``lr`` if that is null. The
+    schedule multiplies the ``highest_lr`` of each group.
 
     Args:
         network: the network to train.
