@@ -56,7 +56,7 @@ def test_there_are_commands():
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """A directory with everything that the commands name: real clips, a tiny checkpoint, a tiny model in a Hub cache."""
+    """A directory with everything that the commands name: real clips, a tiny checkpoint, a tiny cached Hub model."""
     place = tmp_path_factory.mktemp("readme")
     examples = sorted((ROOT / "examples").glob("*.ogg"))
     (place / "recordings").mkdir()

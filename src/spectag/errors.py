@@ -36,7 +36,11 @@ from dataclasses import dataclass
 
 
 class SpectagError(Exception):
-    """The base of all errors. ``str(error)`` is one line: what was expected, what was found, and what to do."""
+    """The base of all errors. ``str(error)`` is one line: what was expected, what was found, and what to do.
+
+    >>> str(SpectagError("expected a file, found none: check the path"))
+    'expected a file, found none: check the path'
+    """
 
 
 class AudioError(SpectagError):
@@ -100,7 +104,11 @@ class FileError:
 
 
 class SpectagWarning(UserWarning):
-    """Something that the user should know, although there is a result. A command prints it as one line."""
+    """Something that the user should know, although there is a result. A command prints it as one line.
+
+    >>> issubclass(SpectagWarning, UserWarning)
+    True
+    """
 
 
 class AudioWarning(SpectagWarning):

@@ -10,14 +10,22 @@ import typer
 
 
 def device(value: str) -> str:
-    """Check the form of a device's name. Whether this machine has it is checked where torch is loaded."""
+    """Check the form of a device's name. Whether this machine has it is checked when torch is loaded.
+
+    >>> device("cuda:1")
+    'cuda:1'
+    """
     if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", value):
         raise typer.BadParameter(f"expected cpu, cuda, cuda:N or mps; got {value!r}")
     return value
 
 
 def pair(value: str) -> tuple[int, int]:
-    """Read two positive whole numbers, such as ``10,10``."""
+    """Read two positive whole numbers.
+
+    >>> pair("10,12")
+    (10, 12)
+    """
     match = re.fullmatch(r"([1-9]\d*),([1-9]\d*)", value)
     if match is None:
         raise typer.BadParameter(f"expected two whole numbers F,T (mel bins, frames) such as 10,10; got {value!r}")
@@ -25,14 +33,23 @@ def pair(value: str) -> tuple[int, int]:
 
 
 def folds(value: str | None) -> str | None:
-    """Check the form of a list of folds."""
+    """Check the form of a list of folds.
+
+    >>> folds("1,2")
+    '1,2'
+    """
     if value is not None and not re.fullmatch(r"all|\d+(,\d+)*", value):
         raise typer.BadParameter(f"expected all, or numbers such as 1,2,3; got {value!r}")
     return value
 
 
 def find_model(name: str) -> None:
-    """Raise an error if the name of a model cannot be used, before torch is imported."""
+    """Raise an error if the name of a model cannot be used, before torch is imported.
+
+    >>> find_model("a-file-that-does-not-exist.pth")
+    Traceback (most recent call last):
+    spectag.errors.ModelNotFound: 'a-file-that-does-not-exist.pth': no such file or directory, ...
+    """
     from spectag.model.source import resolve
 
     resolve(name)

@@ -86,7 +86,11 @@ def read_huggingface_card(folder: Path, config: Fields, outputs: int | None, giv
         ModelError: one of its subclasses; the message names file and field.
 
     Warns:
-        SpectagWarning: labels or activation are guesses.
+        SpectagWarning: labels or activation are guessed.
+
+    >>> folder = spectag.load("esc10").save("copy")
+    >>> read_huggingface_card(folder, Fields.read(folder / "config.json"), outputs=10, given=Given()).activation
+    'softmax'
     """
     names = read_names(config, outputs)
     labels = _guess_labels(config, outputs, given) if names is None else _known_labels(config, names)

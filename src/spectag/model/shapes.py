@@ -52,6 +52,9 @@ def read_shapes(path: Path) -> Shapes:
     Raises:
         UnreadableModel: the file is truncated or not safetensors at all.
         ShapeMismatch: a tensor is not floating point.
+
+    >>> read_shapes(spectag.load("esc10").save("copy") / "model.safetensors")["classifier.dense.bias"]
+    (10,)
     """
     try:
         with safe_open(path, framework="np") as file:

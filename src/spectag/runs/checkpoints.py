@@ -62,6 +62,11 @@ def read_state(path: Path, parameters: list[str]) -> State:
 
     Raises:
         RunFailed: the file is damaged, or was written by a newer version.
+
+    >>> _ = Path("last.ckpt").write_bytes(b"half a file")
+    >>> read_state(Path("last.ckpt"), [])
+    Traceback (most recent call last):
+    spectag.errors.RunFailed: last.ckpt: cannot be read (...): delete it to train from the beginning
     """
     try:
         state: State = torch.load(path, map_location="cpu", weights_only=True)

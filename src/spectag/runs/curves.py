@@ -21,6 +21,11 @@ def open_curves(plan: Plan) -> Iterator[Log]:
 
     Raises:
         InputError: nobody is logged in to Weights & Biases.
+
+    >>> with open_curves(plan) as log:  # plan: that of make_plan's example
+    ...     log({"loss": 0.5}, 1)
+    >>> len(list(Path("run", "tensorboard").iterdir()))
+    1
     """
     if rank():
         yield lambda figures, step: None

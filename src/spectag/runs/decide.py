@@ -35,6 +35,10 @@ class Decisions:
         front_end: turns waveforms into inputs, and has the statistics that they are normalised with.
         activation: of the bundle. It follows from the loss.
         precision: of the training step.
+
+    >>> decisions = decide(plan, None, torch.device("cpu"), lambda front_end: (-6.0, 4.0))
+    >>> decisions.activation, decisions.config.labels
+    ('sigmoid', 2)
     """
 
     recipe: Recipe
@@ -60,6 +64,10 @@ def decide(plan: Plan, checkpoint: Checkpoint | None, device: torch.device, meas
     Raises:
         RecipeError: the recipe has a size that does not fit the checkpoint (the message names the key), or a precision
             that the device does not support.
+
+    >>> decisions = decide(plan, None, torch.device("cpu"), lambda front_end: (-6.0, 4.0))
+    >>> decisions.recipe.front_end.window, decisions.front_end.mean
+    ('hamming', -6.0)
     """
     recipe = plan.recipe
     precision = _precision(recipe, device)

@@ -16,7 +16,13 @@ from spectag.train.examples import Unreadable
 
 @dataclass
 class Losses:
-    """The losses of this process since the epoch began: their sum over examples, and the number of examples."""
+    """The losses of this process since the epoch began: their sum over examples, and the number of examples.
+
+    >>> losses = Losses()
+    >>> losses.add(0.5, examples=4)
+    >>> losses.total
+    2.0
+    """
 
     total: float = 0.0
     examples: float = 0.0
@@ -39,6 +45,11 @@ class History:
         seconds: of training and scoring so far, without the time between a stop and a resume.
         best: the highest figure so far; None if no epoch is chosen.
         best_epoch: the epoch with that figure, from 1; None if no epoch is chosen.
+
+    >>> history = History(Path("metrics.csv"))
+    >>> history.losses.add(0.5, examples=4)
+    >>> history.end_epoch(lr=1e-3, metrics=None)
+    {'epoch': 1, 'loss': 0.5, 'lr': 0.001}
     """
 
     def __init__(self, table: Path) -> None:
@@ -113,6 +124,11 @@ class Skipped:
 
     Args:
         strict: raise the error of the first such clip.
+
+    >>> skipped = Skipped(strict=False)
+    >>> skipped.add([Unreadable("1.wav", spectag.errors.NotAudio("1.wav", "no decoder recognises it"))])
+    >>> skipped.reasons
+    {'1.wav': '1.wav: no decoder recognises it'}
     """
 
     def __init__(self, strict: bool) -> None:

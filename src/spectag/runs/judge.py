@@ -31,6 +31,13 @@ class Judge:
         cache_bytes: memory for decoded waveforms. Clips that do not fit are decoded each time.
         rank, world: number of this process, from 0, and number of processes. Every process must make the same
             evaluations in the same order.
+
+    >>> from spectag.data.manifest import Clip
+    >>> bundle = spectag.load("esc10")
+    >>> clips = Manifest((Clip("1.wav", Path("1.wav"), (0,)),), bundle.labels, "a table of clips")
+    >>> judge = Judge(lambda bundle, sources: [np.eye(10, dtype=np.float32)[0]], cache_bytes=0)
+    >>> judge(bundle, clips).metrics.accuracy  # this scorer always chooses the first class
+    1.0
     """
 
     def __init__(self, scorer: Scorer, cache_bytes: float, rank: int = 0, world: int = 1) -> None:

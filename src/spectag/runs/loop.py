@@ -26,7 +26,14 @@ LOOK_EVERY = 20  # steps between two checks of the clock
 
 
 class Watcher:
-    """Is called during a run, for example to show a progress bar. Override the methods that you need."""
+    """Is called during a run, for example to show a progress bar. Override the methods that you need.
+
+    >>> class Printer(Watcher):
+    ...     def on_epoch(self, job, row):
+    ...         print(f"epoch {row['epoch']}: loss {row['loss']}")
+    >>> Printer().on_epoch(None, {"epoch": 1, "loss": 0.5})
+    epoch 1: loss 0.5
+    """
 
     def on_start(self, job: Job) -> None:
         """The loop begins, at the first step or where the run was resumed."""

@@ -63,6 +63,9 @@ class Plan:
         description: the clips that the results are reported on, in words.
         out: the run's directory, see :func:`spectag.runs.run.run`.
         options: how the run is carried out.
+
+    >>> [clip.id for clip in plan.scored.clips]  # plan: that of make_plan's example
+    ['2.wav', '3.wav']
     """
 
     recipe: Recipe
@@ -104,6 +107,14 @@ def make_plan(
     Raises:
         DataError: there is no such fold, or no clips are left to train on.
         RecipeError: a key does not fit this data set or the number of processes.
+
+    >>> from spectag.data.manifest import Clip
+    >>> clips = tuple(Clip(f"{n}.wav", Path(f"{n}.wav"), (n % 2,), fold=1 + n // 2) for n in range(4))
+    >>> manifest = Manifest(clips, spectag.LabelSet(("fox", "owl")), "a table of clips")
+    >>> recipe = Recipe(name="mine", epochs=1, batch_size=2, lr=1e-3)
+    >>> plan = make_plan(recipe, manifest, Path("run"), fold=2)
+    >>> plan.description, len(plan.train), len(plan.scored)
+    ('fold 2', 2, 2)
     """
     clips = manifest.excluding(recipe.exclude)
     validation: Manifest | None = None
@@ -177,6 +188,12 @@ def check_directory(plan: Plan) -> None:
 
     Raises:
         RecipeError: it holds another run or something else.
+
+    >>> Path("run").mkdir()
+    >>> Path("run", "notes.txt").touch()
+    >>> check_directory(plan)
+    Traceback (most recent call last):
+    spectag.errors.RecipeError: --out run: is not empty: ...
     """
     out = plan.out
     if out.exists() and not out.is_dir():
@@ -192,6 +209,10 @@ def make_directory(plan: Plan, complete: Recipe) -> None:
 
     Raises:
         SaveError: the directory cannot be made.
+
+    >>> make_directory(plan, plan.recipe)
+    >>> sorted(path.name for path in Path("run").iterdir())
+    ['plan.json', 'recipe.yaml']
     """
     try:
         plan.out.mkdir(parents=True, exist_ok=True)

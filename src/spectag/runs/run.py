@@ -75,6 +75,9 @@ class Results:
     Args:
         reported: on the clips that the run reports on.
         chosen_by: on the clips that an epoch was chosen by, if these are other clips.
+
+    >>> judge_candidates(plan, judge=None, candidates={})
+    Results(reported={}, chosen_by={})
     """
 
     reported: dict[str, Evaluation]
@@ -82,7 +85,11 @@ class Results:
 
 
 def judge_candidates(plan: Plan, judge: Judge, candidates: Mapping[str, Bundle]) -> Results:
-    """Score every candidate on the clips that the run reports on, and on the clips that a candidate was chosen by."""
+    """Score every candidate on the clips that the run reports on, and on the clips that a candidate was chosen by.
+
+    >>> judge_candidates(plan, lambda bundle, clips: f"figures of {len(clips)} clips", {"last": "a bundle"}).reported
+    {'last': 'figures of 2 clips'}
+    """
     reported, chosen_by = {}, {}
     for name, bundle in candidates.items():
         if plan.scored is not None:

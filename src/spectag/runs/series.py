@@ -30,6 +30,9 @@ class Member:
         fold: the fold that is held out; None for no folds.
         seed: of the recipe.
         plan: what the run does.
+
+    >>> [member.fold for member in plan_series(recipe, manifest, Path("cv"), folds=[1, 2], seeds=1)]
+    [1, 2]
     """
 
     fold: int | None
@@ -60,6 +63,10 @@ def plan_series(
 
     Raises:
         DataError, RecipeError: as :func:`spectag.runs.plan.make_plan`.
+
+    >>> members = plan_series(recipe, manifest, Path("cv"), folds=[2], seeds=2)
+    >>> [member.plan.out.name for member in members]
+    ['fold2-seed0', 'fold2-seed1']
     """
     members = []
     for fold in dict.fromkeys(folds):
@@ -77,6 +84,9 @@ def run_all(members: Sequence[Member], run: Callable[[Plan], dict[str, Any]]) ->
 
     Raises:
         RecipeError: the directory of a member holds another run or something else. In this case nothing is run.
+
+    >>> run_all([Member(2, 0, plan)], lambda plan: {"held out": plan.description})
+    [{'held out': 'fold 2'}]
     """
     if rank() == 0:  # the other processes would find what the first has written
         for member in members:
@@ -99,6 +109,10 @@ def summarise(members: Sequence[Member], reports: Sequence[Mapping[str, Any]]) -
 
     If the runs hold out different folds, the summary also has pooled figures: for each seed, those of the clips of all
     folds taken together.
+
+    >>> result = {"clips": 2, "accuracy": 0.5, "mean_ap": 0.75, "mean_auc": None, "d_prime": None}
+    >>> summarise([Member(2, 0, plan)], [{"result": result}])["mean"]
+    {'accuracy': 0.5, 'mean_ap': 0.75}
     """
     runs = [
         {"fold": member.fold, "seed": member.seed, "out": member.plan.out.name, **_figures(report["result"])}
@@ -112,7 +126,11 @@ def summarise(members: Sequence[Member], reports: Sequence[Mapping[str, Any]]) -
 
 
 def measure_spread(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """Compute ``mean`` and, for two or more rows, ``std`` (n - 1) of each figure that all rows have."""
+    """Compute ``mean`` and, for two or more rows, ``std`` (n - 1) of each figure that all rows have.
+
+    >>> measure_spread([{"accuracy": 0.5}, {"accuracy": 0.75}])
+    {'mean': {'accuracy': 0.625}, 'std': {'accuracy': 0.1767...}}
+    """
     names = [name for name in FIGURES if all(row.get(name) is not None for row in rows)]
     columns = {name: [float(row[name]) for row in rows] for name in names}
     out = {"mean": {name: fmean(values) for name, values in columns.items()}}
@@ -126,6 +144,10 @@ def write_summary(out: Path, figures: Mapping[str, Any]) -> None:
 
     Raises:
         SaveError: the file could not be written.
+
+    >>> write_summary(Path("."), {"mean": {"accuracy": 0.5}})
+    >>> json.loads(Path("summary.json").read_text())["mean"]
+    {'accuracy': 0.5}
     """
     write_text(out / SUMMARY, json.dumps(figures, indent=1))
 

@@ -115,6 +115,11 @@ def write_sweep_files(out: Path, title: str, metric: str, rows: Sequence[Mapping
 
     Raises:
         SaveError: a file could not be written.
+
+    >>> row = {"setting": "lr=1", "runs": 1, "accuracy": 0.5, "accuracy std": None}
+    >>> write_sweep_files(Path("."), "lr", "accuracy", [row])
+    >>> sorted(path.name for path in Path(".").iterdir())
+    ['sweep.csv', 'sweep.html', 'sweep.json', 'sweep.svg']
     """
     write_table(out / "sweep.csv", rows, [name for name in rows[0] if any(row[name] is not None for row in rows)])
     write_text(out / "sweep.json", json.dumps(list(rows), indent=1))

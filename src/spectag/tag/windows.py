@@ -25,6 +25,10 @@ class Window:
         start: its first frame within the recording; a frame is 10 ms.
         fbank: ``[t, F]``, not normalised; shorter than a window only if the recording is.
         sound: how much of the window is sound, 0..1, see :func:`measure_sound`.
+
+    >>> [window] = cut_windows([torch.zeros(50, 128)], frames=100)
+    >>> window.start, window.sound
+    (0, 0.5)
     """
 
     start: int

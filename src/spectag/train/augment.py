@@ -10,8 +10,7 @@ The chain has three stages, which are the first functions in this file:
 
 Below them, each augmentation is a pair of functions. For example, ``draw_gain`` draws random parameters from a NumPy
 generator, and ``gain`` applies given parameters to a tensor. All random numbers are drawn on the CPU, so a seed gives
-the same result on every device. The order of the draws must not change: otherwise runs that were started before
-cannot be resumed to the same weights.
+the same result on every device. The order of the draws must not change: otherwise older runs could not be resumed.
 
 To add an augmentation, write its two functions, call them in the right place of a stage, and add its limits to
 :class:`spectag.train.recipe.AugmentRecipe`. It must not draw any numbers while it is off. (Mixing and the early end are
@@ -210,7 +209,11 @@ def gain(x: Tensor, decibels: float) -> Tensor:
 
 
 class Mixing(NamedTuple):
-    """The index of the clip that is mixed in, and the share of the first clip in the mixture, 0..1."""
+    """The index of the clip that is mixed in, and the share of the first clip in the mixture, 0..1.
+
+    >>> Mixing(partner=3, share=0.5).partner
+    3
+    """
 
     partner: int
     share: float

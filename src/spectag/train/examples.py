@@ -120,6 +120,9 @@ class Unreadable(NamedTuple):
     Args:
         clip: its id.
         error: the error of reading it. ``str(error)`` is one line that names the file.
+
+    >>> str(Unreadable("1.wav", AudioError("1.wav", "no decoder recognises it")).error)
+    '1.wav: no decoder recognises it'
     """
 
     clip: str
@@ -135,6 +138,9 @@ class Example(NamedTuple):
         target: ``[C]``, 0..1.
         clip: index of the clip that was drawn.
         unreadable: clips that were drawn but could not be read. Each was replaced by the next clip that can be read.
+
+    >>> Example(torch.zeros(880), frames=4, target=torch.zeros(2), clip=7).unreadable
+    ()
     """
 
     waveform: Tensor
@@ -145,7 +151,11 @@ class Example(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """B training examples: ``[B, N]``, ``[B]``, ``[B, C]``, ``[B]``, and the unreadable clips of all of them."""
+    """B training examples: ``[B, N]``, ``[B]``, ``[B, C]``, ``[B]``, and the unreadable clips of all of them.
+
+    >>> collate([Example(torch.zeros(880), 4, torch.zeros(2), 7)]).frames
+    tensor([4])
+    """
 
     waveform: Tensor
     frames: Tensor
@@ -181,6 +191,13 @@ class TrainingClips(Dataset[Example]):
 
     Raises:
         DataError: on access, none of the clips can be read.
+
+    >>> import soundfile
+    >>> soundfile.write("1.wav", np.ones(800) / 2, 16_000)
+    >>> waveforms = Waveforms([Clip("1.wav", Path("1.wav"), (0,))], cache_bytes=1e9)
+    >>> clips = TrainingClips(waveforms, np.ones((1, 1), np.float32), FrontEnd(frames=10), AugmentRecipe())
+    >>> clips[Draw(clip=0, seed=0)].frames  # the other 7 are padding
+    3
     """
 
     def __init__(

@@ -30,7 +30,11 @@ RENAMED = {"parts": "splits"}  # keys that had another name in older versions
 
 
 class Section(BaseModel):
-    """A section of a recipe. It is immutable, and an unknown key is an error."""
+    """A section of a recipe. It is immutable, and an unknown key is an error.
+
+    >>> sorted(kind.__name__ for kind in Section.__subclasses__())[:2]
+    ['AugmentRecipe', 'FrontEndRecipe']
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -91,6 +95,9 @@ class FrontEndRecipe(Section):
         mel_bins: number of mel bands.
         frames: length of the network's input in frames of 10 ms.
         mean, std: mean and standard deviation of the log-mel energies. The inputs are normalised with them.
+
+    >>> FrontEndRecipe(frames=512).window is None
+    True
     """
 
     window: WindowFunction | None = None
@@ -122,6 +129,9 @@ class AugmentRecipe(Section):
         patch_drop: fraction of patches to drop at random (PaSST, unstructured).
         row_drop, column_drop: fraction of rows (frequency) and columns (time) of patches to drop at random (PaSST,
             structured).
+
+    >>> AugmentRecipe(time_mask=192).mix_rate
+    0.0
     """
 
     excerpt: bool = False
@@ -151,6 +161,9 @@ class ScheduleRecipe(Section):
         milestones: epochs after which the rate is multiplied by ``gamma``.
         repeat: number of epochs between further milestones after the last one listed; 0 for none.
         gamma: see ``milestones``.
+
+    >>> ScheduleRecipe(milestones=(2, 3)).gamma
+    0.5
     """
 
     kind: Literal["milestones", "cosine", "constant"] = "milestones"
@@ -168,6 +181,9 @@ class SplitsRecipe(Section):
         train: names of the splits to learn from.
         validation: names of the splits that are scored during training and may choose an epoch.
         test: names of the splits that results are reported on. They never choose anything.
+
+    >>> SplitsRecipe(test=("eval",)).train
+    ('train',)
     """
 
     train: tuple[str, ...] = ("train",)

@@ -13,7 +13,11 @@ from spectag.train.rng import Rng, make_rng
 
 
 class Draw(NamedTuple):
-    """The index of a training clip, and the seed of the random numbers of its example."""
+    """The index of a training clip, and the seed of the random numbers of its example.
+
+    >>> next(iter(EpochSampler(clips=1, seed=0))).clip
+    0
+    """
 
     clip: int
     seed: int

@@ -26,6 +26,13 @@ class TrainingStep:
         recipe: the complete recipe.
         rank: number of this process, from 0.
         world: number of processes.
+
+    >>> config = spectag.ASTConfig(width=16, depth=1, heads=1, frames=16, labels=2)
+    >>> recipe = Recipe(name="mine", epochs=1, batch_size=1, lr=1e-3)
+    >>> step = TrainingStep(spectag.AST(config), config.grid, FrontEnd(frames=16), recipe)
+    >>> batch = Batch(torch.zeros(1, 2800), torch.tensor([16]), torch.zeros(1, 2), torch.tensor([0]), [])
+    >>> step(batch, number=0).shape
+    torch.Size([])
     """
 
     def __init__(
