@@ -22,7 +22,7 @@
     ├── DataError              a data set or one of its tables cannot be used
     ├── RecipeError            a recipe or a --set value cannot be used
     ├── RunInterrupted         training stopped before its end; it can be resumed
-    ├── RunFailed              training cannot go on: the loss is not finite, a worker process died
+    ├── RunFailed              training cannot continue: the loss is not finite, a worker process died
     ├── SaveError              writing failed, for example because the disk is full; the old files are intact
     └── MissingExtra           an optional dependency is not installed
 
@@ -168,7 +168,7 @@ class RunInterrupted(SpectagError):
 
 
 class RunFailed(SpectagError):
-    """Training cannot go on: the loss is not finite, or a worker process died."""
+    """Training cannot continue: the loss is not finite, or a worker process died."""
 
 
 class SaveError(SpectagError):

@@ -77,7 +77,7 @@ def find_recordings(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str | F
 
     Yields:
         paths; or a :class:`spectag.FileError` for a folder that cannot be listed or holds no recording. Whether a file
-        exists is left to whoever reads it.
+        exists is only checked when it is read.
 
     >>> Path("site").mkdir()
     >>> Path("site", "dawn.wav").touch()

@@ -10,7 +10,7 @@ untrained        a class is in other splits, but not in ``train``
 leak             a group (one recording, one speaker) is in several splits or folds
 duplicate-splits the same sound is in several splits or folds
 duplicate-labels the same sound has different labels
-truncated        the recording ends before its header says, or is damaged
+truncated        the recording is shorter than its header states, or is damaged
 silent           the peak is below -60 dBFS
 clipped          over 0.5 % of the samples are at full scale
 short            the clip is shorter than 0.1 s

@@ -189,7 +189,7 @@ def _unpack(published: PublishedSet, archive: Path, directory: Path, progress: P
 
 
 class _Writer:
-    """Writes files below a folder, whatever an archive calls them, and not more than twice the expected size."""
+    """Writes files below a folder. It refuses names that lead elsewhere, and more than twice the expected size."""
 
     def __init__(self, folder: Path, expected: int, progress: Progress) -> None:
         self._folder, self._expected, self._progress = folder, expected, progress

@@ -162,7 +162,7 @@ def read_members(folder: Path) -> tuple[list[Path], str]:
 
     Raises:
         NotAModel, UnreadableModel, NewerBundle: ``ensemble.json`` is damaged, newer, or names something other than
-            folders beside it.
+            folders next to it.
 
     >>> bundle = spectag.load("esc10")
     >>> read_members(Ensemble((bundle,)).save("one"))
@@ -175,7 +175,7 @@ def read_members(folder: Path) -> tuple[list[Path], str]:
         raise NotAModel(f"{file.path}: members: expected a list of 1 to {MOST_MEMBERS} names, got {str(names)[:40]}")
     for name in names:
         if not isinstance(name, str) or not MEMBER.fullmatch(name):
-            raise NotAModel(f"{file.path}: members: expected plain names of folders beside it, got {str(name)[:40]!r}")
+            raise NotAModel(f"{file.path}: members: expected plain names of folders next to it, got {str(name)[:40]!r}")
         if not (folder / name).is_dir():
             raise NotAModel(f"{file.path}: members: the folder {name} is missing: restore it")
     if len(set(names)) != len(names):

@@ -1,6 +1,6 @@
-"""Tensors by name: read from files with suspicion of every byte, written, and renamed.
+"""Read, write and rename tensors. Files are not trusted: everything in them is checked.
 
-Files are safetensors, or pickles that hold nothing but tensors.
+Files are safetensors, or pickles that contain only tensors.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def to_ours(state: State, rows: Iterable[TensorRow]) -> State:
 
 
 def from_ours(state: State, rows: Iterable[TensorRow]) -> State:
-    """Give this package's tensors the names of a file: :func:`to_ours` the other way.
+    """Rename this package's tensors to the names of a file. This is the inverse of :func:`to_ours`.
 
     >>> from_ours({"qk": torch.zeros(2)}, [TensorRow("qk", ("q", "k"), axis=0)])
     {'q': tensor([0.]), 'k': tensor([0.])}
