@@ -130,7 +130,7 @@ def test_keys_that_came_later_make_no_other_run_of_it(begun):
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"recipe": "- a"}', '{"recipe": 5}', '{"recipe": "a: ["}'])
 def test_something_else_than_a_run(begun, text):
     (begun.out / PLAN).write_text(text)
-    with pytest.raises(RecipeError, match=r"holds no plan\.json of a run to resume"):
+    with pytest.raises(RecipeError, match=r"has no plan\.json of a run to resume"):
         check_directory(begun)
 
 

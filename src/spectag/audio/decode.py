@@ -89,7 +89,7 @@ def reason(error: Exception) -> str:
 
 
 class _Reader:
-    """The stream as C code sees it: without a name to guess a format from, and without exceptions.
+    """The stream for C code: it has no name to guess a format from, and raises no exceptions.
 
     The decoders' callbacks would print an exception instead of raising it, so it is kept for :meth:`check`.
     """
@@ -196,7 +196,7 @@ def _means_empty(info: str, reader: _Reader) -> bool:
 
 
 def _missing(info: str, done: int) -> int:
-    """Samples that the header promises beyond the ``done`` ones that were read, according to libsndfile's log.
+    """Number of samples that the header states in addition to the ``done`` ones that were read, by libsndfile's log.
 
     The log has ``data : declared (should be present)`` for WAV, AIFF and AU, and only the outermost chunk for W64 and
     RF64. A writer that cannot seek back leaves a size that means "unknown": 0, or just below 2 or 4 GiB.

@@ -119,6 +119,6 @@ Processes = Annotated[
         "--devices",
         metavar="N",
         min=1,
-        help="Number of processes that share each batch. On GPUs, each process uses one of them.",
+        help="Number of processes that share each batch. On GPUs, each process uses its own GPU.",
     ),
 ]

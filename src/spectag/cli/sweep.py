@@ -42,7 +42,7 @@ def sweep(
     seeds: Seeds = 1,
     override: Set = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the sweep in DIR where it stopped; finished runs are kept.")
+        bool, typer.Option("--resume", help="Continue the sweep in DIR where it stopped. Finished runs are kept.")
     ] = False,
     device: Device = DEVICE,
     processes: Processes = 1,

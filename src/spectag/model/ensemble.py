@@ -78,7 +78,7 @@ class Ensemble:
 
     @classmethod
     def of(cls, models: Iterable[Bundle | Ensemble]) -> Ensemble:
-        """Unite bundles and the members of ensembles into one, in which every network weighs the same.
+        """Combine bundles and the members of ensembles into one ensemble, in which every network has the same weight.
 
         Raises as the class.
 
@@ -122,7 +122,7 @@ class Ensemble:
             dtype: of the weights in the files. float16 halves them; loading always gives float32.
 
         Raises:
-            SaveError: the directory holds something, writing failed, or dtype cannot hold the weights.
+            SaveError: the directory is not empty, writing failed, or dtype cannot hold the weights.
             NonFiniteWeights: NaN or infinite weights are not saved.
 
         >>> bundle = spectag.load("esc10")

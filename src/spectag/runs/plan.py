@@ -248,7 +248,7 @@ def _check_same(plan: Plan) -> None:
         before = json.loads(path.read_text(encoding="utf-8"))
         recipe = build(yaml.safe_load(str(before["recipe"])), f"in {path}")
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError, RecipeError) as error:
-        raise RecipeError(f"--out {plan.out}: is not empty, and holds no {PLAN} of a run to resume") from error
+        raise RecipeError(f"--out {plan.out}: is not empty, but has no {PLAN} of a run to resume") from error
     differing = ["recipe"] if recipe != plan.recipe else []
     differing += [name for name, value in _digests(plan).items() if before.get(name) != value]
     if differing:
