@@ -1,4 +1,4 @@
-"""Work that runs ahead of whoever takes its results, in a bounded amount of memory and in order."""
+"""Run tasks in the background, ahead of the code that uses their results, in order and in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ from typing import TypeVar
 Item = TypeVar("Item")
 T = TypeVar("T")
 
+<<<<<<< HEAD
 Watch = Callable[[Iterator[T]], Iterable[T]]
 """A function that results pass through, in order, as they are computed; a progress bar, for example."""
+=======
+Watch = Callable[[Iterator[Result]], Iterable[Result]]
+"""A function that all results pass through, in order, as they are computed; for example a progress bar."""
+>>>>>>> w-en
 
 
 def in_order(
