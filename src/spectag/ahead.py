@@ -14,13 +14,8 @@ from typing import TypeVar
 Item = TypeVar("Item")
 T = TypeVar("T")
 
-<<<<<<< HEAD
 Watch = Callable[[Iterator[T]], Iterable[T]]
-"""A function that results pass through, in order, as they are computed; a progress bar, for example."""
-=======
-Watch = Callable[[Iterator[Result]], Iterable[Result]]
 """A function that all results pass through, in order, as they are computed; for example a progress bar."""
->>>>>>> w-en
 
 
 def in_order(

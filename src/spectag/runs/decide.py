@@ -58,7 +58,7 @@ def decide(plan: Plan, checkpoint: Checkpoint | None, device: torch.device, meas
     Args:
         plan: its recipe is completed.
         checkpoint: the initial weights, if there are any.
-        device: the training device. Precision ``auto`` depends on it.
+        device: the training device. FabricPrecision ``auto`` depends on it.
         measure: measures the statistics. It is called at most once, since it decodes all clips.
 
     Raises:

@@ -17,14 +17,8 @@ from spectag.score.evaluate import Evaluation, evaluate_scores
 from spectag.score.table import ScoreRow
 from spectag.train.examples import Waveforms
 
-<<<<<<< HEAD
-# Scores clips with a bundle, in order: recordings, or waveforms that are decoded already. The command line passes one
-# in, so that a run is scored by the very code that tags recordings.
-=======
-Waveform: TypeAlias = "NDArray[np.float32]"  # [N], mono, 16 kHz, full scale = 1.0
 # Scores clips with a bundle, in order. A clip is a recording or a decoded waveform. The command line passes in a scorer
 # that uses the tagger, so a run is scored by the same code that tags recordings.
->>>>>>> w-en
 Scorer: TypeAlias = "Callable[[Bundle, Iterable[Source | Waveform]], Iterable[ScoreRow | FileError]]"
 
 

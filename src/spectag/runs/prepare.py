@@ -284,15 +284,9 @@ def _measure_statistics(waveforms: Waveforms, front_end: FrontEnd) -> tuple[floa
     return found.mean, found.std
 
 
-<<<<<<< HEAD
 def _launch(device: torch.device, processes: int, precision: FabricPrecision) -> Fabric:
-    """Start the other processes, which run the same command, and meet them."""
-    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # its advice is for its own users
-=======
-def _launch(device: torch.device, processes: int, precision: Precision) -> Fabric:
     """Start the other processes, which run the same command, and wait for them."""
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # its hints are meant for users of Lightning
->>>>>>> w-en
     fabric = Fabric(
         accelerator="gpu" if device.type == "cuda" else device.type,
         devices=processes if device.index is None else [device.index],

@@ -23,11 +23,7 @@ SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True)
-<<<<<<< HEAD
 class SeriesRun:
-    """One run of a series: its fold and seed, and what it does."""
-=======
-class Member:
     """One run of a series.
 
     Args:
@@ -38,7 +34,6 @@ class Member:
     >>> [member.fold for member in plan_series(recipe, manifest, Path("cv"), folds=[1, 2], seeds=1)]
     [1, 2]
     """
->>>>>>> w-en
 
     fold: int | None
     seed: int
@@ -53,13 +48,8 @@ def plan_series(
     folds: Sequence[int | None],
     seeds: int,
     options: RunOptions = DEFAULTS,
-<<<<<<< HEAD
 ) -> list[SeriesRun]:
-    """The runs over folds and seeds, each in a directory of its own, such as ``out/fold1-seed0``.
-=======
-) -> list[Member]:
     """Plan one run for each fold and seed. Each run has its own directory, such as ``out/fold1-seed0``.
->>>>>>> w-en
 
     If a share of the clips is held out for validation, all runs hold out the same clips.
 
@@ -89,18 +79,13 @@ def plan_series(
     return members
 
 
-<<<<<<< HEAD
 def run_all(members: Sequence[SeriesRun], run: Callable[[Plan], dict[str, Any]]) -> list[dict[str, Any]]:
-    """The reports of the members, in order. Members that were finished earlier are not run again.
-=======
-def run_all(members: Sequence[Member], run: Callable[[Plan], dict[str, Any]]) -> list[dict[str, Any]]:
     """Run the members, and return their reports in order. Members that were finished earlier are not run again.
->>>>>>> w-en
 
     Raises:
         RecipeError: the directory of a member holds another run or something else. In this case nothing is run.
 
-    >>> run_all([Member(2, 0, plan)], lambda plan: {"held out": plan.description})
+    >>> run_all([SeriesRun(2, 0, plan)], lambda plan: {"held out": plan.description})
     [{'held out': 'fold 2'}]
     """
     if rank() == 0:  # the other processes would find what the first has written
@@ -119,19 +104,14 @@ def _read_report(plan: Plan) -> dict[str, Any]:
     return report
 
 
-<<<<<<< HEAD
 def summarise(members: Sequence[SeriesRun], reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Figures of every run, their mean and sample standard deviation.
-=======
-def summarise(members: Sequence[Member], reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Compute the mean and sample standard deviation of the figures of several runs.
->>>>>>> w-en
 
     If the runs hold out different folds, the summary also has pooled figures: for each seed, those of the clips of all
     folds taken together.
 
     >>> result = {"clips": 2, "accuracy": 0.5, "mean_ap": 0.75, "mean_auc": None, "d_prime": None}
-    >>> summarise([Member(2, 0, plan)], [{"result": result}])["mean"]
+    >>> summarise([SeriesRun(2, 0, plan)], [{"result": result}])["mean"]
     {'accuracy': 0.5, 'mean_ap': 0.75}
     """
     runs = [
