@@ -249,7 +249,7 @@ def test_a_run_that_ran_out_of_memory_goes_on_with_less(begun):
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"recipe": "- a"}', '{"recipe": 5}', '{"recipe": "a: ["}'])
 def test_something_else_than_a_run(begun, text):
     (begun.out / PLAN).write_text(text)
-    with pytest.raises(RecipeError, match=r"holds no plan\.json of a run to resume"):
+    with pytest.raises(RecipeError, match=r"has no plan\.json of a run to resume"):
         check_directory(begun)
 
 

@@ -30,11 +30,11 @@ from spectag.train.stand_ins import StandIns
 
 
 class Waveforms(Sequence[Tensor]):
-    """The waveforms ``[N]`` of clips, by position; decoded and resampled once as long as they fit into memory.
+    """The waveforms ``[N]`` of clips, by position. Each is decoded and resampled once, if it fits into memory.
 
     Args:
         clips: the clips to read.
-        cache_bytes: memory for decoded waveforms; what does not fit is decoded at every access.
+        cache_bytes: memory for decoded waveforms. Clips that do not fit are decoded at every access.
 
     Raises:
         AudioError: on access to a clip that cannot be read. It is not tried again.
@@ -69,11 +69,11 @@ class Waveforms(Sequence[Tensor]):
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left to decode."""
+        """Whether all clips were decoded or failed."""
         return len(self._kept) + len(self.failed) == len(self.clips)
 
     def preload(self, threads: int = 2) -> None:
-        """Decode in parallel until all clips are in memory or the memory is used up.
+        """Decode clips in parallel until all are in memory, or the memory is full.
 
         A file that holds several clips is decoded once.
         """
@@ -83,7 +83,7 @@ class Waveforms(Sequence[Tensor]):
             pass
 
     def _load(self, indices: list[int]) -> None:
-        """Keep the clips of one file, which is decoded once for all of its segments."""
+        """Load the clips of one file. The file is decoded once for all of its segments."""
         segments = [i for i in indices if isinstance(self.clips[i].source, Segment)]
         segments.sort(key=lambda i: self.clips[i].start or 0.0)
         for index, found in zip(segments, read_segments([self.clips[i].source for i in segments], _warn), strict=True):
@@ -100,7 +100,7 @@ class Waveforms(Sequence[Tensor]):
                 self[index]
 
     def sources(self) -> Iterator[Source | NDArray[np.float32]]:
-        """Yield the waveform of each clip that is in memory, and the source of each other clip; decodes nothing."""
+        """Yield the waveform of each clip that is in memory, and the source of each other clip. Nothing is decoded."""
         for index, clip in enumerate(self.clips):
             kept = self._kept.get(index)
             yield clip.source if kept is None else kept.numpy()
@@ -122,7 +122,10 @@ class Unreadable(NamedTuple):
 
     Args:
         clip: its id.
-        error: why; ``str(error)`` is one line that names the file.
+        error: the error of reading it. ``str(error)`` is one line that names the file.
+
+    >>> str(Unreadable("1.wav", AudioError("1.wav", "no decoder recognises it")).error)
+    '1.wav: no decoder recognises it'
     """
 
     clip: str
@@ -134,11 +137,14 @@ class Example(NamedTuple):
 
     Args:
         waveform: ``[N]``, as long as the network's window, zeros at the end.
-        frames: number of frames of its fbank that are sound; the others are padding.
+        frames: number of frames of its fbank that are sound. The others are padding.
         target: ``[C]``, 0..1.
         heard: indices of the clips in it: the one that was drawn, then the one mixed in; or those that stand in for
             them, see :mod:`spectag.train.stand_ins`.
         unreadable: clips that were drawn but could not be read.
+
+    >>> Example(torch.zeros(880), frames=4, target=torch.zeros(2), heard=(7,)).unreadable
+    ()
     """
 
     waveform: Tensor
@@ -149,7 +155,11 @@ class Example(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """B training examples: ``[B, N]``, ``[B]``, ``[B, C]``, the clips in each, and the unreadable ones of all."""
+    """B training examples: ``[B, N]``, ``[B]``, ``[B, C]``, the clips in each, and the unreadable ones of all.
+
+    >>> collate([Example(torch.zeros(880), 4, torch.zeros(2), (7,))]).frames
+    tensor([4])
+    """
 
     waveform: Tensor
     frames: Tensor
@@ -159,7 +169,7 @@ class Batch(NamedTuple):
 
 
 def collate(examples: Sequence[Example]) -> Batch:
-    """Make a batch of examples; the ``collate_fn`` of a data loader.
+    """Make a batch of examples, as the ``collate_fn`` of a data loader.
 
     >>> batch = collate([Example(torch.zeros(880), 4, torch.zeros(2), (7,))] * 3)
     >>> batch.waveform.shape, batch.heard, batch.unreadable
@@ -175,7 +185,7 @@ def collate(examples: Sequence[Example]) -> Batch:
 
 
 class TrainingClips(Dataset[Example]):
-    """Training examples by draw: augmented and mixed waveforms, padded to the window; see :mod:`spectag.train.augment`.
+    """Training examples: augmented waveforms, padded to the network's window. See :mod:`spectag.train.augment`.
 
     A clip that cannot be read is replaced by another one of its class, which follows from the draw's seed.
 
@@ -187,6 +197,13 @@ class TrainingClips(Dataset[Example]):
 
     Raises:
         DataError: on access, none of the clips can be read.
+
+    >>> import soundfile
+    >>> soundfile.write("1.wav", np.ones(800) / 2, 16_000)
+    >>> waveforms = Waveforms([Clip("1.wav", Path("1.wav"), (0,))], cache_bytes=1e9)
+    >>> clips = TrainingClips(waveforms, np.ones((1, 1), np.float32), FrontEnd(frames=10), AugmentRecipe())
+    >>> clips[Draw(clip=0, seed=0)].frames  # the other 7 are padding
+    3
     """
 
     def __init__(
