@@ -20,7 +20,7 @@ def clip(name: str, *labels: int, **fields) -> Clip:
 
 FOLDS = Manifest(tuple(clip(f"{n}.wav", n % 2, fold=n % 3 + 1) for n in range(12)), LABELS, "folds")
 SPLITS = Manifest(
-    tuple(clip(f"{n}.wav", n % 2, split=("train", "train", "validation", "test")[n % 4]) for n in range(12)),
+    tuple(clip(f"{n}.wav", n // 4 % 2, split=("train", "train", "validation", "test")[n % 4]) for n in range(12)),
     LABELS,
     "splits",
 )

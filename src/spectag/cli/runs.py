@@ -92,6 +92,8 @@ def report_clips(report: Mapping[str, Any], where: str = "") -> None:
     Args:
         report: of the run.
         where: which run of several it was, at the beginning of each line.
+
+    >>> report_clips({"skipped": [], "heard": {"labels": {"owl": 3}}, "result": None})  # nothing to name
     """
     for clip in report["skipped"]:
         say("warning", f"{where}skipped in training: {clip['reason']}")
@@ -104,7 +106,10 @@ def report_clips(report: Mapping[str, Any], where: str = "") -> None:
 
 
 def fail_if_unscored(results: Iterable[Mapping[str, Any] | None]) -> None:
-    """End with exit code 1 if held-out clips of a run could not be scored. They were named before."""
+    """End with exit code 1 if held-out clips of a run could not be scored. They were named before.
+
+    >>> fail_if_unscored([{"failed": []}, None])
+    """
     if any(result and result.get("failed") for result in results):
         raise typer.Exit(1)
 
