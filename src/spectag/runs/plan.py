@@ -195,7 +195,7 @@ def _require_choice(recipe: Recipe, validation: Manifest | None, splits: tuple[s
     if len({clip.labels for clip in validation.clips}) == 1:
         raise RecipeError(
             f"recipe {recipe.name}: select best needs clips to choose by, and all {len(validation)} validation clips "
-            "have the same labels: add others, or set select=last"
+            "have the same labels: add others, raise holdout, or set select=last"
         )
 
 
