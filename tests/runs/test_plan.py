@@ -201,6 +201,8 @@ def test_validation_clips_that_are_all_alike_choose_nothing(labels):
     recipe = make_recipe(select="best", loss="auto")
     with pytest.raises(RecipeError, match="all 3 validation clips have the same labels: add others, raise holdout"):
         make_plan(recipe, replace(SPLITS, clips=clips), Path("run"))
+    if labels == (1,):
+        assert make_plan(recipe.replace(metric="accuracy"), replace(SPLITS, clips=clips), Path("run")).validation
 
 
 def test_what_a_plan_refuses():
