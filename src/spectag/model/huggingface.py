@@ -16,7 +16,7 @@ from spectag.labels import LabelSet
 from spectag.model.card import Card, default_activation
 from spectag.model.config import ASTConfig
 from spectag.model.fields import CONFIG, PREPROCESSOR, PROCESSOR, Fields
-from spectag.model.given import Given
+from spectag.model.given import Given, fresh_labels
 from spectag.model.keys import KeyTable
 
 AST = "audio_spectrogram_transformer"
@@ -39,6 +39,7 @@ TRANSFORMERS = KeyTable(
         "head.norm": "classifier.layernorm",
         "head.linear": "classifier.dense",
     },
+    root=f"{AST}.",
 )
 # Names that transformers 5 can write as well.
 TRANSFORMERS_5 = KeyTable(
@@ -52,6 +53,7 @@ TRANSFORMERS_5 = KeyTable(
         "blocks.*.mlp.fc1": f"{LAYER_5}.mlp.fc1",
         "blocks.*.mlp.fc2": f"{LAYER_5}.mlp.fc2",
     },
+    root=f"{AST}.",
 )
 HEAD_BIAS = "classifier.dense.bias"  # in both; as long as there are outputs
 
@@ -79,7 +81,8 @@ def read_huggingface_card(folder: Path, config: Fields, outputs: int | None, giv
     Args:
         folder: the directory.
         config: its ``config.json``.
-        outputs: outputs of the head in the weights, which the labels must fit; None where that is not known.
+        outputs: outputs of the head in the weights, which the labels must fit; 0 where there is no head, and None where
+            that is not known.
         given: what the caller says.
 
     Raises:
@@ -89,9 +92,12 @@ def read_huggingface_card(folder: Path, config: Fields, outputs: int | None, giv
         SpectagWarning: labels or activation are guesses.
     """
     names = read_names(config, outputs)
-    labels = _guess_labels(config, outputs, given) if names is None else _known_labels(config, names)
+    if outputs == 0 and (given.labels or names is None):
+        labels = fresh_labels(given, config.path)
+    else:
+        labels = _guess_labels(config, outputs, given) if names is None else _known_labels(config, names)
     geometry = read_geometry(config, len(labels))
-    activation, reason = _read_activation(config, labels, given)
+    activation, reason = _read_activation(config, labels, given, trained=outputs != 0)
     return Card(
         config=geometry,
         front_end=read_front_end(folder, geometry),
@@ -119,7 +125,7 @@ def read_names(config: Fields, outputs: int | None) -> tuple[str, ...] | None:
         raise LabelMismatch(
             f"{config.path}: id2label: expected the numbers 0 to {len(table) - 1}, {names.index(None)} is missing"
         )
-    if outputs is not None and outputs != len(names):
+    if outputs and outputs != len(names):
         raise LabelMismatch(f"{config.path}: id2label: {len(names)} labels do not fit a head of {outputs} outputs")
     return names  # type: ignore[return-value]  # that each is text is LabelSet's to check
 
@@ -271,12 +277,12 @@ def _guess_labels(config: Fields, outputs: int | None, given: Given) -> LabelSet
     return labels
 
 
-def _read_activation(config: Fields, labels: LabelSet, given: Given) -> tuple[Activation, str]:
+def _read_activation(config: Fields, labels: LabelSet, given: Given, trained: bool) -> tuple[Activation, str]:
     problem = config.data.get("problem_type")
     if problem in PROBLEM_TYPES:
         return PROBLEM_TYPES[problem], f"problem_type {problem} in {CONFIG}"
     activation, reason = default_activation(len(labels))
-    if given.activation is None and not labels.is_published:
+    if given.activation is None and trained and not labels.is_published:
         warnings.warn(
             f"{config.path}: problem_type is missing: the activation {activation} is a guess for {len(labels)} labels: "
             "give activation=",
