@@ -118,7 +118,7 @@ def test_files_that_do_not_fit_together(plain):
     with pytest.raises(errors.KeyMismatch, match=r"is in another file of the same model, too"):
         load(plain)
     save_file({"rogue": torch.zeros(1)}, files[1])
-    with pytest.raises(errors.KeyMismatch, match="missing .*; unexpected .*rogue"):
+    with pytest.raises(errors.KeyMismatch, match=r"missing .*; unexpected .*rogue"):
         load(plain)
 
 

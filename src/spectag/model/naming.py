@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from os.path import commonprefix
+from itertools import takewhile
 from pathlib import Path
 
 from spectag.errors import KeyMismatch, NotAModel, ShapeMismatch
@@ -53,7 +53,8 @@ def find_naming(keys: Collection[str]) -> Naming | None:
     True
     """
     names = [_unwrap(key) for key in keys]
-    shared = commonprefix([name.split(".")[:-1] for name in names])  # of lists, too
+    levels = zip(*(name.split(".")[:-1] for name in names), strict=False)
+    shared = [parts[0] for parts in takewhile(lambda parts: len(set(parts)) == 1, levels)]
     for count in range(len(shared) + 1):
         prefix = "".join(f"{part}." for part in shared[:count])
         short = {name.removeprefix(prefix) for name in names}

@@ -11,7 +11,6 @@ from pathlib import Path
 from spectag.errors import InputError, ModelNotFound, NotAModel
 from spectag.labels import nearest
 from spectag.model.fields import CONFIG, ENSEMBLE, EXTRA, PREPROCESSOR, PROCESSOR, WEIGHTS, Fields, is_marked
-from spectag.model.weights import INDEX, read_index
 
 ALIASES = {
     "audioset": "MIT/ast-finetuned-audioset-10-10-0.4593",
@@ -126,15 +125,10 @@ def fetch(repository: str) -> Path:
     if not any(_fetch_one(repository, name, revision) for name in (PREPROCESSOR, PROCESSOR)):
         raise NotAModel(f"{repository}: the Hub repository has no {PREPROCESSOR}")
     if _fetch_one(repository, WEIGHTS, revision) is None:
-        index = _fetch_one(repository, f"{WEIGHTS}{INDEX}", revision)
-        if index is None:
-            raise NotAModel(
-                f"{repository}: the Hub repository has no {WEIGHTS} (pickles are not fetched): download it yourself "
-                f"(hf download {repository} --local-dir DIR) and give DIR"
-            )
-        for name in read_index(index):
-            if _fetch_one(repository, name, revision) is None:
-                raise NotAModel(f"{repository}: the Hub repository has no {name}, which {index.name} names")
+        raise NotAModel(
+            f"{repository}: the Hub repository has no {WEIGHTS} (pickles are not fetched): download it yourself "
+            f"(hf download {repository} --local-dir DIR) and give DIR"
+        )
     try:
         _fetch_one(repository, EXTRA, revision)
     except ModelNotFound:
