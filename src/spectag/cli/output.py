@@ -10,7 +10,25 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from spectag.errors import SaveError
+from spectag.files import require_new
 
+WEIGHT_FILES = frozenset(
+    {
+        ".onnx",
+        ".pth",
+        ".pt",
+        ".pt2",
+        ".ckpt",
+        ".bin",
+        ".safetensors",
+        ".tflite",
+        ".mlmodel",
+        ".h5",
+        ".pb",
+        ".npz",
+        ".pkl",
+    }
+)  # endings that say what kind of file somebody expects; no bundle is one
 T = TypeVar("T")
 
 
@@ -44,6 +62,16 @@ def refuse_overwriting(output: Path, inputs: Iterable[str]) -> None:
         raise SaveError(f"{output}: is a folder: give the name of a file")
     if output.exists() and any(os.path.exists(path) and output.samefile(path) for path in inputs):
         raise SaveError(f"{output}: is one of the inputs: choose another name")
+
+
+def require_new_directory(path: Path) -> None:
+    """Raise SaveError if a model's directory cannot be created here, or if the name is that of a file of weights."""
+    if path.suffix.lower() in WEIGHT_FILES:
+        raise SaveError(
+            f"{path}: a model is written as a directory, and {path.suffix} is the ending of a file: "
+            f"leave it out, for example {path.with_suffix('')}"
+        )
+    require_new(path)
 
 
 @contextmanager

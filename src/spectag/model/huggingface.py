@@ -214,7 +214,7 @@ def config_document(card: Card) -> dict[str, Any]:
     128
     """
     c = card.config
-    model_type = MODEL_TYPE if c.patch[0] == c.patch[1] and c.tokens == 2 else OWN_MODEL_TYPE
+    model_type = OWN_MODEL_TYPE if find_obstacles(card) else MODEL_TYPE
     problem_types = {activation: name for name, activation in PROBLEM_TYPES.items()}
     return {
         "architectures": [ARCHITECTURE[model_type]],
@@ -233,6 +233,30 @@ def config_document(card: Card) -> dict[str, Any]:
         "dtype": "float32",  # to compute in, whatever the file stores
         **({"class_tokens": c.tokens} if model_type == OWN_MODEL_TYPE else {}),
     }
+
+
+def find_obstacles(card: Card) -> list[str]:
+    """Why ``transformers`` cannot open the bundle of a model; nothing where it can.
+
+    >>> find_obstacles(spectag.load("esc10").card)
+    ['its patches of 128x8 are not square']
+    """
+    patch, tokens = card.config.patch, card.config.tokens
+    obstacles = [] if patch[0] == patch[1] else [f"its patches of {patch[0]}x{patch[1]} are not square"]
+    return obstacles + ([] if tokens == 2 else ["it has one class token, not two"])
+
+
+def compare_with_transformers(card: Card) -> str | None:
+    """What ``transformers`` would make of the bundle of a model, in one sentence; None where it does the same.
+
+    >>> compare_with_transformers(spectag.load("esc10").card)
+    'transformers cannot open it: its patches of 128x8 are not square'
+    """
+    if obstacles := find_obstacles(card):
+        return f"transformers cannot open it: {' and '.join(obstacles)}"
+    if card.front_end.window != "hanning":
+        return "transformers opens it, but its scores differ: it knows no Hamming window and uses Hann"
+    return None
 
 
 def preprocessor_document(card: Card) -> dict[str, Any]:
