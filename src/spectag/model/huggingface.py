@@ -83,13 +83,17 @@ def read_huggingface_card(folder: Path, config: Fields, outputs: int | None, giv
         config: its ``config.json``.
         outputs: outputs of the head in the weights, which the labels must fit; 0 where there is no head, and None where
             that is not known.
-        given: what the caller says.
+        given: options of the caller.
 
     Raises:
         ModelError: one of its subclasses; the message names file and field.
 
     Warns:
-        SpectagWarning: labels or activation are guesses.
+        SpectagWarning: labels or activation are guessed.
+
+    >>> folder = spectag.load("esc10").save("copy")
+    >>> read_huggingface_card(folder, Fields.read(folder / "config.json"), outputs=10, given=Given()).activation
+    'softmax'
     """
     names = read_names(config, outputs)
     if outputs == 0 and (given.labels or names is None):
@@ -208,7 +212,7 @@ def read_front_end(folder: Path, geometry: ASTConfig) -> FrontEnd:
 
 
 def config_document(card: Card) -> dict[str, Any]:
-    """The content of ``config.json``: :func:`read_names` and :func:`read_geometry` the other way.
+    """Make the content of ``config.json``, the inverse of :func:`read_names` and :func:`read_geometry`.
 
     >>> config_document(spectag.load("esc10").card)["hidden_size"]
     128
@@ -260,7 +264,7 @@ def compare_with_transformers(card: Card) -> str | None:
 
 
 def preprocessor_document(card: Card) -> dict[str, Any]:
-    """The content of ``preprocessor_config.json``: :func:`read_front_end` the other way.
+    """Make the content of ``preprocessor_config.json``, the inverse of :func:`read_front_end`.
 
     >>> preprocessor_document(spectag.load("esc10").card)["sampling_rate"]
     16000

@@ -40,6 +40,10 @@ def network_shapes(config: ASTConfig) -> Shapes:
 
 
 def unreadable(path: Path, error: Exception) -> UnreadableModel:
-    """The error to raise for weights that a library could not read, in one line."""
+    """Make the error for weights that a library could not read, in one line.
+
+    >>> str(unreadable(Path("a.pth"), EOFError("no more bytes")))
+    'a.pth: cannot read the weights, the file is truncated or damaged: no more bytes'
+    """
     reason = str(error).strip().splitlines() or [type(error).__name__]
     return UnreadableModel(f"{path}: cannot read the weights, the file is truncated or damaged: {reason[0][:200]}")
