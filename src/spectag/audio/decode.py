@@ -80,14 +80,14 @@ def _decoded(stream: BinaryIO, name: str, note: Callable[[str], None]) -> Iterat
             heard = yield from _one(view, header, name)
         except (NotAudio, NoAudioStream, EmptyAudio) as error:
             failures.append(error)
+            if header.present != 0:
+                total.damage = "another recording in it cannot be read"
         else:
             total.add(heard)
             kind = kind or header.kind
         begin = header.following or view.following
     if not total.samples:
         raise failures[0]
-    if any(not isinstance(error, EmptyAudio) for error in failures):
-        total.damage = total.damage or "another recording in it cannot be read"
     for text in total.notes(kind):
         note(text)
 
@@ -104,7 +104,7 @@ def _one(view: View, header: Header, name: str) -> Pieces:
             heard.damage = heard.damage or "libsndfile calls it malformed"
     else:
         if heard.damage and heard.seconds != header.seconds:
-            yield from _go_on(view, name, heard, tail_may_be_junk=header.kind == "FLAC" and header.seconds is None)
+            yield from _go_on(view, header, name, heard)
         elif header.kind == "Ogg" and not ends_as_ogg(view.read_at, view.begin, view.end):
             heard.damage = "the last Ogg page is missing"
     promised = header.promised(heard.seconds)
@@ -115,7 +115,7 @@ def _one(view: View, header: Header, name: str) -> Pieces:
     return heard
 
 
-def _go_on(view: View, name: str, heard: Heard, tail_may_be_junk: bool) -> Iterator[tuple[float, NDArray[np.float32]]]:
+def _go_on(view: View, header: Header, name: str, heard: Heard) -> Iterator[tuple[float, NDArray[np.float32]]]:
     """Decode by FFmpeg what lies behind the place where libsndfile stopped, and add it to ``heard``."""
     why = heard.damage
     try:
@@ -124,4 +124,4 @@ def _go_on(view: View, name: str, heard: Heard, tail_may_be_junk: bool) -> Itera
         return
     heard.seconds += rest.seconds
     heard.samples += rest.samples
-    heard.damage = rest.damage or ("" if tail_may_be_junk and not rest.samples else why)
+    heard.damage = rest.damage or ("" if header.kind == "FLAC" else why)  # FFmpeg counts what FLAC lacks

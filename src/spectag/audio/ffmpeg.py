@@ -75,6 +75,8 @@ def by_ffmpeg(view: View, name: str, *, refused: str, opened: bool = False, skip
         heard.samples += track.heard.samples
     if bad:
         heard.damage = f"{bad} damaged packet{'s' if bad > 1 else ''} skipped"
+    elif track.lost:
+        heard.damage = f"{track.lost:.2f} s are missing within it"
     return heard
 
 
@@ -87,6 +89,7 @@ class _Track:
         silent: indices of tracks that gave no sample.
         heard: the result.
         bad, trailing: packets that could not be decoded, and those of them behind the last one that could.
+        lost: seconds that are missing in the middle of a FLAC file, whose blocks are numbered.
         behind: the offset in the file where another program may begin.
     """
 
@@ -97,6 +100,7 @@ class _Track:
     heard: Heard = field(default_factory=Heard)
     bad: int = 0
     trailing: int = 0
+    lost: float = 0.0
     behind: int | None = None
 
     def pieces(self, view: View, skip: int) -> Iterator[tuple[float, NDArray[np.float32]]]:
@@ -166,6 +170,7 @@ class _Track:
         if sound.codec_context.name == "flac":  # otherwise a damaged block is heard as noise
             sound.codec_context.options = {"err_detect": "crccheck+explode"}
         packets, as_floats = container.demux(scope), _Floats()
+        numbered, place = container.format.name == "flac", 0  # the sample that is due
         reached, at = 0.0, 0  # s: the end of the packets; samples of the track
         while True:
             try:
@@ -179,16 +184,22 @@ class _Track:
                 break
             if packet.pts is not None:
                 reached = max(reached, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-            ours, decoded = packet.stream.index == sound.index, []
+            frames: list[Any] = []
+            decoded = []
             try:
-                if ours:
-                    decoded = [(frame.sample_rate, as_floats(frame)) for frame in packet.decode() if frame.samples]
+                if packet.stream.index == sound.index:
+                    frames = [frame for frame in packet.decode() if frame.samples and frame.sample_rate > 0]
+                    decoded = [(frame.sample_rate, as_floats(frame)) for frame in frames]
                     self.trailing = 0
             except Exception:
                 self.bad += 1
                 self.trailing += 1
             if programs:
                 programs.saw(packet, bool(decoded))
+            for frame in frames if numbered else ():
+                at_place = place if frame.pts is None else frame.pts
+                self.lost += max(0, at_place - place) / frame.sample_rate
+                place = at_place + frame.samples
             for rate, samples in decoded:
                 at += len(samples)
                 samples = samples[max(0, len(samples) - max(0, at - skip)) :]

@@ -17,6 +17,8 @@ from spectag.audio.tags import ReadAt, before_tags, behind_id3
 
 _MOST = 1000  # chunks or pages that are looked at
 _TAIL = 2**18  # bytes at the end that are searched for chunks
+_SECTOR = 512  # bytes of a disk that recorders fill up
+_MOST_PADDING = 2**13  # bytes of zeros that other programs append
 _LITTLE = 64  # bytes behind the sound that are not worth a look
 _W64 = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # the rest of each id
 # Chunks that programs write behind the sound.
@@ -204,7 +206,7 @@ def _sound_ends(read_at: ReadAt, layout: _Layout, at: int, stated: int, end: int
     if 0 < stated <= end - at:
         step = 2**32 if layout.size.size == 4 else end + 1  # a size of 32 bits may have begun again at 0
         for stop in islice(range(at + stated, end + 1, step), _MOST):
-            if _is_over(read_at, layout, stop, bare, long=stop - at >= 4096):
+            if _is_over(read_at, layout, stop, bare, end):
                 return stop, True
     elif stated == 0 and (at >= bare or _is_chunk(read_at, layout, at, bare)):
         return at, True  # there is none
@@ -216,16 +218,18 @@ def _is_placeholder(size: int) -> bool:
     return size < 0 or size >= 2**62 or (size <= 2**32 and (size + 2**16) % 2**31 <= 2**16)
 
 
-def _is_over(read_at: ReadAt, layout: _Layout, at: int, end: int, long: bool) -> bool:
-    """Whether what begins at ``at`` is something else than more sound. Zeros are, behind sound of some length."""
-    head = read_at(at, 64)
-    return (
-        end - at < _LITTLE
-        or any(pattern.match(head) for pattern in (_TAG, _MAGIC))
-        or _TEXT.fullmatch(head) is not None
-        or any(_is_chunk(read_at, layout, place, end) for place in {at, at + -at % layout.align})
-        or (long and _first_not_zero(read_at, at, end) == end)
-    )
+def _is_over(read_at: ReadAt, layout: _Layout, at: int, bare: int, end: int) -> bool:
+    """Whether what begins at ``at`` is something else than more sound: chunks, tags (from ``bare`` on), text, padding."""
+    if bare - at < _LITTLE:
+        return True
+    for place in {at, at + -at % layout.align}:
+        head = read_at(place, 64)
+        if any(pattern.match(head) for pattern in (_TAG, _MAGIC)) or _TEXT.fullmatch(head):
+            return True
+        if _is_chunk(read_at, layout, place, bare):
+            return True
+    is_padding = end % _SECTOR == 0 or end - at <= _MOST_PADDING  # more zeros may be silence
+    return is_padding and _first_not_zero(read_at, at, bare) == bare
 
 
 def _following(read_at: ReadAt, layout: _Layout, stop: int, end: int) -> int | None:

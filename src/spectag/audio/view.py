@@ -99,13 +99,13 @@ class View:
 
     def find_end(self) -> None:
         """Read ahead to the next mark, for decoders that look at the end first. The next read needs a seek."""
-        mark, self._mark, self.following = self._mark, None, None
-        self.end = at = self._limit
-        if mark is not None:
-            at = self._mark_from
+        mark, self._mark = self._mark, None
+        if mark is None:  # it is found
+            return
+        self.end, self.following, at = self._limit, None, self._mark_from
         while at < self.end:
             block = self.read_at(at, _SEARCH)
-            if mark is not None and (found := mark.search(block)):
+            if found := mark.search(block):
                 self.end = self.following = at + found.start()
             at += max(1, len(block) - _OVERLAP) if len(block) == _SEARCH else _SEARCH
 
