@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectag.audio.ffmpeg import by_ffmpeg
-from spectag.audio.headers import Header, ends_as_ogg, inspect
+from spectag.audio.headers import Header, inspect, ogg_end
 from spectag.audio.heard import Heard, Pieces
 from spectag.audio.libsndfile import Refused, by_libsndfile
 from spectag.audio.view import View
@@ -105,9 +105,11 @@ def _one(view: View, header: Header, name: str) -> Pieces:
     else:
         if heard.damage and heard.seconds != header.seconds:
             yield from _go_on(view, header, name, heard)
-        elif header.kind == "Ogg" and not ends_as_ogg(view.read_at, view.begin, view.end):
+        elif header.kind.startswith("Ogg") and not ogg_end(view.read_at, view.begin, view.end)[0]:
             heard.damage = "the last Ogg page is missing"
     promised = header.promised(heard.seconds)
+    if header.kind == "Ogg FLAC":  # its pages count samples
+        promised = max(heard.samples, ogg_end(view.read_at, view.begin, view.end)[1]) * heard.seconds / heard.samples
     if promised is not None:
         heard.promised = promised
     if header.kind == "FLAC" and heard.seconds == header.seconds:

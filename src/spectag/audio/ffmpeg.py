@@ -27,8 +27,6 @@ _STATE_SOUND = {"ape", "mov,mp4,m4a,3gp,3g2,mj2", "tta", "wv"}
 _STATE_LONGEST = {"asf", "flv", "matroska,webm"}
 _DEFAULT = 1  # FFmpeg's AV_DISPOSITION_DEFAULT
 _PLANES = 8  # PyAV reads behind the planes of a frame with this many channels or more
-_TS_PACKET = 188  # bytes
-_MOST_PROGRAMS = 100
 
 
 def by_ffmpeg(view: View, name: str, *, refused: str, opened: bool = False, skip: int = 0) -> Pieces:
@@ -60,24 +58,11 @@ def by_ffmpeg(view: View, name: str, *, refused: str, opened: bool = False, skip
     view.find_end()
     track = _Track(name, refused, opened)
     yield from track.pieces(view, skip)
-    heard, bad = track.heard, track.bad
-    for _ in range(_MOST_PROGRAMS):
-        if track.behind is None:
-            break
-        before, rest = track, view.part(track.behind)
-        track = _Track(name, refused, opened)
-        try:
-            yield from track.pieces(rest, 0)
-        except (NotAudio, NoAudioStream, EmptyAudio):
-            break
-        bad += track.bad - before.trailing  # what one decoder skipped, the next one read
-        heard.seconds += track.heard.seconds
-        heard.samples += track.heard.samples
-    if bad:
-        heard.damage = f"{bad} damaged packet{'s' if bad > 1 else ''} skipped"
+    if track.bad:
+        track.heard.damage = f"{track.bad} damaged packet{'s' if track.bad > 1 else ''} skipped"
     elif track.lost:
-        heard.damage = f"{track.lost:.2f} s are missing within it"
-    return heard
+        track.heard.damage = f"{track.lost:.2f} s are missing within it"
+    return track.heard
 
 
 @dataclass
@@ -88,9 +73,8 @@ class _Track:
         name, refused, opened: as for :func:`by_ffmpeg`.
         silent: indices of tracks that gave no sample.
         heard: the result.
-        bad, trailing: packets that could not be decoded, and those of them behind the last one that could.
+        bad: packets that could not be decoded.
         lost: seconds that are missing in the middle of a FLAC file, whose blocks are numbered.
-        behind: the offset in the file where another program may begin.
     """
 
     name: str
@@ -99,9 +83,7 @@ class _Track:
     silent: set[int] = field(default_factory=set)
     heard: Heard = field(default_factory=Heard)
     bad: int = 0
-    trailing: int = 0
     lost: float = 0.0
-    behind: int | None = None
 
     def pieces(self, view: View, skip: int) -> Iterator[tuple[float, NDArray[np.float32]]]:
         """Decode the track, or the next one where it gives no sample."""
@@ -124,8 +106,7 @@ class _Track:
         import av  # slow to import, and most recordings do not need it
 
         # Passed as `options` they would apply to the streams too, where PyAV before 18 overruns an array (FLV crashes).
-        # With merge_pmt_versions a track of a transport stream may move to another id.
-        options = {"format_whitelist": _FORMATS, "merge_pmt_versions": "1"}
+        options = {"format_whitelist": _FORMATS}
         view.seek(0)
         try:
             return av.open(view, "r", container_options=options, io_open=_open_nothing, metadata_errors="replace")
@@ -164,9 +145,6 @@ class _Track:
         self, container: Any, sound: Any, view: View, skip: int
     ) -> Iterator[tuple[float, NDArray[np.float32]]]:
         promised, scope = _promised(container, sound, view)
-        programs = _Programs(sound.index, view) if container.format.name == "mpegts" else None
-        if programs:
-            scope = list(container.streams.audio)
         if sound.codec_context.name == "flac":  # otherwise a damaged block is heard as noise
             sound.codec_context.options = {"err_detect": "crccheck+explode"}
         packets, as_floats = container.demux(scope), _Floats()
@@ -190,12 +168,8 @@ class _Track:
                 if packet.stream.index == sound.index:
                     frames = [frame for frame in packet.decode() if frame.samples and frame.sample_rate > 0]
                     decoded = [(frame.sample_rate, as_floats(frame)) for frame in frames]
-                    self.trailing = 0
             except Exception:
                 self.bad += 1
-                self.trailing += 1
-            if programs:
-                programs.saw(packet, bool(decoded))
             for frame in frames if numbered else ():
                 at_place = place if frame.pts is None else frame.pts
                 self.lost += max(0, at_place - place) / frame.sample_rate
@@ -209,37 +183,6 @@ class _Track:
                     self.heard.seconds += len(samples) / rate
         if reached + _SLACK < promised and not is_complete(view.read_at, view.begin, view.end):
             self.heard.promised = promised
-        self.behind = programs.behind() if programs else None
-
-
-class _Programs:
-    """Finds where the next program of a transport stream begins, which FFmpeg shows as another track or not at all.
-
-    Tracks that go on beside the chosen one belong to its program.
-    """
-
-    def __init__(self, chosen: int, view: View) -> None:
-        self._chosen, self._view = chosen, view
-        self._beside: set[int] = set()
-        self._since: dict[int, int] = {}  # where each track goes on behind the last good packet of the chosen one
-        self._good = self._last = view.begin
-
-    def saw(self, packet: Any, good: bool) -> None:
-        if packet.pos is None:
-            return
-        place, index = self._view.begin + packet.pos, packet.stream.index
-        self._last = max(self._last, place)
-        if good:
-            self._good = max(self._good, place)
-            self._beside |= set(self._since) - {self._chosen}
-            self._since = {}
-        else:
-            self._since.setdefault(index, place)
-
-    def behind(self) -> int | None:
-        places = [place for index, place in self._since.items() if index not in self._beside]
-        place = max(min(places, default=self._last + _TS_PACKET), self._good + _TS_PACKET)
-        return place if place + 4 * _TS_PACKET < self._view.end else None
 
 
 class _Floats:

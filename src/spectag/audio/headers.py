@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from spectag.audio.tags import ReadAt, before_tags, behind_id3
+from spectag.audio.transport import next_program, packet_size
 
 _MOST = 1000  # chunks or pages that are looked at
 _TAIL = 2**18  # bytes at the end that are searched for chunks
@@ -35,6 +36,8 @@ _MAGIC = re.compile(
 _TAG = re.compile(rb"TAG|ID3[\x02-\x04]|APETAGEX|LYRICSBEGIN")
 _TEXT = re.compile(rb"[\t\r\n -~]+")
 _OGG_BEGINS = re.compile(rb"OggS\x00[\x02\x03\x06\x07]\x00{8}")  # a first page
+_TAG_BEGINS = re.compile(rb"ID3[\x02-\x04][\x00-\x0f][\x00-\xf0][\x00-\x7f]{4}")  # in front of a joined MP3
+_MPEG = re.compile(rb"\xff[\xe0-\xff]")
 _FLAC_BEGINS = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 
 
@@ -126,7 +129,13 @@ def inspect(read_at: ReadAt, begin: int, end: int) -> Header:
     if head[:4] == b"fLaC":
         return _flac(read_at, begin, bare)
     if head[:4] == b"OggS":
-        return Header("Ogg", begin, bare, mark=_OGG_BEGINS, mark_from=_behind_first_pages(read_at, begin))
+        kind = "Ogg FLAC" if b"\x7fFLAC" in head else "Ogg"
+        return Header(kind, begin, bare, mark=_OGG_BEGINS, mark_from=_behind_first_pages(read_at, begin))
+    if head[:3] == b"ID3" or _MPEG.match(head):
+        return Header("MP3", begin, bare, mark=_TAG_BEGINS, mark_from=behind_id3(read_at, begin))
+    if size := packet_size(read_at(begin, 1024)):
+        following = next_program(read_at, begin, bare, size)
+        return Header("MPEG-TS", begin, bare if following is None else following, following=following)
     return Header("", begin, bare)
 
 
@@ -389,12 +398,13 @@ def is_complete(read_at: ReadAt, begin: int, end: int) -> bool:
     return False
 
 
-def ends_as_ogg(read_at: ReadAt, begin: int, end: int) -> bool:
-    """Whether the last page of an Ogg stream is complete and has the end-of-stream flag.
+def ogg_end(read_at: ReadAt, begin: int, end: int) -> tuple[bool, int]:
+    """Whether the last page of an Ogg stream is complete and has the end-of-stream flag, and the position it states.
 
-    >>> ends_as_ogg(lambda at, size: bytes(size), 0, 1000)
-    False
+    >>> ogg_end(lambda at, size: bytes(size), 0, 1000)
+    (False, 0)
     """
     tail = read_at(max(begin, end - 2**17), 2**17)  # a page takes 65307 bytes at most
     page = tail[tail.rfind(b"OggS") :]
-    return len(page) > 27 and bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
+    complete = len(page) > 27 and bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
+    return complete, max(0, int.from_bytes(page[6:14], "little", signed=True))

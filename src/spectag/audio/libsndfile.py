@@ -52,10 +52,9 @@ def by_libsndfile(view: View, header: Header) -> Pieces:
     >>> [(rate, samples.shape) for rate, samples in by_libsndfile(View(file, "a.wav"), Header("WAV", 0, 444))]
     [(8000, (100, 2))]
     """
-    view.seek(0)
-    head = view.read(3)
-    if head == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0"):  # MP3: libmpg123 prints to stderr
+    if header.kind == "MP3":  # libmpg123 prints to stderr
         raise Refused("not tried")
+    is_ogg = header.kind.startswith("Ogg")
     done, damage = 0, ""
     while True:
         skip, at, end = done, 0, view.end
@@ -79,13 +78,13 @@ def by_libsndfile(view: View, header: Header) -> Pieces:
             view.check()
             if not done:
                 raise Refused(damage or "it ends before the first", opened=True)
-        if header.kind == "Ogg" and not damage and view.following is None and view.tell() < view.end - view.begin:
+        if is_ogg and not damage and view.following is None and view.tell() < view.end - view.begin:
             view.find_end()
             if view.following is not None and done == file.frames:  # that is the length of the last recording
                 continue
         break
     promised = None
-    if header.present is None and done + (_OGG_BLOCK if header.kind == "Ogg" else 0) < file.frames < _UNKNOWN:
+    if header.present is None and done + (_OGG_BLOCK if is_ogg else 0) < file.frames < _UNKNOWN:
         promised = file.frames / file.samplerate
     return Heard(done / file.samplerate, done, promised, damage)
 
