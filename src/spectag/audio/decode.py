@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectag.audio.ffmpeg import by_ffmpeg
-from spectag.audio.headers import Header, inspect, ogg_end
+from spectag.audio.headers import Header, inspect
 from spectag.audio.heard import Heard, Pieces
+from spectag.audio.lengths import ogg_end
 from spectag.audio.libsndfile import Refused, by_libsndfile
 from spectag.audio.view import View
 from spectag.errors import AudioError, EmptyAudio, NoAudioStream, NotAudio, reason

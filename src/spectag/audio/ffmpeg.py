@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from spectag.audio.headers import is_complete, mp3_seconds
 from spectag.audio.heard import Heard, Pieces
+from spectag.audio.lengths import is_complete, mp3_seconds
 from spectag.audio.pcm import full_scale
 from spectag.audio.view import View
 from spectag.errors import EmptyAudio, NoAudioStream, NotAudio, reason
@@ -169,7 +169,7 @@ class _Track:
                     frames = [frame for frame in packet.decode() if frame.samples and frame.sample_rate > 0]
                     decoded = [(frame.sample_rate, as_floats(frame)) for frame in frames]
             except Exception:
-                self.bad += 1
+                self.bad += bool(bytes(packet).strip(b"\0"))  # zeros are padding
             for frame in frames if numbered else ():
                 at_place = place if frame.pts is None else frame.pts
                 self.lost += max(0, at_place - place) / frame.sample_rate

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from spectag.audio.tags import ReadAt, before_tags, behind_id3
+from spectag.audio.tags import ReadAt, before_tags, behind_tags
 from spectag.audio.transport import next_program, packet_size
+from spectag.audio.view import Mark
 
 _MOST = 1000  # chunks or pages that are looked at
 _TAIL = 2**18  # bytes at the end that are searched for chunks
@@ -35,10 +36,12 @@ _MAGIC = re.compile(
 )
 _TAG = re.compile(rb"TAG|ID3[\x02-\x04]|APETAGEX|LYRICSBEGIN")
 _TEXT = re.compile(rb"[\t\r\n -~]+")
-_OGG_BEGINS = re.compile(rb"OggS\x00[\x02\x03\x06\x07]\x00{8}")  # a first page
-_TAG_BEGINS = re.compile(rb"ID3[\x02-\x04][\x00-\x0f][\x00-\xf0][\x00-\x7f]{4}")  # in front of a joined MP3
+_OGG_BEGINS = Mark((b"OggS\0",), re.compile(rb"OggS\x00[\x02\x03\x06\x07]\x00{8}"))  # a first page
+_TAG_BEGINS = Mark(  # in front of a joined MP3
+    (b"ID3", b"APETAGEX"), re.compile(rb"ID3[\x02-\x04][\x00-\x0f][\x00-\xf0][\x00-\x7f]{4}|APETAGEX")
+)
 _MPEG = re.compile(rb"\xff[\xe0-\xff]")
-_FLAC_BEGINS = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
+_FLAC_BEGINS = Mark((b"fLaC",), re.compile(rb"fLaC[\x00\x80]\x00\x00\x22"))
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Header:
     present: int | None = None
     seconds: float | None = None
     following: int | None = None
-    mark: re.Pattern[bytes] | None = None
+    mark: Mark | None = None
     mark_from: int = 0
 
     def promised(self, decoded: float) -> float | None:
@@ -118,7 +121,7 @@ def inspect(read_at: ReadAt, begin: int, end: int) -> Header:
     >>> header.kind, header.stated, header.present
     ('WAV', 0, 200)
     """
-    begin = _behind_id3(read_at, begin, end)
+    begin = _behind_tags(read_at, begin, end)
     head = read_at(begin, 64)
     for layout in _LAYOUTS:
         if layout.magic.match(head):
@@ -131,8 +134,9 @@ def inspect(read_at: ReadAt, begin: int, end: int) -> Header:
     if head[:4] == b"OggS":
         kind = "Ogg FLAC" if b"\x7fFLAC" in head else "Ogg"
         return Header(kind, begin, bare, mark=_OGG_BEGINS, mark_from=_behind_first_pages(read_at, begin))
-    if head[:3] == b"ID3" or _MPEG.match(head):
-        return Header("MP3", begin, bare, mark=_TAG_BEGINS, mark_from=behind_id3(read_at, begin))
+    behind = behind_tags(read_at, begin)
+    if _MPEG.match(read_at(behind, 2)) or behind > begin:
+        return Header("MP3", behind if head[:3] != b"ID3" else begin, bare, mark=_TAG_BEGINS, mark_from=behind)
     if size := packet_size(read_at(begin, 1024)):
         following = next_program(read_at, begin, bare, size)
         return Header("MPEG-TS", begin, bare if following is None else following, following=following)
@@ -228,7 +232,7 @@ def _is_placeholder(size: int) -> bool:
 
 
 def _is_over(read_at: ReadAt, layout: _Layout, at: int, bare: int, end: int) -> bool:
-    """Whether what begins at ``at`` is something else than more sound: chunks, tags (from ``bare`` on), text, padding."""
+    """Whether what begins at ``at`` is no sound: chunks, tags (the last ones are at ``bare``), text, padding."""
     if bare - at < _LITTLE:
         return True
     for place in {at, at + -at % layout.align}:
@@ -242,11 +246,16 @@ def _is_over(read_at: ReadAt, layout: _Layout, at: int, bare: int, end: int) -> 
 
 
 def _following(read_at: ReadAt, layout: _Layout, stop: int, end: int) -> int | None:
-    """Where another recording begins right behind the sound of this one, or right behind its tags."""
-    for place in sorted({stop, stop + stop % 2}):
-        begin = _behind_id3(read_at, place, end)
-        if _MAGIC.match(read_at(begin, 12)):
-            return begin
+    """Where another recording begins behind the sound of this one and its chunks and tags."""
+    for at in {stop, stop + -stop % layout.align}:
+        for _ in range(_MOST):
+            begin = _behind_tags(read_at, at, end)
+            if _MAGIC.match(read_at(begin, 12)):
+                return begin
+            name, place, size = next(_chunks(read_at, layout, at), (b"", 0, 0))
+            if name[4:] != _W64 and name.upper() not in _KNOWN:
+                break
+            at = place + layout.size.size + max(0, size) + -size % layout.align
     return None
 
 
@@ -303,9 +312,9 @@ def _first_not_zero(read_at: ReadAt, at: int, end: int) -> int:
     return end
 
 
-def _behind_id3(read_at: ReadAt, begin: int, end: int) -> int:
+def _behind_tags(read_at: ReadAt, begin: int, end: int) -> int:
     """Where a format that knows no ID3 begins behind such tags; ``begin`` itself for all others, such as MP3."""
-    at = behind_id3(read_at, begin)
+    at = behind_tags(read_at, begin)
     if at > begin:
         at = _first_not_zero(read_at, at, min(end, at + 2**16))
     return at if at > begin and _MAGIC.match(read_at(at, 12)) else begin
@@ -356,55 +365,3 @@ def _behind_first_pages(read_at: ReadAt, at: int) -> int:
             break
         at += 27 + page[26] + sum(page[27 : 27 + page[26]])
     return at
-
-
-def mp3_seconds(read_at: ReadAt, begin: int) -> float:
-    """The duration that the first frame of an MP3 states, 0 if it does not say.
-
-    >>> mp3_seconds(lambda at, size: bytes(size), 0)
-    0.0
-    """
-    frame = read_at(behind_id3(read_at, begin), 2048).lstrip(b"\0")
-    if len(frame) < 4 or frame[0] != 255 or frame[1] < 0xE0 or frame[2] >> 2 & 3 == 3:
-        return 0.0
-    version = frame[1] >> 3 & 3  # 3: MPEG 1, 2: MPEG 2, 0: MPEG 2.5
-    rate = (44_100, 48_000, 32_000)[frame[2] >> 2 & 3] >> {3: 0, 2: 1, 0: 2}.get(version, 0)
-    for name, offset in ((b"Xing", 8), (b"Info", 8), (b"VBRI", 14)):
-        at = frame.find(name, 4, 200)
-        if at > 0 and (name == b"VBRI" or frame[at + 7] & 1):
-            return int.from_bytes(frame[at + offset : at + offset + 4], "big") * (1152 if version == 3 else 576) / rate
-    return 0.0
-
-
-def is_complete(read_at: ReadAt, begin: int, end: int) -> bool:
-    """Whether a Matroska, ASF or FLV file is as long as it says. False also where it does not say.
-
-    >>> is_complete(lambda at, size: bytes(size), 0, 1000)
-    False
-    """
-    head = read_at(begin, 2**16)
-    at = head.find(b"\x18\x53\x80\x67")  # Matroska: a segment, then its size, of as many bytes as its first one tells
-    if head[:4] == b"\x1aE\xdf\xa3" and 0 < at < len(head) - 12 and head[at + 4]:
-        width = 9 - head[at + 4].bit_length()
-        size = int.from_bytes(head[at + 4 : at + 4 + width], "big") & ((1 << 7 * width) - 1)
-        return begin + at + 4 + width + size <= end
-    at = head.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))  # ASF: the properties of the file
-    if at > 0:
-        return begin + int.from_bytes(head[at + 40 : at + 48], "little") <= end
-    if head[:3] == b"FLV":  # the last tag, then its size
-        size = int.from_bytes(read_at(end - 4, 4), "big")
-        last = read_at(end - 4 - size, 4) if 11 <= size <= end - begin - 13 else b""
-        return last[:1] in (b"\x08", b"\x09", b"\x12") and int.from_bytes(last[1:4], "big") == size - 11
-    return False
-
-
-def ogg_end(read_at: ReadAt, begin: int, end: int) -> tuple[bool, int]:
-    """Whether the last page of an Ogg stream is complete and has the end-of-stream flag, and the position it states.
-
-    >>> ogg_end(lambda at, size: bytes(size), 0, 1000)
-    (False, 0)
-    """
-    tail = read_at(max(begin, end - 2**17), 2**17)  # a page takes 65307 bytes at most
-    page = tail[tail.rfind(b"OggS") :]
-    complete = len(page) > 27 and bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
-    return complete, max(0, int.from_bytes(page[6:14], "little", signed=True))

@@ -10,18 +10,21 @@ ReadAt = Callable[[int, int], bytes]  # (offset, size) -> that many bytes, fewer
 _MOST = 100  # tags
 
 
-def behind_id3(read_at: ReadAt, at: int) -> int:
-    """Where the ID3v2 tags that begin at an offset end; the offset itself if there are none.
+def behind_tags(read_at: ReadAt, at: int) -> int:
+    """Where the ID3v2 and APE tags that begin at an offset end; the offset itself if there are none.
 
     >>> data = b"ID3" + bytes([3, 0, 0, 0, 0, 1, 2]) + bytes(130) + b"RIFF"
-    >>> behind_id3(lambda at, size: data[at : at + size], 0)
+    >>> behind_tags(lambda at, size: data[at : at + size], 0)
     140
     """
     for _ in range(_MOST):
-        head = read_at(at, 10)
-        if len(head) < 10 or head[:3] != b"ID3":
+        head = read_at(at, 32)
+        if head[:3] == b"ID3" and len(head) >= 10:
+            at += 10 + _size(head[6:10]) + (10 if head[5] & 16 else 0)
+        elif head[:8] == b"APETAGEX" and len(head) == 32:
+            at += 32 + int.from_bytes(head[12:16], "little")
+        else:
             break
-        at += 10 + _size(head[6:]) + (10 if head[5] & 16 else 0)
     return at
 
 
