@@ -217,7 +217,9 @@ def _mono(pieces: Iterable[tuple[float, Samples]], name: str) -> Iterator[tuple[
         finite = np.abs(mono) < _HUGE  # False for NaN too
         if not finite.all():
             at = start + int(finite.argmin()) / rate
-            raise NonFiniteAudio(name, f"expected finite samples, got NaN or infinity at {at:.3f} s: export it again")
+            raise NonFiniteAudio(
+                name, f"expected finite samples, got NaN, infinity or more than 1e30 at {at:.3f} s: export it again"
+            )
         start += len(samples) / rate
         yield rate, mono
 
