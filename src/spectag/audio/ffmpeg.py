@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectag.audio.heard import Heard, Pieces
-from spectag.audio.lengths import is_complete, mp3_seconds
+from spectag.audio.lengths import asf_seconds, is_complete, mp3_seconds
 from spectag.audio.pcm import full_scale
 from spectag.audio.view import View
 from spectag.errors import EmptyAudio, NoAudioStream, NotAudio, reason
@@ -24,7 +24,7 @@ _FORMATS = (
 # Demuxers of formats whose header states the duration of the sound, and those that state the longest of all streams.
 # For all others FFmpeg guesses one from the bit rate.
 _STATE_SOUND = {"ape", "mov,mp4,m4a,3gp,3g2,mj2", "tta", "wv"}
-_STATE_LONGEST = {"asf", "flv", "matroska,webm"}
+_STATE_LONGEST = {"flv", "matroska,webm"}
 _DEFAULT = 1  # FFmpeg's AV_DISPOSITION_DEFAULT
 _PLANES = 8  # PyAV reads behind the planes of a frame with this many channels or more
 
@@ -215,11 +215,11 @@ def _open_nothing(*_: object) -> NoReturn:
 def _promised(container: Any, sound: Any, view: View) -> tuple[float, list[Any]]:
     """The seconds that the header promises, 0 if it does not say, and the streams that the promise is about."""
     kind = container.format.name
-    if kind == "mp3":
+    if kind in ("mp3", "asf"):
         here = view.tell()  # FFmpeg goes on from here
-        seconds = mp3_seconds(view.read_at, view.begin)
+        seconds = (mp3_seconds if kind == "mp3" else asf_seconds)(view.read_at, view.begin)
         view.seek(here)
-        return seconds, [sound]
+        return seconds, [sound] if kind == "mp3" else list(container.streams)
     if kind in _STATE_SOUND and sound.duration:
         return float(sound.duration * sound.time_base), [sound]
     if kind in _STATE_SOUND | _STATE_LONGEST:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from spectag.audio.tags import ReadAt, behind_tags
 
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+
 
 def mp3_seconds(read_at: ReadAt, begin: int) -> float:
     """The duration that the first frame of an MP3 states, 0 if it does not say.
@@ -23,6 +25,20 @@ def mp3_seconds(read_at: ReadAt, begin: int) -> float:
     return 0.0
 
 
+def asf_seconds(read_at: ReadAt, begin: int) -> float:
+    """The duration that the header of an ASF file states, 0 if it does not say. FFmpeg guesses, if the file is cut off.
+
+    >>> asf_seconds(lambda at, size: bytes(size), 0)
+    0.0
+    """
+    head = read_at(begin, 2**16)
+    at = head.find(_ASF_PROPERTIES)
+    if at < 0:
+        return 0.0
+    duration, preroll = (int.from_bytes(head[at + place : at + place + 8], "little") for place in (64, 80))
+    return max(0.0, duration / 1e7 - preroll / 1e3)
+
+
 def is_complete(read_at: ReadAt, begin: int, end: int) -> bool:
     """Whether a Matroska, ASF or FLV file is as long as it says. False also where it does not say.
 
@@ -35,7 +51,7 @@ def is_complete(read_at: ReadAt, begin: int, end: int) -> bool:
         width = 9 - head[at + 4].bit_length()
         size = int.from_bytes(head[at + 4 : at + 4 + width], "big") & ((1 << 7 * width) - 1)
         return begin + at + 4 + width + size <= end
-    at = head.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))  # ASF: the properties of the file
+    at = head.find(_ASF_PROPERTIES)
     if at > 0:
         return begin + int.from_bytes(head[at + 40 : at + 48], "little") <= end
     if head[:3] == b"FLV":  # the last tag, then its size
