@@ -42,7 +42,7 @@ def decode_samples(
 
     Yields:
         (rate in Hz, samples ``[n, channels]``), n >= 1, at least once. Full scale is 1.0; samples may exceed it. The
-        rate is whatever the header says. Both may change from piece to piece.
+        rate is that in the header. Both may change from piece to piece.
 
     Raises:
         NotAudio, NoAudioStream, EmptyAudio: see :mod:`spectag.errors`.
