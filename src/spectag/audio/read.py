@@ -43,6 +43,7 @@ Waveform: TypeAlias = "NDArray[np.float32]"  # [N], mono, 16 kHz, full scale = 1
 
 SAMPLE_RATE = 16_000  # Hz
 BLOCK = 30.0  # s
+_HUGE = 1e30  # times full scale: the resampler would make infinity of it
 
 
 @dataclass
@@ -213,10 +214,12 @@ def _mono(pieces: Iterable[tuple[float, Samples]], name: str) -> Iterator[tuple[
         with np.errstate(invalid="ignore", over="ignore"):
             # A product with 1 / channels is ten times as fast as mean(axis=1).
             mono = samples @ np.full(samples.shape[1], 1 / samples.shape[1], np.float32)
-        finite = np.isfinite(mono)
+        finite = np.abs(mono) < _HUGE  # False for NaN too
         if not finite.all():
             at = start + int(finite.argmin()) / rate
-            raise NonFiniteAudio(name, f"expected finite samples, got NaN or infinity at {at:.3f} s: export it again")
+            raise NonFiniteAudio(
+                name, f"expected finite samples, got NaN, infinity or more than 1e30 at {at:.3f} s: export it again"
+            )
         start += len(samples) / rate
         yield rate, mono
 

@@ -80,11 +80,15 @@ def train(
     report = run_one(plan)
     if rank():
         return
+    from spectag.model.directory import read_card
+    from spectag.model.huggingface import compare_with_transformers
     from spectag.score.metrics import format_figures
 
     heard = report["heard"]["clips"]
     clips = f"{heard} of {len(plan.train)}" if heard < len(plan.train) else heard
     print(f"{out / 'bundle'}: {report['parameters']} parameters, trained on {clips} clips")
+    if difference := compare_with_transformers(read_card(out / "bundle")):
+        say("note", f"{out / 'bundle'}: {difference}")
     if report["result"] is not None:
         print(f"held out ({plan.description}): {format_figures(report['result'])}")
     elif manifest.folds:

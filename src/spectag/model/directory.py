@@ -43,7 +43,8 @@ def read_card(folder: Path, outputs: int | None = None, given: Given | None = No
 
     Args:
         folder: the directory.
-        outputs: outputs of the head in the weights, which the labels must fit; None where that is not known.
+        outputs: outputs of the head in the weights, which the labels must fit; 0 where there is no head, and None where
+            that is not known.
         given: options of the caller, which are used instead of guesses.
 
     Raises:
@@ -81,8 +82,8 @@ def check_digest(folder: Path) -> None:
     """
     if not (folder / EXTRA).exists():
         return
-    wanted = Fields.read(folder / EXTRA).data.get(DIGEST)
-    if wanted is not None and wanted != digest_of(folder / WEIGHTS):
+    wanted, weights = Fields.read(folder / EXTRA).data.get(DIGEST), folder / WEIGHTS
+    if wanted is not None and not (weights.is_file() and wanted == digest_of(weights)):
         raise UnreadableModel(
             f"{folder}: {WEIGHTS} and {EXTRA} do not belong together (saving was interrupted, or one was replaced): "
             "save or convert again"
