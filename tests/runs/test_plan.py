@@ -162,7 +162,7 @@ OTHER_NAMES = replace(
 )
 def test_every_way_to_the_best_epoch_that_a_message_names_leads_there(manifest, fold, reported):
     """Kind of fault: an error whose advice leads to the same error, as a share to put aside did beside a fold."""
-    with pytest.raises(RecipeError, match="select best needs clips to choose by, and there are none") as error:
+    with pytest.raises(RecipeError, match="select best needs validation clips, and there are none") as error:
         make_plan(make_recipe(select="best"), manifest, Path("run"), fold=fold)
     for advice in ("set holdout=0.1", "or set select=last"):
         assert advice in str(error.value)

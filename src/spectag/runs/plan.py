@@ -189,14 +189,14 @@ def _require_choice(recipe: Recipe, validation: Manifest | None, splits: tuple[s
         idle = [name for name in splits if name not in (*recipe.splits.train, *recipe.splits.test)]
         other = f", or splits.validation=[{idle[0]}]" if idle else ""
         raise RecipeError(
-            f"recipe {recipe.name}: select best needs clips to choose by, and there are none: set holdout=0.1, which "
+            f"recipe {recipe.name}: select best needs validation clips, and there are none: set holdout=0.1, which "
             f"puts a share of the training clips aside{other}; or set select=last"
         )
     alike = len({clip.labels for clip in validation.clips}) == 1
     one_label_each = len(validation.labels) > 1 and len(validation.clips[0].labels) == 1
     if alike and not (one_label_each and recipe.metric != "mean_ap"):  # accuracy needs no others, unlike AP
         raise RecipeError(
-            f"recipe {recipe.name}: select best needs clips to choose by, and all {len(validation)} validation clips "
+            f"recipe {recipe.name}: select best cannot choose, since all {len(validation)} validation clips "
             "have the same labels: add others, raise holdout, or set select=last"
         )
 
