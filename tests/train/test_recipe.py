@@ -25,9 +25,20 @@ def test_packaged_recipes_build_and_survive_a_round_trip(name):
         ("epochz=5", r"unknown key 'epochz'; did you mean epochs\?"),
         ("model.strid=5", r"unknown key 'model.strid'; did you mean model.stride"),
         ("patch_drop=0.5", r"unknown key 'patch_drop'; did you mean augment.patch_drop"),
-        ("epochs=abc", "epochs: .*integer.* got 'abc'"),
-        ("epochs=0", "epochs: .*greater than or equal to 1, got 0"),
-        ("lr=nan", "lr: "),
+        ("epochs=abc", "recipe esc10: epochs: expected a whole number, got 'abc'"),
+        ("epochs=0", "recipe esc10: epochs: expected at least 1, got 0"),
+        ("epochs=1.5", "recipe esc10: epochs: expected a whole number, got 1.5"),
+        ("lr=nan", "lr: expected a finite number, got 'nan'"),
+        ("lr=0", "lr: expected more than 0, got 0"),
+        ("seed=4294967296", "seed: expected less than 4294967296, got 4294967296"),
+        ("augment.mix_rate=2", "augment.mix_rate: expected at most 1, got 2"),
+        ("balanced=maybe", "balanced: expected true or false, got 'maybe'"),
+        ("optimizer=sgd", "optimizer: expected adam, adamw or muon; got 'sgd'"),
+        ("name=null", "name: expected text, got null"),
+        ("model=3", "model: expected keys and values, got 3"),
+        ("splits.train=a", "splits.train: expected a list in brackets, got 'a'"),
+        ("model.patch=[1]", r"model\.patch: expected two values such as \[1, 2\], got \[1\]"),
+        ("model.patch=[1,2,3]", r"model\.patch: expected two values such as \[1, 2\], got \[1, 2, 3\]"),
         ("epochs", "--set epochs: expected key=value"),
         ("lr.x=1", "'lr' is a value, not a section"),
         ("model=[", "not a YAML value"),
@@ -52,8 +63,8 @@ def test_files(tmp_path):
     path.write_text("- a\n")
     with pytest.raises(RecipeError, match="expected keys and values, got list"):
         read_recipe(str(path))
-    path.write_text("a: [")
-    with pytest.raises(RecipeError, match="not YAML"):
+    path.write_text("name: mine\na: [")
+    with pytest.raises(RecipeError, match=r"mine\.yaml: not YAML in line 2, column 5: check the brackets"):
         read_recipe(str(path))
     with pytest.raises(RecipeError, match=r"expected a file or one of .*esc10.*; found neither; nearest: esc10"):
         read_recipe("esc1")

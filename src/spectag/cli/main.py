@@ -18,6 +18,7 @@ import typer
 
 from spectag.cli import data, download, ensemble, model, pack, score, sweep, tag, train
 from spectag.cli.output import say
+from spectag.cli.usage import explain_usage
 from spectag.errors import SpectagError, SpectagWarning
 from spectag.version import __version__
 
@@ -108,7 +109,7 @@ def _report(error: BaseException) -> int:
         return 1
     if hasattr(error, "format_message"):  # a usage error of Typer or, in older versions, of Click
         context = getattr(error, "ctx", None)
-        say("error", f"{error.format_message()} (see: {context.command_path if context else 'spectag'} --help)")
+        say("error", f"{explain_usage(error)} (see: {context.command_path if context else 'spectag'} --help)")
         return 2
     if isinstance(error, OSError) and error.strerror:
         say("error", f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
