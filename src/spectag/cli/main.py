@@ -19,7 +19,7 @@ import typer
 from spectag.cli import data, download, ensemble, model, pack, score, sweep, tag, train
 from spectag.cli.output import say
 from spectag.cli.usage import explain_usage
-from spectag.errors import SpectagError, SpectagWarning
+from spectag.errors import GuessWarning, SpectagError, SpectagWarning
 from spectag.version import __version__
 
 app = typer.Typer(
@@ -121,6 +121,7 @@ def _report(error: BaseException) -> int:
 def _warning_printer(debug: bool) -> Callable[..., None]:
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         if debug or issubclass(category, SpectagWarning):  # not those of other libraries
-            say("warning", str(message))
+            settle = "; see spectag convert --help" if issubclass(category, GuessWarning) else ""
+            say("warning", f"{message}{settle}")
 
     return show
