@@ -122,7 +122,7 @@ def _find_bundle(path: Path, quiet: bool) -> Path:
         )
     if runs := sorted(run.glob(f"*/{BUNDLE}/{CONFIG}")):
         names = ", ".join(config.parents[1].name for config in runs[:3])
-        raise NotAModel(f"{path}: holds {len(runs)} runs ({names}{', ...' * (len(runs) > 3)}): name one of them")
+        raise NotAModel(f"{path}: holds runs, not a model: name one of them ({names}{', ...' * (len(runs) > 3)})")
     return path
 
 
