@@ -21,7 +21,7 @@ from typing import Any, get_args
 from spectag.choices import Activation, WindowFunction
 from spectag.errors import InputError, LabelMismatch, NotAModel, UnreadableModel
 from spectag.labels import LabelSet
-from spectag.model.card import Card
+from spectag.model.card import Card, warn_of_softmax
 from spectag.model.fields import CONFIG, EXTRA, MARK, PREPROCESSOR, WEIGHTS, Fields, is_marked
 from spectag.model.given import Given
 from spectag.model.huggingface import (
@@ -129,6 +129,7 @@ def _read_bundle_card(folder: Path, config: Fields, extra: Fields, outputs: int 
     geometry = read_geometry(config, len(labels))
     window: WindowFunction = extra.choice("window", get_args(WindowFunction))  # type: ignore[assignment]  # one of them
     activation: Activation = extra.choice("activation", get_args(Activation))  # type: ignore[assignment]  # one of them
+    warn_of_softmax(activation, len(labels), f"{extra.path}: activation")
     return Card(
         config=geometry,
         front_end=replace(read_front_end(folder, geometry), window=window),

@@ -13,7 +13,7 @@ from spectag.audio.front_end import FrontEnd
 from spectag.choices import Activation
 from spectag.errors import GuessWarning, InputError, LabelMismatch, NotAModel, ShapeMismatch
 from spectag.labels import LabelSet
-from spectag.model.card import Card, default_activation
+from spectag.model.card import Card, default_activation, warn_of_softmax
 from spectag.model.config import ASTConfig
 from spectag.model.fields import CONFIG, PREPROCESSOR, PROCESSOR, Fields
 from spectag.model.given import Given, fresh_labels
@@ -306,14 +306,17 @@ def _guess_labels(config: Fields, outputs: int | None, given: Given) -> LabelSet
 
 
 def _read_activation(config: Fields, labels: LabelSet, given: Given, trained: bool) -> tuple[Activation, str]:
-    problem = config.data.get("problem_type")
-    if problem in PROBLEM_TYPES:
+    if config.data.get("problem_type") == "regression":
+        raise NotAModel(f"{config.path}: problem_type is regression: this head predicts numbers, and tags need scores")
+    if config.data.get("problem_type") is not None:
+        problem = config.choice("problem_type", tuple(PROBLEM_TYPES))
+        warn_of_softmax(PROBLEM_TYPES[problem], len(labels), f"{config.path}: problem_type")
         return PROBLEM_TYPES[problem], f"problem_type {problem} in {CONFIG}"
     activation, reason = default_activation(len(labels))
     if given.activation is None and trained and not labels.is_published:
         warnings.warn(
-            f"{config.path}: problem_type is missing: the activation {activation} is a guess for {len(labels)} labels: "
-            "give activation=",
+            f"{config.path}: problem_type is missing: the activation {activation} is a guess for {len(labels)} "
+            f"label{'s' if len(labels) > 1 else ''}: give activation=",
             GuessWarning,
             stacklevel=2,
         )

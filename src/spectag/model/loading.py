@@ -23,7 +23,7 @@ from spectag.labels import LabelSet
 from spectag.model import tensors
 from spectag.model.adapt import adapt_state
 from spectag.model.bundle import Bundle
-from spectag.model.card import UNTRAINED, Card
+from spectag.model.card import UNTRAINED, Card, warn_of_softmax
 from spectag.model.checkpoint import Checkpoint
 from spectag.model.deit import DEIT, read_deit
 from spectag.model.directory import check_digest, read_card
@@ -261,6 +261,7 @@ def _overrule(checkpoint: Checkpoint, given: Given, located: Located, source: st
     if given.window is not None:
         card = replace(card, front_end=replace(card.front_end, window=given.window))
     if given.activation is not None:
+        warn_of_softmax(given.activation, len(card.labels), f"{source}: activation=")
         card = replace(card, activation=given.activation, activation_from="given by the caller")
     origin = {"source": located.name, "format": card.format, "activation_from": card.activation_from}
     if checkpoint.headless:
