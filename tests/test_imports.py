@@ -13,13 +13,14 @@ SOURCE = Path(spectag.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 
 # Package or module of spectag -> those that it may import from, besides itself.
-GROUND = {"errors", "version", "choices", "files", "ahead"}
+GROUND = {"errors", "version", "choices", "files", "ahead", "validation"}
 ARROWS = {
     "errors": set(),
     "version": set(),
     "choices": set(),
     "files": {"errors"},
     "ahead": set(),
+    "validation": set(),
     "labels": GROUND,
     "audio": {*GROUND, "labels"},
     "model": {*GROUND, "labels", "audio"},

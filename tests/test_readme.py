@@ -25,6 +25,7 @@ from spectag.model.config import ASTConfig
 from spectag.model.deit import DEIT
 from spectag.model.network import AST
 from spectag.model.tensors import from_ours
+from spectag.train.recipe_files import read_recipe
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -90,7 +91,7 @@ def place(tmp_path_factory) -> Path:
     deit = {key: value for key, value in deit.items() if not key.startswith("head.")}
     deit["patch_embed.proj.weight"] = deit["patch_embed.proj.weight"].repeat(1, 3, 1, 1)
     deit["pos_embed"] = torch.randn(1, 2 + 24 * 24, 64)
-    torch.save({"model": deit}, place / "deit_base_distilled_384.pth")
+    torch.save({"model": deit}, place / "deit_base_distilled_patch16_384-d0272ac0.pth")
     write_data_sets(place, examples)
     return place
 
@@ -133,7 +134,8 @@ def test_commands(command, place, monkeypatch, capsys):
     _, *arguments = shlex.split(command)
     sets: list[str] = []
     if arguments[0] in ("train", "sweep"):
-        tiny = [] if "--init" in arguments or "esc10" in arguments else TINY
+        starts = "--init" in arguments or (arguments[0] == "train" and read_recipe(arguments[1]).init is not None)
+        tiny = [] if starts or "esc10" in arguments else TINY
         sets = [word for pair in (*QUICK, *tiny) for word in ("--set", pair)]
     assert main(arguments + sets) == 0, capsys.readouterr().err
 

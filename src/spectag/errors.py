@@ -111,6 +111,10 @@ class SpectagWarning(UserWarning):
     """
 
 
+class GuessWarning(SpectagWarning):
+    """A fact about a model is a guess. :func:`spectag.load` and ``spectag convert`` have options that settle it."""
+
+
 class AudioWarning(SpectagWarning):
     """Something is odd about a recording, which was used all the same: it is cut off or damaged, for example."""
 

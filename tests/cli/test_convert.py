@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from spectag.audio.front_end import FrontEnd
 from spectag.choices import WindowFunction
@@ -16,7 +17,9 @@ from spectag.model.card import Card
 from spectag.model.config import ASTConfig
 from spectag.model.directory import documents, read_card
 from spectag.model.network import AST
+from spectag.model.official import OFFICIAL
 from spectag.model.source import find_bundled
+from spectag.model.tensors import from_ours
 
 Captured = pytest.CaptureFixture[str]
 
@@ -126,3 +129,31 @@ def test_the_bundled_models_have_no_field_that_nothing_reads() -> None:
 def test_convert_says_what_an_option_is_for(model: Path, tmp_path: Path, capsys: Captured) -> None:
     assert call("convert", model, tmp_path / "out", "--stride", "10,10") == 1
     assert "stride" in capsys.readouterr().err
+
+
+def test_a_guess_says_which_command_settles_it(tmp_path: Path, capsys: Captured) -> None:
+    """The kind: advice that only Python users can follow. ``spectag info`` and ``spectag train`` have no --heads."""
+    torch.manual_seed(0)
+    network = AST(ASTConfig(width=32, depth=1, heads=2, stride=(16, 16), frames=1200, labels=3))
+    torch.save(from_ours(network.state_dict(), OFFICIAL.rows(depth=1, tokens=2)), tmp_path / "a.pth")
+    assert call("info", tmp_path / "a.pth") == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert all(line.endswith("; see spectag convert --help") for line in lines)
+    given = [
+        "--stride",
+        "16,16",
+        "--frames",
+        "1200",
+        "--heads",
+        "2",
+        "--statistics",
+        "esc50",
+        "--activation",
+        "sigmoid",
+    ]
+    assert call("convert", tmp_path / "a.pth", tmp_path / "bundle", *given) == 0
+    assert call("info", tmp_path / "bundle", "--json") == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert json.loads(out.split("\n", 1)[1])["network"]["grid"] == [8, 75]

@@ -10,10 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from test_train import SETS, clips, one_line  # noqa: F401  # clips is a fixture
 
 from spectag.cli.main import main
+from spectag.model.config import ASTConfig
+from spectag.model.deit import DEIT
 from spectag.model.loading import load
+from spectag.model.network import AST
+from spectag.model.tensors import from_ours
 from spectag.train.recipe_files import packaged
 
 SHORT = [*SETS, "--set", "epochs=2"]
@@ -174,7 +179,12 @@ def test_the_papers_ablation_of_patch_shapes(clips, tmp_path):  # noqa: F811
         (["--over", "lrr=1,2"], "unknown key 'lrr'"),
         (["--preset", "from-scratch"], "expected the recipe esc50-scratch, which it changes; got audioset-balanced"),
         (["--preset", "colour"], "expected one of from-scratch, initial-weights"),
-        (["--preset", "positions", "--weights", "/nowhere"], "/nowhere/deit_base_distilled"),
+        (["--preset", "positions", "--weights", "/nowhere"], "--weights /nowhere: expected a folder that exists"),
+        (
+            ["--preset", "overlap", "--weights", "."],
+            "download it from https://dl.fbaipublicfiles.com/deit/deit_base_dis",
+        ),
+        (["--preset", "patch-shape", "--weights", "."], "no setting of this sweep starts from a file of weights"),
     ],
 )
 def test_sweeps_that_cannot_be(clips, tmp_path, capsys, arguments, message):  # noqa: F811
@@ -182,3 +192,25 @@ def test_sweeps_that_cannot_be(clips, tmp_path, capsys, arguments, message):  # 
     assert main([*words, *arguments]) != 0
     assert message in one_line(capsys)
     assert not Path(tmp_path / "out").exists()
+
+
+def test_a_preset_takes_its_weights_from_a_folder(clips, tmp_path):  # noqa: F811
+    """The kind: an option that some presets ignored in silence. The recipe's own file is looked for there, too."""
+    torch.manual_seed(0)
+    config = ASTConfig(width=32, depth=1, heads=2, stride=(16, 16), frames=128, labels=2)
+    deit = from_ours(AST(config).state_dict(), DEIT.rows(depth=1, tokens=2))
+    deit = {key: value for key, value in deit.items() if not key.startswith("head.")}
+    (tmp_path / "weights").mkdir()
+    file = tmp_path / "weights" / "deit_base_distilled_patch16_384-d0272ac0.pth"
+    torch.save({"model": deit}, file)
+    out = tmp_path / "overlap"
+    words = ["sweep", "audioset-balanced", "--data", clips, "--out", out, "--fold", "1", "--preset", "overlap"]
+    short = ["epochs=1", "batch_size=8", "average=null", "select=last", "front_end.frames=64", "cache_gb=1"]
+    sets = [word for pair in short for word in ("--set", pair)]
+    assert main([*map(str, words), "--weights", str(file.parent), *sets]) == 0
+    assert [row["setting"] for row in json.loads((out / "sweep.json").read_text())] == [
+        "overlap 0", "overlap 2", "overlap 4", "overlap 6"
+    ]  # fmt: skip
+    report = json.loads((out / "overlap_0" / "fold1" / "report.json").read_text())
+    assert report["recipe"]["init"] == str(file)
+    assert load(out / "overlap_6" / "fold1" / "bundle").network.config.stride == (10, 10)

@@ -80,7 +80,7 @@ def test_a_run_that_is_not_finished(run, given):
 def test_a_folder_of_several_runs(run, tmp_path):
     for name in ("fold1", "fold2", "fold3", "fold4"):
         shutil.copytree(run, tmp_path / "runs" / name)
-    message = r"runs: holds 4 runs \(fold1, fold2, fold3, \.\.\.\): name one of them"
+    message = r"runs: holds runs, not a model: name one of them \(fold1, fold2, fold3, \.\.\.\)"
     with pytest.raises(errors.NotAModel, match=message):
         load(tmp_path / "runs")
 

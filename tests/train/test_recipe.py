@@ -1,12 +1,16 @@
 """Recipes: what is accepted, what is refused and how it is said; the learning rate of every step."""
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
-from spectag.errors import RecipeError
+from spectag.errors import ModelNotFound, RecipeError
+from spectag.model.source import DOWNLOADS, is_file_name, resolve
+from spectag.runs.sweep import take_weights_from
 from spectag.train.recipe import Recipe, build
 from spectag.train.recipe_files import describe_recipes, packaged, packaged_presets, read_recipe
 from spectag.train.schedule import compute_lr_factor
@@ -25,9 +29,20 @@ def test_packaged_recipes_build_and_survive_a_round_trip(name):
         ("epochz=5", r"unknown key 'epochz'; did you mean epochs\?"),
         ("model.strid=5", r"unknown key 'model.strid'; did you mean model.stride"),
         ("patch_drop=0.5", r"unknown key 'patch_drop'; did you mean augment.patch_drop"),
-        ("epochs=abc", "epochs: .*integer.* got 'abc'"),
-        ("epochs=0", "epochs: .*greater than or equal to 1, got 0"),
-        ("lr=nan", "lr: "),
+        ("epochs=abc", "recipe esc10: epochs: expected a whole number, got 'abc'"),
+        ("epochs=0", "recipe esc10: epochs: expected at least 1, got 0"),
+        ("epochs=1.5", "recipe esc10: epochs: expected a whole number, got 1.5"),
+        ("lr=nan", "lr: expected a finite number, got 'nan'"),
+        ("lr=0", "lr: expected more than 0, got 0"),
+        ("seed=4294967296", "seed: expected less than 4294967296, got 4294967296"),
+        ("augment.mix_rate=2", "augment.mix_rate: expected at most 1, got 2"),
+        ("balanced=maybe", "balanced: expected true or false, got 'maybe'"),
+        ("optimizer=sgd", "optimizer: expected adam, adamw or muon; got 'sgd'"),
+        ("name=null", "name: expected text, got null"),
+        ("model=3", "model: expected keys and values, got 3"),
+        ("splits.train=a", "splits.train: expected a list in brackets, got 'a'"),
+        ("model.patch=[1]", r"model\.patch: expected two values such as \[1, 2\], got \[1\]"),
+        ("model.patch=[1,2,3]", r"model\.patch: expected two values such as \[1, 2\], got \[1, 2, 3\]"),
         ("epochs", "--set epochs: expected key=value"),
         ("lr.x=1", "'lr' is a value, not a section"),
         ("model=[", "not a YAML value"),
@@ -52,8 +67,8 @@ def test_files(tmp_path):
     path.write_text("- a\n")
     with pytest.raises(RecipeError, match="expected keys and values, got list"):
         read_recipe(str(path))
-    path.write_text("a: [")
-    with pytest.raises(RecipeError, match="not YAML"):
+    path.write_text("name: mine\na: [")
+    with pytest.raises(RecipeError, match=r"mine\.yaml: not YAML in line 2, column 5: check the brackets"):
         read_recipe(str(path))
     with pytest.raises(RecipeError, match=r"expected a file or one of .*esc10.*; found neither; nearest: esc10"):
         read_recipe("esc1")
@@ -166,3 +181,51 @@ def test_the_settings_of_a_preset_are_recipes(name):
     preset = packaged_presets()[name]
     for overrides in preset["settings"].values():
         read_recipe(preset.get("recipe", "audioset-balanced"), overrides)
+
+
+def initial_weights() -> set[str]:
+    """Every file that a recipe or a preset starts from."""
+    presets = [
+        override.removeprefix("init=")
+        for preset in packaged_presets().values()
+        for overrides in preset["settings"].values()
+        for override in overrides
+        if override.startswith("init=")
+    ]
+    named = {*presets, *(str(read_recipe(name).init) for name in packaged())}
+    return {name for name in named if is_file_name(name)}
+
+
+def test_each_file_of_initial_weights_has_one_name_and_a_place_to_get_it_from():
+    """The kind: one file went by several names, and none of them said where it comes from."""
+    assert initial_weights() == set(DOWNLOADS)
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    for name, url in DOWNLOADS.items():
+        assert f"[`{name}`]({url})" in page
+        assert url.endswith(f"/{name}")
+        with pytest.raises(ModelNotFound, match=rf"no such file: download it from {url}, and give its path"):
+            resolve(f"nowhere/{name}")
+    mentioned = set(re.findall(r"[\w-]+\.pth", page))
+    assert mentioned <= set(DOWNLOADS), "no other name for any of them"
+
+
+TOLD = ("0.347", "enhanced labels", "Speech Commands V2, P", "97.88 %", "16x16 with 0.336")
+KEYS = ("front_end.window=hanning", "model.channels=sum")
+
+
+@pytest.mark.parametrize("what", [*TOLD, *KEYS])
+def test_the_table_of_the_paper_is_complete(what):
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    assert what in page.split("## From scratch")[0]
+
+
+def test_weights_of_a_sweep_come_from_a_folder(tmp_path):
+    overrides = (["init=a.pth"], ["init=audioset"], ["init=b/a.pth"], ["init=null"])
+    recipes = [read_recipe("esc50-imagenet", keys) for keys in ([], *overrides)]
+    taken = [recipe.init for recipe in take_weights_from(tmp_path, recipes)]
+    assert taken == [str(tmp_path / str(recipes[0].init)), str(tmp_path / "a.pth"), "audioset", "b/a.pth", None]
+    with pytest.raises(RecipeError, match=r"no setting of this sweep starts from a file of weights"):
+        take_weights_from(tmp_path, recipes[2:])
+    (tmp_path / "file.pth").touch()
+    with pytest.raises(RecipeError, match=r"expected a folder that exists; for one file use --init"):
+        take_weights_from(tmp_path / "file.pth", recipes)

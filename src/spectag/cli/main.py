@@ -18,7 +18,8 @@ import typer
 
 from spectag.cli import data, download, ensemble, model, pack, score, sweep, tag, train
 from spectag.cli.output import say
-from spectag.errors import SpectagError, SpectagWarning
+from spectag.cli.usage import explain_usage
+from spectag.errors import GuessWarning, SpectagError, SpectagWarning
 from spectag.version import __version__
 
 app = typer.Typer(
@@ -108,7 +109,7 @@ def _report(error: BaseException) -> int:
         return 1
     if hasattr(error, "format_message"):  # a usage error of Typer or, in older versions, of Click
         context = getattr(error, "ctx", None)
-        say("error", f"{error.format_message()} (see: {context.command_path if context else 'spectag'} --help)")
+        say("error", f"{explain_usage(error)} (see: {context.command_path if context else 'spectag'} --help)")
         return 2
     if isinstance(error, OSError) and error.strerror:
         say("error", f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
@@ -120,6 +121,7 @@ def _report(error: BaseException) -> int:
 def _warning_printer(debug: bool) -> Callable[..., None]:
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         if debug or issubclass(category, SpectagWarning):  # not those of other libraries
-            say("warning", str(message))
+            settle = "; see spectag convert --help" if issubclass(category, GuessWarning) else ""
+            say("warning", f"{message}{settle}")
 
     return show

@@ -56,8 +56,8 @@ def find_model(name: str) -> None:
 
 
 MODEL = (
-    "A model by name (esc10, audioset, speech-commands), a bundle or ensemble directory, a .pth file, or a Hub id "
-    "such as MIT/ast-finetuned-audioset-10-10-0.4593."
+    "A model by name (esc10, audioset, speech-commands), a bundle or ensemble directory, the folder of a run, a .pth "
+    "file, or a Hub id such as MIT/ast-finetuned-audioset-10-10-0.4593."
 )
 Device = Annotated[
     str,

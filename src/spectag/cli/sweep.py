@@ -34,8 +34,13 @@ def sweep(
         ),
     ] = None,
     weights: Annotated[
-        str, typer.Option(metavar="FOLDER", help="Folder with the initial weights that some presets start from.")
-    ] = ".",
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder with the files of initial weights that the recipe or the settings name.",
+            show_default="the current folder",
+        ),
+    ] = None,
     init: Init = None,
     fold: Fold = None,
     every_fold: Folds = None,
@@ -59,12 +64,14 @@ def sweep(
         raise typer.BadParameter("--fold and --folds cannot be used together")
     from spectag.runs.plan import RunOptions, make_plan
     from spectag.runs.processes import rank
-    from spectag.runs.sweep import combine_axes, read_preset, tabulate_sweep, write_sweep_files
+    from spectag.runs.sweep import combine_axes, read_preset, tabulate_sweep, take_weights_from, write_sweep_files
     from spectag.train.recipe_files import read_recipe
 
-    settings = combine_axes(axes) if axes is not None else read_preset(preset or "", weights, read_recipe(recipe).name)
+    settings = combine_axes(axes) if axes is not None else read_preset(preset or "", read_recipe(recipe).name)
     common = [*([f"init={init}"] if init is not None else []), *(override or ())]
     recipes = [read_recipe(recipe, [*common, *setting.overrides]) for setting in settings]
+    if weights is not None:
+        recipes = take_weights_from(weights, recipes)
     for source in {chosen.init for chosen in recipes} - {None}:
         find_model(str(source))
     manifest = read_data(data)

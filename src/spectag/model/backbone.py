@@ -8,7 +8,7 @@ from pathlib import Path
 
 from spectag.audio.front_end import FrontEnd
 from spectag.choices import Statistics, WindowFunction
-from spectag.errors import ShapeMismatch, SpectagWarning
+from spectag.errors import GuessWarning, ShapeMismatch
 from spectag.labels import LabelSet
 from spectag.model.card import Card, default_activation
 from spectag.model.config import ASTConfig
@@ -122,7 +122,7 @@ def make_config(
         ShapeMismatch: the sizes do not go together; the message names the file.
 
     Warns:
-        SpectagWarning: the number of attention heads is a guess.
+        GuessWarning: the number of attention heads is a guess.
 
     >>> backbone = Backbone(192, 12, 768, tokens=2, positions=1214, channels=1, patch=(16, 16))
     >>> make_config(backbone, stride=(10, 10), frames=1024, labels=10, heads=None, path=Path("a.pth")).heads
@@ -182,7 +182,7 @@ def _default_heads(width: int, path: Path) -> int:
     if width not in PUBLISHED_WIDTHS:
         warnings.warn(
             f"{path}: heads={width // size} is a guess from the width {width}: give heads=",
-            SpectagWarning,
+            GuessWarning,
             stacklevel=2,
         )
     return width // size

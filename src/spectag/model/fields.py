@@ -47,8 +47,12 @@ class Fields:
             if path.stat().st_size > LARGEST_JSON:
                 raise UnreadableModel(f"{path}: larger than {LARGEST_JSON // 2**20} MiB: not a configuration")
             data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        except json.JSONDecodeError as error:
+            place = f"line {error.lineno}, column {error.colno}"
+            raise UnreadableModel(f"{path}: cannot read it, truncated or not JSON in {place}: restore it") from error
         except (OSError, ValueError, RecursionError) as error:
-            raise UnreadableModel(f"{path}: cannot read it, truncated or not JSON: {error}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise UnreadableModel(f"{path}: cannot read it, truncated or not JSON: {reason}") from error
         if not isinstance(data, dict):
             raise NotAModel(f"{path}: expected a JSON object, got {type(data).__name__}")
         return cls(path, data)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from spectag.choices import Activation, Channels, Statistics, WindowFunction
-from spectag.errors import InputError, SpectagWarning
+from spectag.errors import GuessWarning, InputError
 from spectag.labels import LabelSet
 
 
@@ -69,7 +69,7 @@ def fresh_labels(given: Given, source: Path) -> LabelSet:
         source: the file, for messages.
 
     Warns:
-        SpectagWarning: names are guessed from their number.
+        GuessWarning: names are guessed from their number.
 
     >>> len(fresh_labels(Given(), Path("deit.pth"))), fresh_labels(Given(num_labels=2), Path("deit.pth")).names
     (527, ('LABEL_0', 'LABEL_1'))
@@ -82,7 +82,7 @@ def fresh_labels(given: Given, source: Path) -> LabelSet:
     if labels.is_published and labels != LabelSet.audioset():
         warnings.warn(
             f"{source}: the labels {labels.names[0]}, ... are a guess from num_labels={len(labels)}: give labels=",
-            SpectagWarning,
+            GuessWarning,
             stacklevel=3,
         )
     return labels

@@ -11,7 +11,7 @@ from typing import Any
 
 from spectag.audio.front_end import FrontEnd
 from spectag.choices import Activation
-from spectag.errors import InputError, LabelMismatch, NotAModel, ShapeMismatch, SpectagWarning
+from spectag.errors import GuessWarning, InputError, LabelMismatch, NotAModel, ShapeMismatch
 from spectag.labels import LabelSet
 from spectag.model.card import Card, default_activation, warn_of_softmax
 from spectag.model.config import ASTConfig
@@ -89,7 +89,7 @@ def read_huggingface_card(folder: Path, config: Fields, outputs: int | None, giv
         ModelError: one of its subclasses; the message names file and field.
 
     Warns:
-        SpectagWarning: labels or activation are guessed.
+        GuessWarning: labels or activation are guessed.
 
     >>> folder = spectag.load("esc10").save("copy")
     >>> read_huggingface_card(folder, Fields.read(folder / "config.json"), outputs=10, given=Given()).activation
@@ -299,7 +299,7 @@ def _guess_labels(config: Fields, outputs: int | None, given: Given) -> LabelSet
         warnings.warn(
             f"{config.path}: id2label is missing: the labels {labels.names[0]}, ... are a guess from {outputs} "
             "outputs: give labels=",
-            SpectagWarning,
+            GuessWarning,
             stacklevel=2,
         )
     return labels
@@ -317,7 +317,7 @@ def _read_activation(config: Fields, labels: LabelSet, given: Given, trained: bo
         warnings.warn(
             f"{config.path}: problem_type is missing: the activation {activation} is a guess for {len(labels)} "
             f"label{'s' if len(labels) > 1 else ''}: give activation=",
-            SpectagWarning,
+            GuessWarning,
             stacklevel=2,
         )
     return activation, reason

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from spectag.errors import LabelMismatch, ShapeMismatch, SpectagWarning
+from spectag.errors import GuessWarning, LabelMismatch, ShapeMismatch
 from spectag.labels import LabelSet
 from spectag.model import tensors
 from spectag.model.adapt import Grid, State
@@ -80,7 +80,7 @@ def read_official(path: Path, state: State, given: Given) -> Checkpoint:
         ModelError: one of its subclasses; the message names the file.
 
     Warns:
-        SpectagWarning: geometry, labels, statistics or activation are guessed.
+        GuessWarning: geometry, labels, statistics or activation are guessed.
 
     >>> config = spectag.ASTConfig(width=16, depth=1, heads=1)
     >>> state = tensors.from_ours(spectag.AST(config).state_dict(), OFFICIAL.rows(depth=1, tokens=2))
@@ -196,7 +196,7 @@ def _settle_grid(path: Path, backbone: Backbone, given: Given) -> tuple[Grid, in
         warnings.warn(
             f"{path}: stride {stride} and {frames} frames are a guess from {patches} patches: "
             f"give stride= and frames={also}",
-            SpectagWarning,
+            GuessWarning,
             stacklevel=2,
         )
     return stride, frames
@@ -243,4 +243,4 @@ def _warn_of_guesses(path: Path, outputs: int | None, given: Given) -> None:
     if guesses:
         options = ", ".join(f"{name}=" for name in guesses)
         source = "guessed, as there is no head" if outputs is None else f"guessed from its {outputs} outputs"
-        warnings.warn(f"{path}: {source}: {', '.join(guesses.values())}; give {options}", SpectagWarning, stacklevel=2)
+        warnings.warn(f"{path}: {source}: {', '.join(guesses.values())}; give {options}", GuessWarning, stacklevel=2)

@@ -16,6 +16,21 @@ ALIASES = {
     "audioset": "MIT/ast-finetuned-audioset-10-10-0.4593",
     "speech-commands": "MIT/ast-finetuned-speech-commands-v2",
 }
+# Initial weights that recipes and presets start from, by the names under which they are published.
+DOWNLOADS = {
+    name: f"{site}/{name}"
+    for site, names in {
+        "https://dl.fbaipublicfiles.com/deit": (
+            "deit_base_distilled_patch16_384-d0272ac0.pth",
+            "deit_base_patch16_384-8de9b5d1.pth",
+        ),
+        "https://github.com/huggingface/pytorch-image-models/releases/download/v0.1-vitjx": (
+            "jx_vit_base_p16_384-83fb41ba.pth",
+            "jx_vit_large_p16_384-b3be5167.pth",
+        ),
+    }.items()
+    for name in names
+}
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 RECIPE, BUNDLE, CHECKPOINTS = "recipe.yaml", "bundle", "checkpoints"  # in the folder of a run, see spectag.runs.run
 FILE_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".json", ".onnx")
@@ -76,6 +91,8 @@ def resolve(source: str | os.PathLike[str]) -> Located:
         return Located(models[text], text)
     if not isinstance(source, str) or not (text in ALIASES or _may_be_hub_id(text)):
         names = [*models, *ALIASES]
+        if path.name in DOWNLOADS:
+            raise ModelNotFound(f"{text!r}: no such file: download it from {DOWNLOADS[path.name]}, and give its path")
         raise ModelNotFound(
             f"{text!r}: no such file or directory, nor one of the known models "
             f"({', '.join(names)}) or a Hub id owner/name{nearest(text, names)}"
@@ -105,7 +122,7 @@ def _find_bundle(path: Path, quiet: bool) -> Path:
         )
     if runs := sorted(run.glob(f"*/{BUNDLE}/{CONFIG}")):
         names = ", ".join(config.parents[1].name for config in runs[:3])
-        raise NotAModel(f"{path}: holds {len(runs)} runs ({names}{', ...' * (len(runs) > 3)}): name one of them")
+        raise NotAModel(f"{path}: holds runs, not a model: name one of them ({names}{', ...' * (len(runs) > 3)})")
     return path
 
 
@@ -170,6 +187,15 @@ def _fetch_one(repository: str, name: str, revision: str | None) -> Path | None:
     except Exception as error:  # which errors the client raises depends on the network library below it
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelNotFound(f"{repository}: cannot fetch {name} from the Hub: {reason[:200]}") from error
+
+
+def is_file_name(text: str) -> bool:
+    """Whether this names a weight file, and not the folder that it is in.
+
+    >>> is_file_name("deit.pth"), is_file_name("weights/deit.pth"), is_file_name("audioset")
+    (True, False, False)
+    """
+    return Path(text).name == text and text.lower().endswith(FILE_SUFFIXES)
 
 
 def _may_be_hub_id(text: str) -> bool:

@@ -12,9 +12,11 @@ from typing import Any
 
 from spectag.errors import RecipeError
 from spectag.files import write_table, write_text
+from spectag.model.source import is_file_name
 from spectag.score.metrics import FIGURES
 from spectag.score.plots import plot_sweep
 from spectag.score.report import write_sweep
+from spectag.train.recipe import Recipe
 from spectag.train.recipe_files import packaged_presets
 
 
@@ -61,18 +63,17 @@ def combine_axes(axes: Sequence[str]) -> list[Setting]:
     return [Setting(" ".join(combination), combination) for combination in itertools.product(*columns)]
 
 
-def read_preset(name: str, weights: str, recipe: str) -> list[Setting]:
+def read_preset(name: str, recipe: str) -> list[Setting]:
     """The settings of a preset, see :func:`spectag.train.recipe_files.packaged_presets`.
 
     Args:
         name: of the preset.
-        weights: folder with the files of initial weights that some presets use.
         recipe: name of the recipe to sweep.
 
     Raises:
         RecipeError: there is no such preset (the message lists them), or it is for another recipe.
 
-    >>> [setting.overrides for setting in read_preset("pretraining", "weights", "audioset-balanced")][0]
+    >>> [setting.overrides for setting in read_preset("pretraining", "audioset-balanced")][0]
     ('init=null',)
     """
     known = packaged_presets()
@@ -80,10 +81,31 @@ def read_preset(name: str, weights: str, recipe: str) -> list[Setting]:
         raise RecipeError(f"--preset {name}: expected one of {', '.join(known)}")
     if (own := known[name].get("recipe", recipe)) != recipe:
         raise RecipeError(f"--preset {name}: expected the recipe {own}, which it changes; got {recipe}")
-    return [
-        Setting(row, tuple(override.replace("WEIGHTS", weights) for override in overrides))
-        for row, overrides in known[name]["settings"].items()
-    ]
+    return [Setting(row, tuple(overrides)) for row, overrides in known[name]["settings"].items()]
+
+
+def take_weights_from(folder: Path, recipes: Sequence[Recipe]) -> list[Recipe]:
+    """Let recipes whose initial weights are named by their file alone take them from a folder.
+
+    Args:
+        folder: with the files.
+        recipes: of the sweep.
+
+    Raises:
+        RecipeError: there is no such folder, or no recipe names a file.
+
+    >>> from spectag.train.recipe_files import read_recipe
+    >>> take_weights_from(Path("."), [read_recipe("esc10", ["init=deit.pth"])])[0].init
+    'deit.pth'
+    """
+    if not folder.is_dir():
+        raise RecipeError(f"--weights {folder}: expected a folder that exists; for one file use --init")
+    named = [recipe.init for recipe in recipes if recipe.init and is_file_name(recipe.init)]
+    if not named:
+        raise RecipeError(
+            f"--weights {folder}: no setting of this sweep starts from a file of weights: leave the option out"
+        )
+    return [recipe.replace(init=str(folder / recipe.init)) if recipe.init in named else recipe for recipe in recipes]
 
 
 def tabulate_sweep(settings: Iterable[Setting], summaries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from spectag.choices import Channels, Positions, WindowFunction
 from spectag.errors import RecipeError, ShapeMismatch
+from spectag.validation import explain, show
 
 if TYPE_CHECKING:
     from spectag.model.config import ASTConfig
@@ -333,7 +334,9 @@ def build(data: Any, source: str) -> Recipe:
     try:
         return Recipe.model_validate(present_names(data))
     except ValidationError as error:
-        raise RecipeError(f"recipe {source}: {'; '.join(_explain(e) for e in error.errors())}") from error
+        raise RecipeError(
+            f"recipe {source}: {'; '.join(dict.fromkeys(_explain(e) for e in error.errors()))}"
+        ) from error
 
 
 def present_names(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -346,14 +349,17 @@ def present_names(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _explain(error: Any) -> str:
+    """What is wrong with one key. Everything else about it is in :mod:`spectag.validation`."""
+    *parents, last = error["loc"] or ("",)
     place = ".".join(str(key) for key in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"unknown key {place!r}{_suggest(place, _keys(Recipe))}"
-    if error["type"] == "missing":
-        return f"key {place!r} is missing"
-    got = "" if isinstance(error["input"], dict) else f", got {error['input']!r}"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{place + ': ' if place else ''}{message}{got}"
+    if error["type"] == "missing" and isinstance(last, str):
+        return f"key {place!r} is missing: add it"
+    if error["type"] in ("missing", "too_long"):  # all lists of a fixed length are pairs
+        key = parents if error["type"] == "missing" else [*parents, last]
+        return f"{'.'.join(map(str, key))}: expected two values such as [1, 2], got {show(error['input'])}"
+    return f"{place + ': ' if place else ''}{explain(error)}"
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:

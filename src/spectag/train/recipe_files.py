@@ -90,13 +90,19 @@ def read_recipe(source: str, overrides: Iterable[str] = ()) -> Recipe:
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise RecipeError(f"recipe {source}: not YAML: {' '.join(str(error).split())}") from error
+        raise RecipeError(f"recipe {source}: {_explain(error)}") from error
     if not isinstance(data, dict):
         raise RecipeError(f"recipe {source}: expected keys and values, got {type(data).__name__}")
     data = present_names({key: value for key, value in data.items() if key not in DESCRIPTION})
     for override in overrides:
         _set(data, override)
     return build(data, source)
+
+
+def _explain(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    place = "not YAML" if mark is None else f"not YAML in line {mark.line + 1}, column {mark.column + 1}"
+    return f"{place}: check the brackets, colons and spaces there"
 
 
 def _set(data: dict[str, Any], override: str) -> None:
