@@ -1,0 +1,102 @@
+"""The processor cores that this process may use, and the threads that compute on them. Needs no torch."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+
+def count_cores(root: Path = Path("/")) -> int:
+    """Count the cores that this process may use.
+
+    They are those of its affinity (``taskset``, ``docker --cpuset-cpus``), and no more than the quota of its control
+    group allows (``docker --cpus``, Kubernetes, systemd); a quota of 1.5 cores counts as 2.
+
+    Args:
+        root: where ``/proc`` and ``/sys`` are found.
+
+    Returns:
+        at least 1.
+
+    >>> 1 <= count_cores() <= os.cpu_count()
+    True
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min([cores, *_quotas(root)])))
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """Quotas of the process's control groups in cores, versions 1 and 2; a group is bound by those above it, too."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:  # not Linux
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        # Within a container the path may be the host's, which is not there; the folder above is the container's own.
+        group = PurePosixPath("/" if ".." in path else path)
+        for place in (group, *group.parents):
+            folder = root / ("sys/fs/cgroup/cpu" if controllers else "sys/fs/cgroup") / place.relative_to("/")
+            names = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
+            try:
+                quota, period = (float(word) for name in names for word in (folder / name).read_text().split())
+            except (OSError, ValueError):  # no such file, or "max": no quota
+                continue
+            if quota > 0 and period > 0:  # -1 is no quota
+                yield quota / period
+
+
+@dataclass(frozen=True)
+class Threads:
+    """How many threads compute, and why so many; ``str`` is one line about it.
+
+    >>> str(Threads(4, "--threads", cores=2, machine=8))
+    '4 (--threads), on 2 of 8 cores'
+    """
+
+    number: int
+    reason: str
+    cores: int
+    machine: int
+    processes: int = 1
+
+    def __str__(self) -> str:
+        each = f" in each of {self.processes} processes" if self.processes > 1 else ""
+        return f"{self.number}{each} ({self.reason}), on {self.cores} of {self.machine} cores"
+
+
+def choose_threads(asked: int | None = None, processes: int = 1) -> Threads:
+    """Choose the number of threads to compute with: what was asked for, or one for each core.
+
+    Args:
+        asked: by the option ``--threads``; next comes the environment variable ``OMP_NUM_THREADS``.
+        processes: how many processes share the cores.
+
+    >>> choose_threads(3).number
+    3
+    """
+    cores = count_cores()
+    environment = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if asked is not None:
+        number, reason = asked, "--threads"
+    elif environment.isdecimal() and int(environment) > 0:
+        number, reason = int(environment), "OMP_NUM_THREADS"
+    else:
+        number, reason = max(1, cores // processes), "one for each core"
+    return Threads(number, reason, cores, max(cores, os.cpu_count() or 1), processes)
+
+
+def wait_asleep() -> None:
+    """Let threads that wait for others sleep instead of spinning. Must be called before torch is loaded.
+
+    A loop is shared among threads, and ends when the last of them has done its part. Where another program needs the
+    same cores, a thread that spins while it waits keeps them from the very thread that it waits for. What the
+    environment says already stays as it is. GNU OpenMP (Linux) reads both variables, LLVM's and Intel's (macOS,
+    Windows) the first.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
