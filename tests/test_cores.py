@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from spectag.cores import Threads, choose_threads, count_cores, wait_asleep
+from spectag.cores import choose_threads, count_cores, describe_threads, wait_asleep
 
 V1, V2 = "sys/fs/cgroup/cpu", "sys/fs/cgroup"
 
@@ -75,20 +75,21 @@ def test_a_process_that_is_bound_to_one_core_counts_one():
 
 def test_threads_are_those_asked_for_or_one_for_each_core(many, monkeypatch):
     cores = count_cores()  # this machine may have a quota
-    assert choose_threads().number == cores
-    assert choose_threads(processes=2).number == max(1, cores // 2)
-    assert choose_threads(processes=99).number == 1
-    assert (choose_threads(40).number, choose_threads(40).reason) == (40, "--threads")
+    assert choose_threads() == cores
+    assert choose_threads(processes=2) == max(1, cores // 2)
+    assert choose_threads(processes=99) == 1
+    assert choose_threads(40) == 40
     for value, number in (("3", 3), ("5,2", 5), ("many", cores), ("0", cores), ("", cores)):
         monkeypatch.setenv("OMP_NUM_THREADS", value)
-        assert choose_threads().number == number, value
-    assert choose_threads(2).number == 2, "the option wins"
+        assert choose_threads() == number, value
+    assert choose_threads(2) == 2, "the option wins"
 
 
-def test_what_was_chosen_is_said_in_a_line():
-    assert str(Threads(4, "one for each core", 4, 64)) == "4 (one for each core), on 4 of 64 cores"
-    said = str(Threads(2, "one for each core", 4, 8, processes=2))
-    assert said == "2 in each of 2 processes (one for each core), on 4 of 8 cores"
+def test_what_was_chosen_is_said_in_a_line(many, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)), raising=False)
+    assert describe_threads(4) == "4 threads on 4 of 16 cores"
+    assert describe_threads(1) == "1 thread on 4 of 16 cores"
+    assert describe_threads(2, processes=2) == "2 threads in each of 2 processes, on 4 of 16 cores"
 
 
 def test_waiting_threads_sleep_unless_somebody_decided_otherwise(monkeypatch):

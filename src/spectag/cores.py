@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 
@@ -51,44 +50,33 @@ def _quotas(root: Path) -> Iterator[float]:
                 yield quota / period
 
 
-@dataclass(frozen=True)
-class Threads:
-    """How many threads compute, and why so many; ``str`` is one line about it.
-
-    >>> str(Threads(4, "--threads", cores=2, machine=8))
-    '4 (--threads), on 2 of 8 cores'
-    """
-
-    number: int
-    reason: str
-    cores: int
-    machine: int
-    processes: int = 1
-
-    def __str__(self) -> str:
-        each = f" in each of {self.processes} processes" if self.processes > 1 else ""
-        return f"{self.number}{each} ({self.reason}), on {self.cores} of {self.machine} cores"
-
-
-def choose_threads(asked: int | None = None, processes: int = 1) -> Threads:
+def choose_threads(asked: int | None = None, processes: int = 1) -> int:
     """Choose the number of threads to compute with: what was asked for, or one for each core.
 
     Args:
         asked: by the option ``--threads``; next comes the environment variable ``OMP_NUM_THREADS``.
         processes: how many processes share the cores.
 
-    >>> choose_threads(3).number
+    >>> choose_threads(3)
     3
     """
-    cores = count_cores()
-    environment = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if asked is not None:
-        number, reason = asked, "--threads"
-    elif environment.isdecimal() and int(environment) > 0:
-        number, reason = int(environment), "OMP_NUM_THREADS"
-    else:
-        number, reason = max(1, cores // processes), "one for each core"
-    return Threads(number, reason, cores, max(cores, os.cpu_count() or 1), processes)
+        return asked
+    environment = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if environment.isdecimal() and int(environment) > 0:
+        return int(environment)
+    return max(1, count_cores() // processes)
+
+
+def describe_threads(threads: int, processes: int = 1) -> str:
+    """Say how many threads compute, on how many of the machine's cores.
+
+    >>> describe_threads(1, processes=2)
+    '1 thread in each of 2 processes, on ... of ... cores'
+    """
+    each = f" in each of {processes} processes," if processes > 1 else ""
+    cores = count_cores()
+    return f"{threads} thread{'s' * (threads > 1)}{each} on {cores} of {max(cores, os.cpu_count() or 1)} cores"
 
 
 def wait_asleep() -> None:

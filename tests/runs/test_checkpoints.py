@@ -12,10 +12,10 @@ from test_run import scorer
 from spectag.data.layouts import read_manifest
 from spectag.errors import RunFailed, SaveError
 from spectag.runs.checkpoints import read_state, write_state
-from spectag.runs.loop import Watcher
 from spectag.runs.plan import RunOptions, make_plan
 from spectag.runs.prepare import prepare
 from spectag.runs.run import run
+from spectag.runs.watcher import Watcher
 from spectag.train.recipe import build
 
 OLD = Path(__file__).parent / "lightning_run"

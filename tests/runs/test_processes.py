@@ -20,7 +20,7 @@ import torch
 torch.set_num_threads(1)
 sys.path.insert(0, {tests!r})
 from test_run import TINY, RunOptions, build, make_plan, read_manifest, run, scorer
-from spectag.runs.loop import Watcher
+from spectag.runs.watcher import Watcher
 
 class Events(Watcher):
     def on_batch(self, job):

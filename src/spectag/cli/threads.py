@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
 import typer
 
 from spectag.cli.output import say
-from spectag.cores import choose_threads
+from spectag.cores import choose_threads, describe_threads
 
 Threads = Annotated[
     int | None,
@@ -24,11 +25,11 @@ Threads = Annotated[
 def use_threads(asked: int | None) -> None:
     """Let torch compute with as many threads as were asked for, or as there are cores.
 
-    What was chosen is said where somebody asked for it, and on a terminal where not all cores may be used.
+    What was chosen is said where somebody asked for it, and on a terminal where the machine has more or fewer cores.
     """
     import torch
 
     chosen = choose_threads(asked)
-    torch.set_num_threads(chosen.number)
-    if asked is not None or (sys.stderr is not None and sys.stderr.isatty() and chosen.cores < chosen.machine):
-        say("threads", str(chosen))
+    torch.set_num_threads(chosen)
+    if asked is not None or (sys.stderr is not None and sys.stderr.isatty() and chosen != os.cpu_count()):
+        say("note", describe_threads(chosen))

@@ -34,6 +34,7 @@ class EpochSampler(Sampler[Draw]):
         world: number of processes.
         order: makes an order of the clips from a generator, for clips that are faster to read near one another. None:
             any order.
+        draws: number of clips to draw in an epoch; None for as many as there are.
 
     >>> sorted(draw.clip for draw in EpochSampler(clips=3, seed=0))
     [0, 1, 2]
@@ -47,6 +48,7 @@ class EpochSampler(Sampler[Draw]):
         rank: int = 0,
         world: int = 1,
         order: Callable[[Rng], Sequence[int]] | None = None,
+        draws: int | None = None,
     ) -> None:
         self.clips = clips
         self.seed = seed
@@ -54,6 +56,7 @@ class EpochSampler(Sampler[Draw]):
         self.rank = rank
         self.world = world
         self.order = order
+        self.draws = clips if draws is None else min(draws, clips)
         self.epoch = 0
         self.skip = 0
 
@@ -67,7 +70,7 @@ class EpochSampler(Sampler[Draw]):
         self.epoch, self.skip = epoch, skip
 
     def __len__(self) -> int:
-        return self.clips // self.world
+        return self.draws // self.world
 
     def __iter__(self) -> Iterator[Draw]:
         rng = make_rng(self.seed, self.epoch)
