@@ -1,4 +1,4 @@
-"""Work that runs ahead of whoever takes its results, in a bounded amount of memory and in order."""
+"""Run tasks in the background, ahead of the code that uses their results, in order and in bounded memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 T = TypeVar("T")
 
 Watch = Callable[[Iterator[Result]], Iterable[Result]]
-"""A function that results pass through, in order, as they are computed; a progress bar, for example."""
+"""A function that all results pass through, in order, as they are computed; for example a progress bar."""
 
 
 def in_order(

@@ -81,16 +81,16 @@ def train(
 ) -> None:
     """Train a model.
 
-    RUN/bundle is the model, RUN/report.html and RUN/report.json tell how good it is, and RUN/tensorboard holds the
-    curves. With --folds or --seeds, each run has a folder in RUN, and RUN/summary.json their mean and standard
-    deviation.
+    RUN/bundle is the model, RUN/report.html and RUN/report.json show how good it is, and RUN/tensorboard holds the
+    curves. With --folds or --seeds, each run has its own folder in RUN, and RUN/summary.json holds the mean and
+    standard deviation of their figures.
     """
     begun = time.monotonic()
     require_train_extra()
     if wandb is not None and find_spec("wandb") is None:
         raise MissingExtra("wandb", "--wandb")
     if every_fold is not None and fold is not None:
-        raise typer.BadParameter("--fold and --folds exclude each other")
+        raise typer.BadParameter("--fold and --folds cannot be used together")
     if minutes is not None and (every_fold is not None or seeds > 1):
         raise typer.BadParameter(
             "is for a single run, since the runs of a series must be of equal length: try it with one --fold, and give "
@@ -149,7 +149,7 @@ def _find_weights(init: str, data: Path, out: Path) -> None:
 
 
 def recipes() -> None:
-    """List the recipes that come with spectag: what each is for, its command, its cost and its score."""
+    """List the recipes that come with spectag: the purpose, command, cost and score of each."""
     require_train_extra()
     from spectag.train.recipe_files import describe_recipes
 
