@@ -84,7 +84,10 @@ def wait_asleep() -> None:
 
     A loop is shared among threads, and ends when the last of them has done its part. Where another program needs the
     same cores, a thread that spins while it waits keeps them from the very thread that it waits for. What the
-    environment says already stays as it is. GNU OpenMP (Linux) reads both variables, LLVM's and Intel's (macOS,
-    Windows) the first.
+    environment says already stays as it is.
+
+    >>> wait_asleep()
+    >>> os.environ["OMP_WAIT_POLICY"]
+    'PASSIVE'
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -26,6 +26,10 @@ def use_threads(asked: int | None) -> None:
     """Let torch compute with as many threads as were asked for, or as there are cores.
 
     What was chosen is said where somebody asked for it, and on a terminal where the machine has more or fewer cores.
+
+    >>> use_threads(None)
+    >>> 1 <= torch.get_num_threads()
+    True
     """
     import torch
 

@@ -80,7 +80,11 @@ def decide(plan: Plan, checkpoint: Checkpoint | None, device: torch.device, meas
 
 
 def activation_of(recipe: Recipe) -> Activation:
-    """The activation that goes with a recipe's loss, which is decided already."""
+    """The activation that goes with the loss of a recipe, in which it is decided already.
+
+    >>> activation_of(recipe.replace(loss="ce"))
+    'softmax'
+    """
     return "sigmoid" if recipe.loss == "bce" else "softmax"
 
 

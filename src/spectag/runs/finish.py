@@ -52,6 +52,10 @@ def finish(out: Path) -> Finished:
     Raises:
         RunFailed: there is no run, it has no checkpoint yet, or it came to its end.
         SaveError: the bundle could not be written.
+
+    >>> finish(Path("my-sounds"))
+    Traceback (most recent call last):
+    spectag.errors.RunFailed: --finish my-sounds: expected the folder of a run, found no plan.json in it: check the path
     """
     last = out / LAST
     if not (out / PLAN).is_file():

@@ -240,7 +240,11 @@ def make_directory(plan: Plan, complete: Recipe) -> None:
 
 
 def length_of(recipe: Recipe) -> dict[str, Any]:
-    """The keys of a recipe that decide how long a run takes."""
+    """The keys of a recipe that decide how long a run takes.
+
+    >>> length_of(recipe)["epochs"]
+    1
+    """
     return recipe.model_dump(mode="json", include=set(LENGTH))
 
 
@@ -249,6 +253,8 @@ def recorded_length(plan: Plan) -> dict[str, Any] | None:
 
     Returns:
         None unless a run with a limit is resumed.
+
+    >>> recorded_length(plan)
     """
     path = plan.out / PLAN
     if not (plan.options.resume and path.is_file()):
