@@ -17,7 +17,7 @@ from spectag.model.device import trains_faster_in_bf16
 from spectag.runs.plan import Plan
 from spectag.train.recipe import SIZES, FrontEndRecipe, Recipe
 
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+FabricPrecision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Measure = Callable[[FrontEnd], tuple[float, float]]
 """Measures the mean and the standard deviation of the training clips' fbank, in natural log units."""
 
@@ -45,7 +45,7 @@ class Decisions:
     config: ASTConfig
     front_end: FrontEnd
     activation: Activation
-    precision: Precision
+    precision: FabricPrecision
 
 
 def decide(plan: Plan, checkpoint: Checkpoint | None, device: torch.device, measure: Measure) -> Decisions:
@@ -58,7 +58,7 @@ def decide(plan: Plan, checkpoint: Checkpoint | None, device: torch.device, meas
     Args:
         plan: its recipe is completed.
         checkpoint: the initial weights, if there are any.
-        device: the training device. Precision ``auto`` depends on it.
+        device: the training device. FabricPrecision ``auto`` depends on it.
         measure: measures the statistics. It is called at most once, since it decodes all clips.
 
     Raises:
@@ -125,10 +125,10 @@ def _front_end(recipe: Recipe, config: ASTConfig, checkpoint: Checkpoint | None,
     return replace(front_end, mean=mean, std=std)
 
 
-def _precision(recipe: Recipe, device: torch.device) -> Precision:
+def _precision(recipe: Recipe, device: torch.device) -> FabricPrecision:
     if recipe.precision == "fp16" and device.type != "cuda":
         raise RecipeError(f"recipe {recipe.name}: precision fp16 needs a CUDA device, got {device}: set bf16 or fp32")
     if recipe.precision == "auto":
         return "bf16-mixed" if trains_faster_in_bf16(device) else "32-true"
-    named: dict[str, Precision] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+    named: dict[str, FabricPrecision] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
     return named[recipe.precision]

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from spectag.audio.read import Waveform
 from spectag.audio.source import Source
 from spectag.data.manifest import Manifest
 from spectag.errors import FileError
@@ -17,7 +17,6 @@ from spectag.score.evaluate import Evaluation, evaluate_scores
 from spectag.score.table import ScoreRow
 from spectag.train.examples import Waveforms
 
-Waveform: TypeAlias = "NDArray[np.float32]"  # [N], mono, 16 kHz, full scale = 1.0
 # Scores clips with a bundle, in order. A clip is a recording or a decoded waveform. The command line passes in a scorer
 # that uses the tagger, so a run is scored by the same code that tags recordings.
 Scorer: TypeAlias = "Callable[[Bundle, Iterable[Source | Waveform]], Iterable[ScoreRow | FileError]]"

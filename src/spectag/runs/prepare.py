@@ -29,7 +29,7 @@ from spectag.model.loading import load_bundle, read_checkpoint
 from spectag.model.network import AST, build_network
 from spectag.runs.averaging import WeightMean
 from spectag.runs.checkpoints import FORMAT, read_state
-from spectag.runs.decide import Decisions, Precision, decide
+from spectag.runs.decide import Decisions, FabricPrecision, decide
 from spectag.runs.history import History, Skipped
 from spectag.runs.plan import RECIPE, Plan, RunOptions, check_directory, make_directory
 from spectag.runs.processes import check_processes, leave, meet, rank
@@ -338,7 +338,7 @@ def _measure_statistics(waveforms: Waveforms, front_end: FrontEnd) -> tuple[floa
     return found.mean, found.std
 
 
-def _launch(device: torch.device, options: RunOptions, precision: Precision) -> Fabric:
+def _launch(device: torch.device, options: RunOptions, precision: FabricPrecision) -> Fabric:
     """Start the other processes, which run the same command, and wait for them."""
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # its hints are meant for users of Lightning
     processes = options.processes

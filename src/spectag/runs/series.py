@@ -23,7 +23,7 @@ SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True)
-class Member:
+class SeriesRun:
     """One run of a series.
 
     Args:
@@ -48,7 +48,7 @@ def plan_series(
     folds: Sequence[int | None],
     seeds: int,
     options: RunOptions = DEFAULTS,
-) -> list[Member]:
+) -> list[SeriesRun]:
     """Plan one run for each fold and seed. Each run has its own directory, such as ``out/fold1-seed0``.
 
     If a share of the clips is held out for validation, all runs hold out the same clips.
@@ -75,17 +75,17 @@ def plan_series(
             plan = make_plan(
                 recipe.replace(seed=seed), manifest, out / name, fold=fold, holdout_seed=recipe.seed, options=options
             )
-            members.append(Member(fold, seed, plan))
+            members.append(SeriesRun(fold, seed, plan))
     return members
 
 
-def run_all(members: Sequence[Member], run: Callable[[Plan], dict[str, Any]]) -> list[dict[str, Any]]:
+def run_all(members: Sequence[SeriesRun], run: Callable[[Plan], dict[str, Any]]) -> list[dict[str, Any]]:
     """Run the members, and return their reports in order. Members that were finished earlier are not run again.
 
     Raises:
         RecipeError: the directory of a member holds another run or something else. In this case nothing is run.
 
-    >>> run_all([Member(2, 0, plan)], lambda plan: {"held out": plan.description})
+    >>> run_all([SeriesRun(2, 0, plan)], lambda plan: {"held out": plan.description})
     [{'held out': 'fold 2'}]
     """
     if rank() == 0:  # the other processes would find what the first has written
@@ -104,14 +104,14 @@ def _read_report(plan: Plan) -> dict[str, Any]:
     return report
 
 
-def summarise(members: Sequence[Member], reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def summarise(members: Sequence[SeriesRun], reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Compute the mean and sample standard deviation of the figures of several runs.
 
     If the runs hold out different folds, the summary also has pooled figures: for each seed, those of the clips of all
     folds taken together.
 
     >>> result = {"clips": 2, "accuracy": 0.5, "mean_ap": 0.75, "mean_auc": None, "d_prime": None}
-    >>> summarise([Member(2, 0, plan)], [{"result": result}])["mean"]
+    >>> summarise([SeriesRun(2, 0, plan)], [{"result": result}])["mean"]
     {'accuracy': 0.5, 'mean_ap': 0.75}
     """
     runs = [
@@ -156,7 +156,7 @@ def _figures(result: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: result[name] for name in ("clips", *FIGURES)} if result else {}
 
 
-def _pooled(members: Iterable[Member]) -> dict[str, Any]:
+def _pooled(members: Iterable[SeriesRun]) -> dict[str, Any]:
     tables = [read_scores(member.plan.out / "scores.npz") for member in members]
     figures = compute_metrics(
         np.concatenate([table.targets for table in tables]), np.concatenate([table.scores for table in tables])
