@@ -18,7 +18,7 @@ from spectag.runs.prepare import Job, Materials, build_job
 from spectag.runs.watcher import Watcher
 from spectag.train.recipe import Recipe
 
-SHARE = 0.9  # of the time left that is planned with; the rest is for a machine that is slower later
+SHARE = 0.85  # of the time left that is planned with; the rest is for a machine that is slower later
 WRITING = 8.0  # s for the report and its plots
 WARM_UP, STEPS = 2, 3  # steps of the trial: not timed, and timed at least
 TRIAL = 10.0, 0.03, 0.2  # the trial ends after so many seconds or this share of the budget; at the latest, after that
@@ -51,7 +51,9 @@ class Pace:
 
 
 def shorten(recipe: Recipe, epochs: int, epoch_clips: int | None, share: float) -> Recipe:
-    """A shorter recipe: whatever it counts in steps or epochs becomes shorter in proportion.
+    """A shorter recipe: whatever decides how it learns becomes shorter in proportion, counted in steps or epochs.
+
+    These are the schedule, the moving average and the epochs whose weights are averaged.
 
     Args:
         recipe: the longer one.
@@ -62,11 +64,11 @@ def shorten(recipe: Recipe, epochs: int, epoch_clips: int | None, share: float) 
     >>> whole = Recipe(name="mine", epochs=100, batch_size=4, lr=1e-3, ema=0.99, evaluate_every=20, average=[51, 100])
     >>> short = shorten(whole, 10, None, 0.1)
     >>> short.epochs, round(short.ema, 2), short.evaluate_every, short.average
-    (10, 0.9, 2, (5, 10))
+    (10, 0.9, 20, (5, 10))
     """
 
-    def part(number: int) -> int:
-        return _part(number, share, epochs)
+    def part(epoch: int) -> int:
+        return max(1, min(epochs, round(epoch * share)))
 
     plan = recipe.schedule
     schedule = plan.model_copy(
@@ -80,15 +82,10 @@ def shorten(recipe: Recipe, epochs: int, epoch_clips: int | None, share: float) 
         epochs=epochs,
         epoch_clips=epoch_clips,
         steps=None,
-        evaluate_every=part(recipe.evaluate_every),
         ema=max(0.0, 1 - (1 - recipe.ema) / share) if recipe.ema else 0.0,
         average=recipe.average and tuple(part(epoch) for epoch in recipe.average),
         schedule=schedule.model_dump(),
     )
-
-
-def _part(number: int, share: float, epochs: int) -> int:
-    return max(1, min(epochs, round(number * share)))
 
 
 def choose_length(recipe: Recipe, steps_per_epoch: int, pace: Pace, seconds: float) -> Recipe | None:
@@ -109,12 +106,10 @@ def choose_length(recipe: Recipe, steps_per_epoch: int, pace: Pace, seconds: flo
     >>> choose_length(recipe, 10, Pace(10, 0, 0, 5), 55).epoch_clips
     20
     """
-    if pace.predict(recipe.epochs, steps_per_epoch, recipe.evaluate_every) <= seconds:
-        return recipe
-    for epochs in range(recipe.epochs - 1, 0, -1):
-        share = epochs / recipe.epochs
-        if pace.predict(epochs, steps_per_epoch, _part(recipe.evaluate_every, share, epochs)) <= seconds:
-            return shorten(recipe, epochs, recipe.epoch_clips, share)
+    for epochs in range(recipe.epochs, 0, -1):
+        if pace.predict(epochs, steps_per_epoch, recipe.evaluate_every) <= seconds:
+            whole = epochs == recipe.epochs
+            return recipe if whole else shorten(recipe, epochs, recipe.epoch_clips, epochs / recipe.epochs)
     steps = int((seconds - pace.save - pace.score - pace.end) / pace.step)
     if steps < 1:
         return None

@@ -23,7 +23,7 @@ RECIPE = "recipe.yaml"
 PLAN = "plan.json"
 REPORT = "report.json"
 BUNDLE = "bundle"
-LENGTH = ("epochs", "epoch_clips", "steps", "evaluate_every", "ema", "average", "schedule")  # keys of a recipe
+LENGTH = ("epochs", "epoch_clips", "steps", "ema", "average", "schedule")  # keys of a recipe
 
 
 @dataclass(frozen=True)
