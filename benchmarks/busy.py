@@ -70,11 +70,11 @@ def make_clips(root: Path, classes: int = 10, each: int = 20) -> Path:
 
 
 @contextmanager
-def busy(programs: int) -> Iterator[None]:
+def busy(programs: int) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Keep some cores busy until the block ends."""
     started = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(programs)]
     try:
-        yield
+        yield started
     finally:
         for program in started:
             program.kill()

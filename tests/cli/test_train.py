@@ -169,7 +169,7 @@ def test_what_is_held_out_is_said_before_and_after(clips, tmp_path, capsys):
     (tmp_path / "splits.csv").write_text("\n".join(["path,label,split", *rows]))
     words[words.index("--data") + 1] = str(tmp_path / "splits.csv")
     assert main([*words, "--out", str(tmp_path / "split")]) == 0
-    advice = "--set splits.test=[NAME] holds out a split other than train, if the data has one"
+    advice = "--set splits.test=[NAME] holds out a split other than train, if there is one"
     assert advice in capsys.readouterr().err
 
 

@@ -104,9 +104,7 @@ def _announce(plan: Plan) -> None:
         if train.folds:
             how = "--fold N holds out a fold, and --folds all each fold in turn"
         elif train.splits:
-            how = (
-                f"--set splits.test=[NAME] holds out a split other than {', '.join(train.splits)}, if the data has one"
-            )
+            how = f"--set splits.test=[NAME] holds out a split other than {', '.join(train.splits)}, if there is one"
         else:
             how = "--set holdout=0.2 holds out a fifth of the clips"
         say("warning", f"nothing is held out, so the run cannot tell how good its model is: {how}")
