@@ -1,9 +1,9 @@
 """Measure training and tagging beside programs that keep the cores busy, and what the way of waiting costs.
 
-    python benchmarks/busy.py [--busy 0 1 2] [--repeats 3] [--ways asleep spinning] [--data ESC-10] [--json FILE]
+    python benchmarks/busy.py [--busy 0 1 2] [--repeats 3] [--ways spectag spinning] [--data ESC-10] [--json FILE]
 
 A loop is shared among threads, and a thread that has done its part waits for the others. It may spin, which torch's
-library of threads (GNU OpenMP) does for some milliseconds, or sleep, which spectag makes it do. The ways take turns, so
+library of threads (GNU OpenMP) does for up to 20 ms, or sleep, which spectag makes it do soon. The ways take turns, so
 that a machine that slows down affects all of them equally. The figures are medians, and the ratios are to the first
 way. The busy programs are started here, and are endless loops in Python.
 
@@ -32,9 +32,9 @@ import soundfile as sf
 from spectag.cores import count_cores
 
 WAYS: dict[str, dict[str, str]] = {
-    "asleep": {},  # as spectag sets it
+    "spectag": {},  # spins a little, then sleeps
     "spinning": {"GOMP_SPINCOUNT": "300000"},  # what GNU OpenMP does by itself
-    "spin 100": {"GOMP_SPINCOUNT": "100"},
+    "asleep": {"GOMP_SPINCOUNT": "0"},
     "spin 1000": {"GOMP_SPINCOUNT": "1000"},
     "spin 10000": {"GOMP_SPINCOUNT": "10000"},
     "one thread": {"OMP_NUM_THREADS": "1"},
@@ -151,7 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", nargs="+", choices=("train", "tag"), default=["train", "tag"], help="what to measure")
     parser.add_argument("--busy", nargs="+", type=int, default=[0, 1, 2], help="numbers of busy programs beside it")
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=["asleep", "spinning"], help="ways of waiting")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=["spectag", "spinning"], help="ways of waiting")
     parser.add_argument("--repeats", type=int, default=3, help="number of turns")
     parser.add_argument("--epochs", type=int, default=3, help="timed epochs per turn")
     parser.add_argument("--limit", type=float, default=120, help="longest time to wait for an epoch, in seconds")

@@ -256,18 +256,18 @@ class TestBusy:
     def test_ways_take_turns(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
         """Whoever takes longer than the limit is not tried again."""
         turns: list[str] = []
-        times = {"asleep": [2.0, 4.0], "spinning": [9.0]}
+        times = {"spectag": [2.0, 4.0], "spinning": [9.0]}
         monkeypatch.setattr(self.busy, "train", lambda data, way, *_: (turns.append(way), times[way])[1])
         words = ["--work", "train", "--busy", "0", "--repeats", "2", "--limit", "9"]
         monkeypatch.setattr("sys.argv", ["busy.py", *words])
         self.busy.main()
-        assert turns == ["asleep", "spinning", "asleep"]
+        assert turns == ["spectag", "spinning", "spectag"]
         rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
-        assert rows == [["train", "0", "asleep", "3.00", "1.00"], ["train", "0", "spinning", ">", "9.00", "3.00"]]
+        assert rows == [["train", "0", "spectag", "3.00", "1.00"], ["train", "0", "spinning", ">", "9.00", "3.00"]]
 
     def test_training_and_tagging_are_timed(self, tmp_path: Path) -> None:
         data = self.busy.make_clips(tmp_path, classes=2, each=4)
         assert len(read_manifest(data)) == 8
-        assert all(seconds > 0 for seconds in self.busy.tag(data, "asleep", 600))
+        assert all(seconds > 0 for seconds in self.busy.tag(data, "spectag", 600))
         assert len(self.busy.train(data, "one thread", 2, 600)) == 2
-        assert self.busy.environment("asleep").keys() & {"OMP_NUM_THREADS", "GOMP_SPINCOUNT"} == set()
+        assert self.busy.environment("spectag").keys() & {"OMP_NUM_THREADS", "GOMP_SPINCOUNT"} == set()

@@ -93,14 +93,20 @@ def test_what_was_chosen_is_said_in_a_line(many, monkeypatch):
 
 
 def test_waiting_threads_sleep_unless_somebody_decided_otherwise(monkeypatch):
-    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
-        monkeypatch.setenv(name, "")  # restored afterwards
-        monkeypatch.delenv(name)
-    wait_asleep()
-    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
-    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    wait_asleep()
-    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+
+    def decided(**environment):
+        for name in names:
+            monkeypatch.setenv(name, "")  # restored afterwards
+            monkeypatch.delenv(name)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        wait_asleep()
+        return {name: os.environ[name] for name in names if name in os.environ}
+
+    assert decided() == {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "300"}
+    for name in names:
+        assert decided(**{name: "1"}) == {name: "1"}
 
 
 def test_the_command_line_decides_it_before_torch_is_loaded():
@@ -114,7 +120,7 @@ def test_the_command_line_decides_it_before_torch_is_loaded():
         "main.main(['info', 'esc10'])\n"
         "print('torch' in sys.modules, os.environ['OMP_WAIT_POLICY'])"
     )
-    environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    environment = {key: value for key, value in os.environ.items() if key not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     lines = done.stdout.splitlines()
     assert (lines[0], lines[-1]) == ("False", "True PASSIVE")

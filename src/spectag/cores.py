@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+SPINS = 300  # about 20 us on present processors, 3 us on old ones
+
 
 def count_cores(root: Path = Path("/")) -> int:
     """Count the cores that this process may use.
@@ -80,14 +82,17 @@ def describe_threads(threads: int, processes: int = 1) -> str:
 
 
 def wait_asleep() -> None:
-    """Let threads that wait for others sleep instead of spinning. Must be called before torch is loaded.
+    """Let threads that wait for others soon sleep, instead of spinning. Must be called before torch is loaded.
 
     A loop is shared among threads, and ends when the last of them has done its part. Where another program needs the
-    same cores, a thread that spins while it waits keeps them from the very thread that it waits for. What the
-    environment says already stays as it is.
+    same cores, a thread that spins while it waits keeps them from the very thread that it waits for. GNU OpenMP (Linux)
+    lets threads spin for up to 20 ms; here they spin about as long as falling asleep and waking up takes. LLVM's and
+    Intel's (macOS, Windows) let them sleep at once. If the environment decides any of this, all of it stays as it is.
 
     >>> wait_asleep()
     >>> os.environ["OMP_WAIT_POLICY"]
     'PASSIVE'
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if os.environ.keys().isdisjoint({"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}):
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ["GOMP_SPINCOUNT"] = str(SPINS)
