@@ -3,12 +3,9 @@
 import csv
 
 import numpy as np
-import pytest
 
-from spectag.errors import AudioError
-from spectag.runs.history import History, Losses, Skipped
+from spectag.runs.history import History, Losses
 from spectag.score.metrics import compute_metrics
-from spectag.train.examples import Unreadable
 
 METRICS = compute_metrics(np.array([[1, 0], [0, 1]]), np.array([[0.9, 0.1], [0.8, 0.2]], np.float32))
 
@@ -75,12 +72,3 @@ def test_seconds_are_those_of_the_epoch(tmp_path, monkeypatch):
     assert resumed.seconds == 15.5
     table = list(csv.DictReader((tmp_path / "b.csv").open()))
     assert [row["seconds"] for row in table] == ["7.0", "5.0", "3.5"]
-
-
-def test_skipped_clips_are_noted_once():
-    clips = [Unreadable("a", AudioError("a.wav", "is empty")), Unreadable("b", AudioError("b.wav", "is empty"))]
-    skipped = Skipped(strict=False)
-    skipped.add([*clips, clips[0]])
-    assert skipped.reasons == {"a": "a.wav: is empty", "b": "b.wav: is empty"}
-    with pytest.raises(AudioError, match=r"a\.wav: is empty"):
-        Skipped(strict=True).add(clips)

@@ -11,6 +11,7 @@ from pathlib import Path
 from time import monotonic
 
 from spectag.errors import RecipeError, RunInterrupted
+from spectag.runs.heard import Heard
 from spectag.runs.judge import Judge
 from spectag.runs.loop import fit, save
 from spectag.runs.plan import Plan, length_of
@@ -138,7 +139,8 @@ def fit_to_minutes(materials: Materials, judge: Judge, watcher: Watcher) -> Mate
     state = precision.state_dict()
     watcher.on_stage("measuring how long a step takes")
     with tempfile.TemporaryDirectory() as folder:
-        trial = replace(materials, plan=replace(plan, out=Path(folder, "trial")))
+        heard = Heard(len(materials.waveforms), plan.options.strict)
+        trial = replace(materials, plan=replace(plan, out=Path(folder, "trial")), heard=heard)
         # Nothing is scored or chosen in the trial.
         job = build_job(trial.replaced({"evaluate_every": recipe.epochs, "average": None, "select": "last"}))
         pace = _measure(job, judge, budget, recipe)

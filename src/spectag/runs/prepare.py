@@ -30,7 +30,8 @@ from spectag.model.network import AST, build_network
 from spectag.runs.averaging import WeightMean
 from spectag.runs.checkpoints import FORMAT, read_state
 from spectag.runs.decide import Decisions, FabricPrecision, decide
-from spectag.runs.history import History, Skipped
+from spectag.runs.heard import Heard
+from spectag.runs.history import History
 from spectag.runs.plan import RECIPE, Plan, RunOptions, check_directory, make_directory
 from spectag.runs.processes import check_processes, leave, meet, rank
 from spectag.runs.watcher import Watcher
@@ -63,7 +64,7 @@ class Job:
         sampler: draws the examples of an epoch.
         loader: batches of this process.
         history: the figures of the epochs.
-        skipped: the clips that could not be read.
+        heard: which clips were heard, and why others could not be.
         mean: the mean of the weights after some epochs, if the recipe asks for one.
         epoch: the current epoch, from 0.
         batches: number of its batches that are done in this process.
@@ -80,7 +81,7 @@ class Job:
     sampler: EpochSampler
     loader: DataLoader[Any]
     history: History
-    skipped: Skipped
+    heard: Heard
     mean: WeightMean | None
     epoch: int = 0
     batches: int = 0
@@ -171,7 +172,7 @@ class Job:
             "precision": self.fabric.strategy.precision.state_dict(),
             "history": self.history.state_dict(),
             "mean": self.mean and self.mean.state_dict(),
-            "skipped": self.skipped.reasons,
+            **self.heard.state_dict(),
         }
         return {name: value for name, value in state.items() if value is not None}
 
@@ -195,7 +196,7 @@ class Job:
         self.history.load_state_dict(state["history"])
         if self.mean is not None:
             self.mean.load_state_dict(state["mean"])
-        self.skipped.reasons |= state["skipped"]
+        self.heard.load_state_dict(state, self.plan.train)
         self.epoch, self.batches = state["epoch"], state["batches"]
         if self.batches == len(self.loader):
             self.epoch, self.batches = self.epoch + 1, 0
@@ -217,7 +218,7 @@ class Materials:
         device: that trains.
         checkpoint: initial weights, if the recipe names any.
         waveforms: the training clips.
-        skipped: those that could not be read.
+        heard: which clips were heard, and why others could not be.
     """
 
     plan: Plan
@@ -226,7 +227,7 @@ class Materials:
     device: torch.device
     checkpoint: Checkpoint | None
     waveforms: Waveforms
-    skipped: Skipped
+    heard: Heard
 
     def replaced(self, keys: Mapping[str, Any]) -> Materials:
         """The same with other values of some keys of the recipe, none of which anything here depends on."""
@@ -258,7 +259,7 @@ def gather(plan: Plan, watcher: Watcher) -> Materials:
         check_directory(plan)
     checkpoint = None if plan.recipe.init is None else read_checkpoint(plan.recipe.init)
     waveforms = Waveforms(plan.train.clips, plan.recipe.cache_gb * 1e9)
-    skipped = Skipped(options.strict)
+    heard = Heard(len(waveforms), options.strict)
 
     def measure(front_end: FrontEnd) -> tuple[float, float]:
         recorded = _recorded_statistics(plan)
@@ -268,10 +269,10 @@ def gather(plan: Plan, watcher: Watcher) -> Materials:
 
     watcher.on_stage(f"reading {len(waveforms)} clips")
     waveforms.preload()
-    skipped.add(Unreadable(waveforms.clips[index].id, error) for index, error in waveforms.failed.items())
+    heard.add((), (Unreadable(waveforms.clips[index].id, error) for index, error in waveforms.failed.items()))
     decisions = decide(plan, checkpoint, device, measure)
     fabric = _launch(device, options, decisions.precision)
-    return Materials(plan, decisions, fabric, device, checkpoint, waveforms, skipped)
+    return Materials(plan, decisions, fabric, device, checkpoint, waveforms, heard)
 
 
 def build_job(materials: Materials) -> Job:
@@ -315,8 +316,8 @@ def build_job(materials: Materials) -> Job:
     mean = WeightMean() if recipe.average else None
     if rank() == 0:
         make_directory(plan, recipe)
-    skipped = materials.skipped
-    job = Job(plan, decisions, fabric, network, model, step, optimizer, ema, sampler, loader, history, skipped, mean)
+    heard = materials.heard
+    job = Job(plan, decisions, fabric, network, model, step, optimizer, ema, sampler, loader, history, heard, mean)
     job.resume()
     return job
 
