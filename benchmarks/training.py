@@ -57,10 +57,10 @@ from spectag.data.manifest import Clip, Manifest
 from spectag.errors import SpectagError
 from spectag.labels import LabelSet
 from spectag.model.config import ASTConfig
-from spectag.runs.loop import Watcher
 from spectag.runs.plan import Plan, RunOptions, make_plan
 from spectag.runs.prepare import Job
 from spectag.runs.run import run
+from spectag.runs.watcher import Watcher
 from spectag.train.examples import TrainingClips, Waveforms, collate
 from spectag.train.recipe import Recipe, build
 from spectag.train.recipe_files import read_recipe

@@ -243,3 +243,31 @@ def test_pieces_are_timed_beside_torch(capsys: pytest.CaptureFixture[str], monke
     rows = capsys.readouterr().out.splitlines()[2:]
     assert len(rows) == 12
     assert all(float(row.split()[-1]) > 0 for row in rows)
+
+
+class TestBusy:
+    busy = script("busy")
+
+    def test_programs_are_started_and_ended(self) -> None:
+        with self.busy.busy(2) as started:
+            assert [program.poll() for program in started] == [None, None]
+        assert all(program.returncode is not None for program in started)
+
+    def test_ways_take_turns(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whoever takes longer than the limit is not tried again."""
+        turns: list[str] = []
+        times = {"spectag": [2.0, 4.0], "spinning": [9.0]}
+        monkeypatch.setattr(self.busy, "train", lambda data, way, *_: (turns.append(way), times[way])[1])
+        words = ["--work", "train", "--busy", "0", "--repeats", "2", "--limit", "9"]
+        monkeypatch.setattr("sys.argv", ["busy.py", *words])
+        self.busy.main()
+        assert turns == ["spectag", "spinning", "spectag"]
+        rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
+        assert rows == [["train", "0", "spectag", "3.00", "1.00"], ["train", "0", "spinning", ">", "9.00", "3.00"]]
+
+    def test_training_and_tagging_are_timed(self, tmp_path: Path) -> None:
+        data = self.busy.make_clips(tmp_path, classes=2, each=4)
+        assert len(read_manifest(data)) == 8
+        assert all(seconds > 0 for seconds in self.busy.tag(data, "spectag", 600))
+        assert len(self.busy.train(data, "one thread", 2, 600)) == 2
+        assert self.busy.environment("spectag").keys() & {"OMP_NUM_THREADS", "GOMP_SPINCOUNT"} == set()

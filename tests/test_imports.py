@@ -13,11 +13,12 @@ SOURCE = Path(spectag.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 
 # Package or module of spectag -> those that it may import from, besides itself.
-GROUND = {"errors", "version", "choices", "files", "ahead", "validation"}
+GROUND = {"errors", "version", "choices", "cores", "files", "ahead", "validation"}
 ARROWS = {
     "errors": set(),
     "version": set(),
     "choices": set(),
+    "cores": set(),
     "files": {"errors"},
     "ahead": set(),
     "validation": set(),

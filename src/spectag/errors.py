@@ -12,6 +12,7 @@
     ├── InputError             a tensor, array or option value of the wrong shape, type or range (also a ValueError)
     ├── ModelError             a checkpoint cannot be used
     │   ├── ModelNotFound      no path, no known name, and no Hub id that can be fetched
+    │   │   └── ModelNotFetched    the Hub cannot be reached, and the model is not in the cache
     │   ├── UnreadableModel    truncated, damaged, or a pickle that holds more than tensors
     │   ├── NotAModel          readable, but not model weights, such as an optimiser state
     │   ├── KeyMismatch        missing or unexpected tensors
@@ -129,6 +130,10 @@ class ModelError(SpectagError):
 
 class ModelNotFound(ModelError):
     """No path, no known name, and no Hub id that can be fetched."""
+
+
+class ModelNotFetched(ModelNotFound):
+    """The Hub cannot be reached, and the model is not in the cache."""
 
 
 class UnreadableModel(ModelError):

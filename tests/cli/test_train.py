@@ -1,11 +1,13 @@
 """spectag train, as typed."""
 
+import itertools
 import json
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -108,7 +110,9 @@ def test_a_broken_training_clip_is_named(clips, tmp_path, capsys):
     assert "warning: skipped in training: " in (err := capsys.readouterr().err)
     assert "1-9-A.wav: expected a recording, got 0 bytes" in err
     assert main([*words, "--out", str(tmp_path / "strict"), "--strict"]) == 1
-    assert "1-9-A.wav" in one_line(capsys)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("spectag: error: ")
+    assert "1-9-A.wav" in error
 
 
 @pytest.fixture
@@ -223,3 +227,135 @@ def test_a_disk_that_fills_up(clips, tmp_path):
     assert "spectag: error: " in done.stderr.splitlines()[-1]
     assert "could not be written" in done.stderr.splitlines()[-1]
     assert not (tmp_path / "other" / "bundle").exists()
+
+
+def test_what_is_held_out_is_said_before_and_after(clips, tmp_path, capsys):
+    """The kind of fault: a run that nothing was held out of looks like one whose figures were forgotten."""
+    words = ["train", "esc10", "--data", str(clips), *SETS, "--set", "epochs=1"]
+    assert main([*words, "--out", str(tmp_path / "fold"), "--fold", "2"]) == 0
+    captured = capsys.readouterr()
+    said = r"fold: 6 clips of 2 classes; held out: 6 clips \(fold 2\); \d+ threads? on \d+ of \d+ cores"
+    assert re.search(said, captured.err.splitlines()[0])
+    assert "nothing is held out" not in captured.err
+
+    assert main([*words, "--out", str(tmp_path / "all")]) == 0
+    captured = capsys.readouterr()
+    first, second = captured.err.splitlines()[:2]
+    assert "all: 12 clips of 2 classes; held out: nothing" in first
+    assert second.startswith(
+        "spectag: warning: nothing is held out, so the run cannot tell how good its model is: --fold"
+    )
+    assert captured.out.splitlines()[-1] == "held out: nothing"
+
+    plain = tmp_path / "plain"
+    for folder in clips.iterdir():
+        shutil.copytree(folder, plain / folder.name.split()[-1])
+    words[words.index("--data") + 1] = str(plain)
+    assert main([*words, "--out", str(tmp_path / "own")]) == 0
+    assert "--set holdout=0.2 holds out a fifth of the clips" in capsys.readouterr().err
+
+
+def test_something_is_said_before_torch_is_loaded(clips, tmp_path):
+    """And then at every stage: whoever waits sees what for."""
+    code = (
+        "import sys, spectag.cli.output as output\n"
+        "import spectag.cli.runs as runs\n"
+        "runs.say = lambda *words: (output.say(*words), print('torch' in sys.modules, flush=True))\n"
+        "from spectag.cli.main import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    words = ["train", "esc10", "--data", str(clips), "--out", str(tmp_path / "run"), "--fold", "2", *SETS]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0] == "False"
+    said = done.stderr.splitlines()
+    assert said[0].startswith("spectag: train: ")
+    assert said[1] == "reading 6 clips"
+    assert said[2].startswith("epoch 1/4: step 1 of 4, loss ")
+    assert said[-2:] == ["scoring 6 held-out clips", "writing the report"]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_are_those_asked_for(clips, tmp_path, capsys, threads):
+    import torch
+
+    before = torch.get_num_threads()
+    words = ["--data", str(clips), "--fold", "2", "--threads", str(threads)]
+    try:
+        assert main(["train", "esc10", *words, "--out", str(tmp_path / "run"), *SETS, "--set", "epochs=1"]) == 0
+        assert f"; {threads} thread" in capsys.readouterr().err
+        assert json.loads((tmp_path / "run" / "report.json").read_text())["threads"] == threads
+        torch.set_num_threads(2)
+        assert main(["evaluate", str(tmp_path / "run" / "bundle"), *words]) == 0
+        assert torch.get_num_threads() == threads
+        assert re.match(rf"spectag: note: {threads} threads? on \d+ of \d+ cores\n", capsys.readouterr().err)
+    finally:
+        torch.set_num_threads(before)
+    assert main(["train", "esc10", *words[:-1], "0", "--out", str(tmp_path / "none")]) == 2
+
+
+def test_offline_and_without_weights_a_recipe_that_needs_none_is_named(clips, tmp_path, capsys, monkeypatch):
+    """The kind of fault: an error that leads to a download, where there is no network.
+
+    A name that was mistyped is another matter.
+    """
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
+    out = tmp_path / "my run"
+    for init in ([], ["--init", "speech-commands"], ["--init", "somebody/model"]):
+        assert main(["train", "finetune", "--data", str(clips), "--out", str(out), *init]) == 1
+        advice = f"or train without any weights: spectag train scratch --data {clips} --out '{out}'"
+        assert one_line(capsys).endswith(advice)
+    assert main(["train", "finetune", "--data", str(clips), "--out", str(out), "--init", "audioste"]) == 1
+    assert "scratch" not in one_line(capsys)
+    small = ["--set", "steps=[1,1]", "--set", "model.depth=1"]
+    assert main(["train", "scratch", "--data", str(clips), "--out", str(out), "--fold", "2", *small]) == 0
+
+
+def test_the_model_so_far(clips, tmp_path, capsys):
+    words = ["train", "esc10", "--data", str(clips), "--out", str(tmp_path / "run"), "--fold", "2", *SETS]
+    script = (
+        "import os, signal, sys\n"
+        "from spectag.cli import progress\n"
+        "class Stop(progress.TrainingBar):\n"
+        "    def on_epoch(self, job, row):\n"
+        "        super().on_epoch(job, row)\n"
+        "        if job.epoch == 2: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "progress.TrainingBar = Stop\n"
+        "from spectag.cli.main import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    advice = f"the same command with --resume continues, and spectag train --finish {tmp_path / 'run'} gives the model"
+    assert f"stopped after 3 of 4 epochs; {advice} so far" in done.stderr.splitlines()[-1]
+    assert main(["train", "--finish", str(tmp_path / "run")]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == f"{tmp_path / 'run' / 'bundle'}: weights of the last checkpoint, after 3 of 4 epochs"
+    assert re.fullmatch(r"held out, after epoch 2: accuracy \d\.\d+, mAP .*", second)
+    assert main(["tag", str(clips), "--model", str(tmp_path / "run" / "bundle")]) == 0
+    assert main([*words, "--resume"]) == 0
+    capsys.readouterr()
+    assert main(["train", "--finish", str(tmp_path / "run")]) == 1
+    assert "the run came to its end" in one_line(capsys)
+    assert main(["train", "--finish", str(tmp_path / "nowhere")]) == 1
+    assert "expected the folder of a run" in one_line(capsys)
+
+
+def test_a_run_within_minutes(clips, tmp_path, capsys, monkeypatch):
+    """The recipe would take hours. Every look at the clock takes a second here."""
+    seconds = itertools.count(1.0)
+    monkeypatch.setattr("spectag.cli.train.time", SimpleNamespace(monotonic=lambda: 0.0))
+    monkeypatch.setattr("spectag.runs.budget.monotonic", lambda: next(seconds))
+    words = ["train", "esc10", "--data", str(clips), "--fold", "2", *SETS, "--set", "epochs=100000"]
+    assert main([*words, "--out", str(tmp_path / "run"), "--minutes", "1"]) == 0
+    captured = capsys.readouterr()
+    [line] = [line for line in captured.err.splitlines() if "fit into" in line]
+    epochs = int(line.split()[0])
+    assert 0 < epochs < 100_000
+    assert len(json.loads((tmp_path / "run" / "report.json").read_text())["epochs"]) == epochs
+    for arguments in (["--seeds", "2"], ["--folds", "all"]):
+        series = [word for word in words if word not in ("--fold", "2")]
+        assert main([*series, "--out", str(tmp_path / "series"), "--minutes", "1", *arguments]) == 2
+        assert "for a single run" in one_line(capsys)
+    assert main([*words, "--out", str(tmp_path / "none"), "--minutes", "0"]) == 2

@@ -12,10 +12,10 @@ from test_run import scorer
 from spectag.data.layouts import read_manifest
 from spectag.errors import RunFailed, SaveError
 from spectag.runs.checkpoints import read_state, write_state
-from spectag.runs.loop import Watcher
 from spectag.runs.plan import RunOptions, make_plan
 from spectag.runs.prepare import prepare
 from spectag.runs.run import run
+from spectag.runs.watcher import Watcher
 from spectag.train.recipe import build
 
 OLD = Path(__file__).parent / "lightning_run"
@@ -24,22 +24,31 @@ OLD = Path(__file__).parent / "lightning_run"
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
     target = tmp_path / "last.ckpt"
-    write_state(target, {"format": 1, "epoch": 1})
+    write_state(target, {"format": 2, "epoch": 1})
     (tmp_path / "last.ckpt.partial").symlink_to("/dev/full")  # every write fails: no space left on device
     with pytest.raises(SaveError, match=r"last\.ckpt: the checkpoint could not be written .*intact"):
-        write_state(target, {"format": 1, "epoch": 2, "weights": torch.zeros(100_000)})
+        write_state(target, {"format": 2, "epoch": 2, "weights": torch.zeros(100_000)})
     assert read_state(target, [])["epoch"] == 1
 
 
 def test_a_damaged_checkpoint_and_a_newer_one(tmp_path):
     path = tmp_path / "last.ckpt"
-    write_state(path, {"format": 1, "weights": torch.zeros(1000)})
+    write_state(path, {"format": 2, "weights": torch.zeros(1000)})
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(RunFailed, match=r"last\.ckpt: cannot be read .* delete it"):
         read_state(path, [])
-    write_state(path, {"format": 2})
-    with pytest.raises(RunFailed, match="has format 2, which is newer than this spectag"):
+    write_state(path, {"format": 3})
+    with pytest.raises(RunFailed, match="has format 3, which is newer than this spectag"):
         read_state(path, [])
+
+
+def test_rows_of_older_checkpoints_are_told_the_seconds_of_their_epochs(tmp_path):
+    """They counted from the beginning of the run."""
+    rows = [{"epoch": n, "seconds": seconds} for n, seconds in enumerate((4.0, 10.0, 17.5), 1)]
+    write_state(tmp_path / "last.ckpt", {"format": 1, "history": {"rows": rows, "seconds": 19.0}})
+    history = read_state(tmp_path / "last.ckpt", [])["history"]
+    assert [row["seconds"] for row in history["rows"]] == [4.0, 6.0, 7.5]
+    assert (history["seconds"], history["begun"]) == (19.0, 17.5)
 
 
 def test_a_checkpoint_with_code_in_it_is_not_run(tmp_path):

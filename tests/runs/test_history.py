@@ -45,3 +45,30 @@ def test_it_survives_a_checkpoint_within_an_epoch(tmp_path):
     assert resumed.losses == Losses(6.0, 3.0)
     assert (resumed.best, resumed.best_epoch) == (0.5, 1)
     assert resumed.seconds == history.seconds
+
+
+def test_seconds_are_those_of_the_epoch(tmp_path, monkeypatch):
+    """The kind of fault: a column that grows where each row is taken to be about its own epoch.
+
+    Also over a stop within an epoch; the time between the stop and the resume belongs to none.
+    """
+    now = [100.0]
+    monkeypatch.setattr("spectag.runs.history.time.monotonic", lambda: now[0])
+    history = History(tmp_path / "a.csv")
+    for seconds in (7.0, 5.0):
+        now[0] += seconds
+        history.losses.add(1.0, 1)
+        history.end_epoch(0.1, None)
+    now[0] += 2.0
+    state = history.state_dict()
+    now[0] += 1000.0
+    resumed = History(tmp_path / "b.csv")
+    resumed.load_state_dict(state)
+    resumed.start_clock()
+    now[0] += 1.5
+    resumed.losses.add(1.0, 1)
+    resumed.end_epoch(0.1, None)
+    assert [row["seconds"] for row in resumed.rows] == [7.0, 5.0, 3.5]
+    assert resumed.seconds == 15.5
+    table = list(csv.DictReader((tmp_path / "b.csv").open()))
+    assert [row["seconds"] for row in table] == ["7.0", "5.0", "3.5"]

@@ -4,7 +4,7 @@ import torch
 from test_run import TINY, build, make_plan, read_manifest, run, scorer, tones  # noqa: F401  # tones is a fixture
 
 from spectag.runs import loop
-from spectag.runs.loop import Watcher
+from spectag.runs.watcher import Watcher
 from spectag.train.schedule import compute_lr_factor
 
 PLAIN = TINY | {"ema": 0.0, "augment": {}, "model": TINY["model"] | {"drop_path": 0.0}, "precision": "fp32"}

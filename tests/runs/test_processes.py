@@ -14,13 +14,15 @@ from safetensors.torch import load_file
 from test_run import position
 
 SCRIPT = """
-import os, signal, sys
+import itertools, os, signal, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
 sys.path.insert(0, {tests!r})
 from test_run import TINY, RunOptions, build, make_plan, read_manifest, run, scorer
-from spectag.runs.loop import Watcher
+from spectag.runs import budget
+from spectag.runs.processes import rank
+from spectag.runs.watcher import Watcher
 
 class Events(Watcher):
     def on_batch(self, job):
@@ -38,7 +40,9 @@ class Events(Watcher):
 
 if __name__ == "__main__":
     recipe = build({recipe!r}, "tiny")
-    options = RunOptions(processes=int(sys.argv[1]), resume={resumes})
+    minutes, seconds = {minutes}, itertools.count(1 + 9 * rank())
+    budget.monotonic = lambda: next(seconds) * (1 + rank())  # a second for each look, and the processes disagree
+    options = RunOptions(processes=int(sys.argv[1]), resume={resumes}, minutes=minutes, begun=0.0)
     todo = make_plan(recipe, read_manifest({data!r}), Path({out!r}) / "run", fold=1, options=options)
     run(todo, scorer, Events())
 """
@@ -82,12 +86,12 @@ def tones(tmp_path_factory) -> Path:
 
 
 def start(
-    tones: Path, out: Path, processes: int, dies=False, stops=(), resumes=False, **recipe
+    tones: Path, out: Path, processes: int, dies=False, stops=(), resumes=False, minutes=None, **recipe
 ) -> subprocess.CompletedProcess:
     out.mkdir(exist_ok=True)
     script = out / "script.py"
     fields = {"tests": str(Path(__file__).parent), "data": str(tones), "out": str(out), "dies": dies, "stops": stops}
-    script.write_text(SCRIPT.format(**fields, resumes=resumes, recipe=RECIPE | recipe))
+    script.write_text(SCRIPT.format(**fields, resumes=resumes, minutes=minutes, recipe=RECIPE | recipe))
     environment = {key: value for key, value in os.environ.items() if key != "LOCAL_RANK"} | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, str(script), str(processes)], env=environment, capture_output=True, text=True, timeout=900
@@ -126,6 +130,14 @@ def test_four_processes_have_the_gradient_of_one(tones, tmp_path):
         gradients.append(torch.load(tmp_path / str(processes) / "gradients-3.pt", weights_only=True))
     for name, one in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], one, rtol=0, atol=1e-5, msg=name)
+
+
+def test_processes_agree_on_the_length_of_a_run_within_minutes(tones, tmp_path):
+    """Although each has a clock of its own, which may tell it something else."""
+    done = start(tones, tmp_path, 2, minutes=1.0, epochs=1000, average=None, evaluate_every=1000)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert 1 < len(report["epochs"]) == report["recipe"]["epochs"] < 100
 
 
 def test_the_death_of_one_process_ends_the_others(tones, tmp_path):

@@ -162,7 +162,8 @@ sys.path.insert(0, {tests!r})
 from test_run import TINY, build, make_plan, read_manifest, run, scorer
 from pathlib import Path
 from spectag.runs import loop
-class Kill(loop.Watcher):
+from spectag.runs.watcher import Watcher
+class Kill(Watcher):
     def on_batch(self, job):
         if job.steps == 8:  # before the third batch of the third epoch
             os.kill(os.getpid(), signal.SIGKILL)

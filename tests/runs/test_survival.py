@@ -13,9 +13,9 @@ from test_run import TINY, go, scorer, tones  # noqa: F401  # tones is a fixture
 from spectag.data.layouts import read_manifest
 from spectag.errors import AudioError, RecipeError, RunFailed, RunInterrupted
 from spectag.model.loading import load
-from spectag.runs.loop import Watcher
 from spectag.runs.plan import make_plan
 from spectag.runs.run import run
+from spectag.runs.watcher import Watcher
 from spectag.train.recipe import build
 
 

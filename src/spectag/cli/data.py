@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 
 from spectag.choices import WindowFunction
 from spectag.cli.output import say, watched
+from spectag.cores import count_cores
 
 if TYPE_CHECKING:
     from spectag.data.check import CheckReport, Finding
@@ -22,7 +22,7 @@ Directory = Annotated[
 ]
 Jobs = Annotated[
     int | None,
-    typer.Option(min=1, help="Number of clips to decode at the same time.", show_default="one per processor"),
+    typer.Option(min=1, help="Number of clips to decode at the same time.", show_default="one per core"),
 ]
 
 app = typer.Typer(help="Examine and pack data sets before training on them.", rich_markup_mode=None)
@@ -46,7 +46,7 @@ def check(
     from spectag.data.layouts import read_manifest
 
     manifest = read_manifest(directory)
-    report = check_data_set(manifest, jobs or _processors(), lambda clips: watched(clips, len(manifest), quiet=False))
+    report = check_data_set(manifest, jobs or count_cores(), lambda clips: watched(clips, len(manifest), quiet=False))
     if as_json:
         print(json.dumps({"data": str(directory), **report.to_dict()}, indent=1, ensure_ascii=False))
     else:
@@ -97,7 +97,7 @@ def stats(
     result = measure_statistics(
         sources,
         front_end,
-        jobs or _processors(),
+        jobs or count_cores(),
         frames=frames,
         watch=lambda clips: watched(clips, len(sources), quiet=False),
     )
@@ -122,10 +122,6 @@ def stats(
         reach = "all frames" if frames is None else f"the first {frames} frames of each"
         print(f"{directory} ({manifest.layout}): {facts['clips']} clips ({over}), {reach}, {front_end.window}")
         print(f"front_end: {{mean: {result.mean:.7f}, std: {result.std:.7f}}}")
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # the report as text

@@ -19,6 +19,7 @@ import typer
 from spectag.cli import data, download, ensemble, model, pack, score, sweep, tag, train
 from spectag.cli.output import say
 from spectag.cli.usage import explain_usage
+from spectag.cores import wait_asleep
 from spectag.errors import GuessWarning, SpectagError, SpectagWarning
 from spectag.version import __version__
 
@@ -66,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     spectag ...
     0
     """
+    wait_asleep()
     args = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in args or os.environ.get("SPECTAG_DEBUG", "") not in ("", "0")
     args = [arg for arg in args if arg != "--debug"]

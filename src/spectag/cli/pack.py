@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from spectag.cli.output import say, watched
 from spectag.cli.runs import read_data
+from spectag.cores import count_cores
 
 
 def pack(
@@ -22,7 +22,7 @@ def pack(
     shard_mb: Annotated[int, typer.Option("--shard-mb", min=1, help="Maximum size of a shard in megabytes.")] = 256,
     seed: Annotated[int, typer.Option(min=0, help="Seed for shuffling the clips.")] = 0,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Number of processes that decode.", show_default="one per processor")
+        int | None, typer.Option(min=1, help="Number of processes that decode.", show_default="one per core")
     ] = None,
 ) -> None:
     """Pack a data set, so that training reads it faster.
@@ -33,7 +33,7 @@ def pack(
     from spectag.data.packing import pack_data_set
 
     manifest = read_data(data)
-    workers = min(workers or os.cpu_count() or 1, len(manifest))
+    workers = min(workers or count_cores(), len(manifest))
     done = pack_data_set(
         manifest,
         out,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from spectag.cli.output import say
+from spectag.cores import choose_threads, describe_threads
 from spectag.errors import DataError, MissingExtra
 
 if TYPE_CHECKING:
@@ -118,11 +119,26 @@ def run_one(plan: Plan) -> dict[str, Any]:
     """Carry out one run with a progress bar, and return its report."""
     from rich.console import Console
 
-    from spectag.cli.progress import TrainingBar
     from spectag.runs.processes import rank
+
+    if rank() == 0:
+        _announce(plan)
+    from spectag.cli.progress import TrainingBar
     from spectag.runs.run import run
 
     return run(plan, make_scorer(plan.options.device), TrainingBar(Console(stderr=True)) if rank() == 0 else None)
+
+
+def _announce(plan: Plan) -> None:
+    """Say what the run is about to do, before torch is loaded for it, and what it cannot find out."""
+    options, train, scored = plan.options, plan.train, plan.scored
+    held_out = "nothing" if scored is None else f"{len(scored)} clips ({plan.description})"
+    threads = describe_threads(options.threads or choose_threads(), options.processes)
+    say("train", f"{plan.out}: {len(train)} clips of {len(train.labels)} classes; held out: {held_out}; {threads}")
+    if scored is None:
+        folds = "--fold N holds out a fold, and --folds all each fold in turn"
+        how = folds if train.folds else "--set holdout=0.2 holds out a fifth of the clips"
+        say("warning", f"nothing is held out, so the run cannot tell how good its model is: {how}")
 
 
 def make_scorer(device: str) -> Scorer:

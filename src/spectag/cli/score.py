@@ -13,6 +13,7 @@ from spectag.choices import BATCH_SIZE, DEVICE
 from spectag.cli.options import MODEL, BatchSize, Data, Device, find_model
 from spectag.cli.output import refuse_overwriting, say, watched
 from spectag.cli.runs import read_data, require_train_extra
+from spectag.cli.threads import Threads, use_threads
 from spectag.errors import FileError
 
 if TYPE_CHECKING:
@@ -54,13 +55,14 @@ def evaluate(
     ] = False,
     device: Device = DEVICE,
     batch_size: BatchSize = BATCH_SIZE,
+    threads: Threads = None,
 ) -> None:
     """Measure how well a model tags a labelled data set.
 
     Prints accuracy, mAP, mAUC and d-prime over all clips, and the average precision (AP) of each class. A clip that
     cannot be read is reported and left out, and the exit code is 1.
     """
-    manifest, tagger = _prepare(model, data, fold, split, device, batch_size)
+    manifest, tagger = _prepare(model, data, fold, split, device, batch_size, threads)
 
     from spectag.score.evaluate import evaluate_scores
     from spectag.score.metrics import format_figures
@@ -90,6 +92,7 @@ def score(
     split: Split = None,
     device: Device = DEVICE,
     batch_size: BatchSize = BATCH_SIZE,
+    threads: Threads = None,
 ) -> None:
     """Write a model's scores for the clips of a labelled data set to a file.
 
@@ -97,7 +100,7 @@ def score(
     left out, and the exit code is 1.
     """
     refuse_overwriting(output, [])
-    manifest, tagger = _prepare(model, data, fold, split, device, batch_size)
+    manifest, tagger = _prepare(model, data, fold, split, device, batch_size, threads)
 
     from spectag.model.ensemble import Ensemble
     from spectag.score.npz import write_scores
@@ -117,7 +120,7 @@ def score(
 
 
 def _prepare(
-    model: str, data: Path, fold: int | None, split: str | None, device: str, batch_size: int
+    model: str, data: Path, fold: int | None, split: str | None, device: str, batch_size: int, threads: int | None
 ) -> tuple[Manifest, Tagger]:
     """The clips to score, and the tagger. Errors in the arguments are reported before torch is imported."""
     require_train_extra()
@@ -126,6 +129,7 @@ def _prepare(
 
     from spectag.tag.tagger import Tagger
 
+    use_threads(threads)
     return manifest, Tagger(model, device=device, batch_size=batch_size)
 
 

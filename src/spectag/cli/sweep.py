@@ -10,6 +10,8 @@ import typer
 from spectag.choices import DEVICE
 from spectag.cli.options import RECIPE, Data, Device, Fold, Folds, Init, Processes, Seeds, Set, find_model
 from spectag.cli.runs import fail_if_unscored, list_folds, read_data, require_train_extra, train_series
+from spectag.cli.threads import Threads
+from spectag.cores import choose_threads
 
 
 def sweep(
@@ -51,6 +53,7 @@ def sweep(
     ] = False,
     device: Device = DEVICE,
     processes: Processes = 1,
+    threads: Threads = None,
 ) -> None:
     """Train a recipe with several values of its keys, and compare the results.
 
@@ -76,7 +79,8 @@ def sweep(
         find_model(str(source))
     manifest = read_data(data)
     held_out = [fold] if every_fold is None else list_folds(every_fold, manifest)
-    options = RunOptions(resume=resume, device=device, processes=processes)
+    threads = choose_threads(threads, processes)
+    options = RunOptions(resume=resume, device=device, processes=processes, threads=threads)
     for chosen in recipes:  # all of them are checked before the first run
         if make_plan(chosen, manifest, out, fold=held_out[0], options=options).scored is None:
             folds = "--fold or --folds, or " if manifest.folds else ""

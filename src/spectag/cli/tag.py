@@ -10,6 +10,7 @@ import typer
 from spectag.choices import BATCH_SIZE, DEVICE, MODEL, PRECISION, TOP_K, Format, Precision
 from spectag.cli.options import MODEL as MODEL_HELP, BatchSize, Device, find_model
 from spectag.cli.output import opened, refuse_overwriting, say, watched
+from spectag.cli.threads import Threads, use_threads
 from spectag.errors import FileError
 
 
@@ -35,6 +36,7 @@ def tag(
         typer.Option(help="Number format of the network. bf16 is faster on GPUs and on processors with bf16."),
     ] = PRECISION,
     batch_size: BatchSize = BATCH_SIZE,
+    threads: Threads = None,
 ) -> None:
     """Name the sounds in recordings.
 
@@ -52,6 +54,7 @@ def tag(
     from spectag.tag.results import make_writer
     from spectag.tag.tagger import Tagger
 
+    use_threads(threads)
     tagger = Tagger(model, device=device, precision=precision, batch_size=batch_size)
     failed = 0
     with opened(output) as file:

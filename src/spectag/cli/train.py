@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +23,24 @@ from spectag.cli.runs import (
     run_one,
     train_series,
 )
-from spectag.errors import MissingExtra
+from spectag.cli.threads import Threads
+from spectag.cores import choose_threads
+from spectag.errors import MissingExtra, ModelNotFetched
+
+
+def _finish(out: Path | None) -> None:
+    """Write the model so far of a run, and end the command."""
+    if out is None:
+        return
+    require_train_extra()
+    from spectag.runs.finish import finish
+    from spectag.score.metrics import format_figures
+
+    done = finish(out)
+    print(f"{done.bundle}: {done.weights}")
+    if done.row is not None:
+        print(f"held out, after epoch {done.row['epoch']:.0f}: {format_figures(done.row)}")
+    raise typer.Exit
 
 
 def train(
@@ -34,9 +52,30 @@ def train(
     every_fold: Folds = None,
     seeds: Seeds = 1,
     override: Set = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            metavar="M",
+            min=0.1,
+            help="Shorten the recipe so that the whole run, with its evaluation, ends within M minutes. The speed is "
+            "measured on the first steps.",
+            show_default="the whole recipe",
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in RUN where it stopped, even in the middle of an epoch.")
     ] = False,
+    unfinished: Annotated[
+        Path | None,
+        typer.Option(
+            "--finish",
+            metavar="RUN",
+            callback=_finish,
+            is_eager=True,  # nothing else is needed beside it
+            help="Train nothing, but write RUN/bundle: the model so far of a run that was interrupted. Needs no other "
+            "argument.",
+        ),
+    ] = None,
     strict: Annotated[
         bool,
         typer.Option(
@@ -46,6 +85,7 @@ def train(
     ] = False,
     device: Device = DEVICE,
     processes: Processes = 1,
+    threads: Threads = None,
     wandb: Annotated[
         str | None, typer.Option(metavar="PROJECT", help="Also log to this project of Weights & Biases.")
     ] = None,
@@ -56,20 +96,37 @@ def train(
     curves. With --folds or --seeds, each run has its own folder in RUN, and RUN/summary.json holds the mean and
     standard deviation of their figures. If held-out clips cannot be scored, they are named and the exit code is 1.
     """
+    begun = time.monotonic()
     require_train_extra()
     if wandb is not None and find_spec("wandb") is None:
         raise MissingExtra("wandb", "--wandb")
     if every_fold is not None and fold is not None:
         raise typer.BadParameter("--fold and --folds cannot be used together")
+    if minutes is not None and (every_fold is not None or seeds > 1):
+        raise typer.BadParameter(
+            "is for a single run, since the runs of a series must be of equal length: try it with one --fold, and give "
+            "the number of epochs that it says with --set epochs=N",
+            param_hint="--minutes",
+        )
     from spectag.runs.plan import RunOptions, check_directory, make_plan
     from spectag.runs.processes import rank
     from spectag.train.recipe_files import read_recipe
 
     chosen = read_recipe(recipe, [*(override or ()), *([f"init={init}"] if init is not None else [])])
     if chosen.init is not None:
-        find_model(chosen.init)
+        _find_weights(chosen.init, data, out)
     manifest = read_data(data)
-    options = RunOptions(resume, strict, device, processes, wandb, shlex.join(["spectag", *sys.argv[1:]]))
+    options = RunOptions(
+        resume=resume,
+        strict=strict,
+        device=device,
+        processes=processes,
+        threads=choose_threads(threads, processes),
+        minutes=minutes,
+        wandb=wandb,
+        command=shlex.join(["spectag", *sys.argv[1:]]),
+        begun=begun,
+    )
     if every_fold is not None or seeds > 1:
         held_out = [fold] if every_fold is None else list_folds(every_fold, manifest)
         fail_if_unscored(train_series(chosen, manifest, out, held_out, seeds, options)["runs"])
@@ -91,10 +148,19 @@ def train(
         say("note", f"{out / 'bundle'}: {difference}")
     if report["result"] is not None:
         print(f"held out ({plan.description}): {format_figures(report['result'])}")
-    elif manifest.folds:
-        say("note", "no clips were held out: use --fold N or --folds all to score clips that were not trained on")
+    else:
+        print("held out: nothing")
     report_clips(report)
     fail_if_unscored([report["result"]])
+
+
+def _find_weights(init: str, data: Path, out: Path) -> None:
+    """Find initial weights. Where they cannot be fetched, name what needs none."""
+    try:
+        find_model(init)
+    except ModelNotFetched as error:
+        words = shlex.join(["spectag", "train", "scratch", "--data", str(data), "--out", str(out)])
+        raise ModelNotFetched(f"{error}; or train without any weights: {words}") from error
 
 
 def recipes() -> None:

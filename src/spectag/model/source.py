@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from spectag.errors import InputError, ModelNotFound, NotAModel
+from spectag.errors import InputError, ModelNotFetched, ModelNotFound, NotAModel
 from spectag.labels import nearest
 from spectag.model.fields import CONFIG, ENSEMBLE, EXTRA, PREPROCESSOR, PROCESSOR, WEIGHTS, Fields, is_marked
 
@@ -136,7 +136,8 @@ def fetch(repository: str) -> Path:
         The directory in the cache.
 
     Raises:
-        ModelNotFound: there is no such repository, no access, or no connection and nothing in the cache.
+        ModelNotFetched: there is no connection, and not all of the files are in the cache.
+        ModelNotFound: there is no such repository, or no access.
         NotAModel: a needed file does not exist there.
     """
     config = _fetch_one(repository, CONFIG, None)
@@ -174,7 +175,7 @@ def _fetch_one(repository: str, name: str, revision: str | None) -> Path | None:
         return Path(huggingface_hub.hf_hub_download(repository, name, revision=revision))
     except errors.LocalEntryNotFoundError as error:
         offline = "offline (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else "the Hub cannot be reached"
-        raise ModelNotFound(
+        raise ModelNotFetched(
             f"{repository}: no such path, and as a Hub id {name} is not in the cache and {offline}: "
             "connect once to fetch it, or give a local directory"
         ) from error
@@ -186,7 +187,7 @@ def _fetch_one(repository: str, name: str, revision: str | None) -> Path | None:
         raise ModelNotFound(f"{repository}: no such path, and no (public) repository on the Hub") from error
     except Exception as error:  # which errors the client raises depends on the network library below it
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelNotFound(f"{repository}: cannot fetch {name} from the Hub: {reason[:200]}") from error
+        raise ModelNotFetched(f"{repository}: cannot fetch {name} from the Hub: {reason[:200]}") from error
 
 
 def is_file_name(text: str) -> bool:

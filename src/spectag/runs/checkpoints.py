@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,13 @@ import torch
 from spectag.errors import RunFailed, SaveError
 from spectag.files import replacing
 
-FORMAT = 1
+FORMAT = 2
 
 State = dict[str, Any]
 """The content of a checkpoint, which has only plain values and tensors:
 
 ============== ======================================================================================================
-``format``     int, 1
+``format``     int, 2
 ``epoch``      int, from 0: the epoch that was being trained
 ``batches``    int: number of its batches that were done
 ``network``    the network's state
@@ -38,7 +39,7 @@ def write_state(path: Path, state: State) -> None:
         SaveError: the file could not be written. The previous checkpoint is intact.
 
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_state(Path(folder, "last.ckpt"), {"format": 1, "epoch": 2, "batches": 0})
+    ...     write_state(Path(folder, "last.ckpt"), {"format": 2, "epoch": 2, "batches": 0})
     ...     read_state(Path(folder, "last.ckpt"), [])["epoch"]
     2
     """
@@ -78,7 +79,17 @@ def read_state(path: Path, parameters: list[str]) -> State:
         state = _from_lightning(state, parameters)
     if state["format"] > FORMAT:
         raise RunFailed(f"{path}: has format {state['format']}, which is newer than this spectag: update spectag")
+    if state["format"] == 1:
+        state["history"] = _with_seconds_per_epoch(state["history"])
     return state
+
+
+def _with_seconds_per_epoch(history: dict[str, Any]) -> dict[str, Any]:
+    """A history whose rows counted the seconds since the run began."""
+    ends = [0.0, *(row["seconds"] for row in history["rows"])]
+    spans = zip(history["rows"], pairwise(ends), strict=True)
+    rows = [row | {"seconds": round(end - start, 2)} for row, (start, end) in spans]
+    return history | {"rows": rows, "begun": ends[-1]}
 
 
 def _from_lightning(old: dict[str, Any], parameters: list[str]) -> State:
@@ -86,7 +97,7 @@ def _from_lightning(old: dict[str, Any], parameters: list[str]) -> State:
     weights = {part: _below(f"{part}.", old["state_dict"]) for part in ("network", "averaged")}
     callbacks = old["callbacks"]
     state = {
-        "format": FORMAT,
+        "format": 1,
         "epoch": old["epoch"],
         "batches": old["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"],
         "network": weights["network"],

@@ -76,7 +76,16 @@ def decide(plan: Plan, checkpoint: Checkpoint | None, device: torch.device, meas
     sizes = {name: getattr(config, name) for name in SIZES}
     fields = {name: getattr(front_end, name) for name in FrontEndRecipe.model_fields}
     complete = recipe.replace(model={**recipe.model.model_dump(), **sizes}, front_end=fields)
-    return Decisions(complete, config, front_end, "sigmoid" if recipe.loss == "bce" else "softmax", precision)
+    return Decisions(complete, config, front_end, activation_of(recipe), precision)
+
+
+def activation_of(recipe: Recipe) -> Activation:
+    """The activation that goes with the loss of a recipe, in which it is decided already.
+
+    >>> activation_of(recipe.replace(loss="ce"))
+    'softmax'
+    """
+    return "sigmoid" if recipe.loss == "bce" else "softmax"
 
 
 def _geometry(recipe: Recipe, labels: int, checkpoint: Checkpoint | None) -> ASTConfig:

@@ -39,7 +39,7 @@ class History:
 
     Attributes:
         rows: one per epoch: ``epoch`` from 1, mean ``loss`` of its examples, ``lr`` at its end, the figures of the
-            held-out clips if they were scored, and ``seconds`` of training and scoring since the run began.
+            held-out clips if they were scored, and the ``seconds`` of training and scoring.
         seconds: of training and scoring so far, without the time between a stop and a resume.
         best: the highest figure so far; None if no epoch is chosen.
         best_epoch: the epoch with that figure, from 1; None if no epoch is chosen.
@@ -57,6 +57,7 @@ class History:
         self.best_epoch: int | None = None
         self.losses = Losses()
         self._table = table
+        self._begun = 0.0  # what ``seconds`` was when the epoch began
         self._counted = time.monotonic()
 
     def start_clock(self) -> None:
@@ -83,7 +84,8 @@ class History:
             figures = metrics.to_dict()
             row |= {name: figures[name] for name in FIGURES if figures[name] is not None}
         self._count_time()
-        self.rows.append(row | {"seconds": round(self.seconds, 2)})
+        self.rows.append(row | {"seconds": round(self.seconds - self._begun, 2)})
+        self._begun = self.seconds
         if rank() == 0:
             write_table(self._table, self.rows)
         return row
@@ -99,12 +101,13 @@ class History:
         """Return plain values for a checkpoint. All processes must call this."""
         self._count_time()
         state = {name: getattr(self, name) for name in ("rows", "seconds", "best", "best_epoch")}
-        return state | {"losses": self._everyones_losses()}
+        return state | {"losses": self._everyones_losses(), "begun": self._begun}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what :meth:`state_dict` returned."""
         self.rows, self.seconds = state["rows"], state["seconds"]
         self.best, self.best_epoch = state["best"], state["best_epoch"]
+        self._begun = state["begun"]
         if rank() == 0:  # the first process continues the sums of all
             self.losses = Losses(*state["losses"])
 

@@ -50,13 +50,17 @@ class Judge:
         Raises:
             LabelMismatch, DataError: as :func:`spectag.score.evaluate.evaluate_scores`.
         """
+        rows = list(self._scorer(bundle, self.read(manifest).sources()))
+        if self._world > 1:
+            shares = gathered(rows)
+            rows = [shares[i % self._world][i // self._world] for i in range(len(manifest))]
+        return evaluate_scores(manifest, rows, bundle.labels, bundle.activation)
+
+    def read(self, manifest: Manifest) -> Waveforms:
+        """Decode this process's share of a manifest, unless that was done before, and keep it."""
         share = self._decoded.get(id(manifest))
         if share is None:
             share = self._decoded[id(manifest)] = Waveforms(manifest.clips[self._rank :: self._world], self._left)
             share.preload()  # a clip that cannot be read is reported by the scorer
             self._left -= sum(x.nbytes for x in share.sources() if isinstance(x, np.ndarray))
-        rows = list(self._scorer(bundle, share.sources()))
-        if self._world > 1:
-            shares = gathered(rows)
-            rows = [shares[i % self._world][i // self._world] for i in range(len(manifest))]
-        return evaluate_scores(manifest, rows, bundle.labels, bundle.activation)
+        return share

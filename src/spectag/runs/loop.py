@@ -17,41 +17,13 @@ from spectag.runs.curves import Log
 from spectag.runs.judge import Judge
 from spectag.runs.prepare import Job
 from spectag.runs.processes import rank
+from spectag.runs.watcher import Watcher
 from spectag.score.metrics import Metrics
 from spectag.train.examples import Batch
 from spectag.train.schedule import compute_lr_factor
 
 SAVE_EVERY = 900  # seconds between two checkpoints within an epoch
 LOOK_EVERY = 20  # steps between two checks of the clock
-
-
-class Watcher:
-    """Is called during a run, for example to show a progress bar. Override the methods that you need.
-
-    >>> class Printer(Watcher):
-    ...     def on_epoch(self, job, row):
-    ...         print(f"epoch {row['epoch']}: loss {row['loss']}")
-    >>> Printer().on_epoch(None, {"epoch": 1, "loss": 0.5})
-    epoch 1: loss 0.5
-    """
-
-    def on_start(self, job: Job) -> None:
-        """The loop begins, at the first step or where the run was resumed."""
-
-    def on_batch(self, job: Job) -> None:
-        """A batch is about to be computed."""
-
-    def on_gradients(self, job: Job) -> None:
-        """The gradients of a step are complete. The weights have not changed yet."""
-
-    def on_step(self, job: Job, loss: float) -> None:
-        """A step was taken. The loss is that of its last batch."""
-
-    def on_epoch(self, job: Job, row: dict[str, float]) -> None:
-        """An epoch is over. Its row is described in :class:`spectag.runs.history.History`."""
-
-    def on_end(self, job: Job) -> None:
-        """The loop is over, because the run is complete or because of an error."""
 
 
 def fit(job: Job, judge: Judge, log: Log, watcher: Watcher) -> None:
@@ -109,7 +81,7 @@ def fit(job: Job, judge: Judge, log: Log, watcher: Watcher) -> None:
                         stop = _any_process(job, asked_to_stop())
                         look = job.steps % LOOK_EVERY == 0
                         if stop or (look and fabric.broadcast(time.monotonic() - saved > SAVE_EVERY)):
-                            _save(job)
+                            save(job)
                             saved = time.monotonic()
                         if stop:
                             raise interrupted(job)
@@ -122,7 +94,7 @@ def fit(job: Job, judge: Judge, log: Log, watcher: Watcher) -> None:
                 job.mean.add(job.scored_network.state_dict())
             log({name: value for name, value in row.items() if name not in ("epoch", "lr")}, job.steps)
             watcher.on_epoch(job, row)
-            _save(job)
+            save(job)
             saved = time.monotonic()
             job.epoch, job.batches = job.epoch + 1, 0
             if _any_process(job, asked_to_stop()):
@@ -157,7 +129,8 @@ def _score(job: Job, judge: Judge) -> Metrics | None:
     return judge(job.bundle(job.scored_network), clips).metrics if clips and due else None
 
 
-def _save(job: Job) -> None:
+def save(job: Job) -> None:
+    """Write the checkpoint to resume from. All processes must call this. Raises SaveError."""
     state = job.state_dict()  # called by all processes, since it sums their losses
     if rank() == 0:
         write_state(job.last, state)
@@ -171,7 +144,10 @@ def _any_process(job: Job, here: bool) -> bool:
 def interrupted(job: Job) -> RunInterrupted:
     """Make the error of a run that was stopped, which says how many epochs are done."""
     done = f"{job.epoch} of {job.recipe.epochs} epochs"
-    return RunInterrupted(f"{job.plan.out}: stopped after {done}; the same command with --resume continues")
+    return RunInterrupted(
+        f"{job.plan.out}: stopped after {done}; the same command with --resume continues, and "
+        f"spectag train --finish {job.plan.out} gives the model so far"
+    )
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from spectag.train.recipe import Recipe, build
 RECIPE = "recipe.yaml"
 PLAN = "plan.json"
 REPORT = "report.json"
+BUNDLE = "bundle"
+LENGTH = ("epochs", "epoch_clips", "steps", "ema", "average", "schedule")  # keys of a recipe
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,11 @@ class RunOptions:
             and the report names it.
         device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         processes: number of processes that share each batch. On GPUs, each process has its own GPU.
+        threads: number of processor threads that each process computes with. None leaves the number to torch.
+        minutes: shorten the recipe so that the whole run takes no longer, see :mod:`spectag.runs.budget`.
         wandb: name of a Weights & Biases project to log to, besides TensorBoard.
         command: the command that started the run, for the report.
+        begun: when the minutes began to count, by ``time.monotonic``.
 
     >>> RunOptions(resume=True).device
     'cpu'
@@ -44,8 +50,11 @@ class RunOptions:
     strict: bool = False
     device: str = DEVICE
     processes: int = 1
+    threads: int | None = None
+    minutes: float | None = None
     wandb: str | None = None
     command: str | None = None
+    begun: float = field(default_factory=time.monotonic, compare=False)
 
 
 DEFAULTS = RunOptions()
@@ -219,7 +228,7 @@ def _epochs(recipe: Recipe, clips: int) -> int:
     if recipe.steps is None:
         return recipe.epochs
     least, most = recipe.steps
-    per_epoch = math.ceil(clips / recipe.batch_size)
+    per_epoch = math.ceil(min(clips, recipe.epoch_clips or clips) / recipe.batch_size)
     return max(1, min(max(recipe.epochs, math.ceil(least / per_epoch)), most // per_epoch))
 
 
@@ -247,6 +256,10 @@ def check_directory(plan: Plan) -> None:
 def make_directory(plan: Plan, complete: Recipe) -> None:
     """Make the run's directory, and write the complete recipe and the facts that identify the run.
 
+    Args:
+        plan: of the run.
+        complete: the recipe without nulls, shortened if the plan limits the minutes.
+
     Raises:
         SaveError: the directory cannot be made.
 
@@ -259,8 +272,35 @@ def make_directory(plan: Plan, complete: Recipe) -> None:
     except OSError as error:
         raise SaveError(f"--out {plan.out}: cannot be created: {error.strerror}") from error
     write_text(plan.out / RECIPE, complete.to_yaml())
-    identity = {"recipe": plan.recipe.to_yaml(), "held out": plan.description, **_digests(plan)}
-    write_text(plan.out / PLAN, json.dumps(identity, indent=1))
+    labels = {"names": plan.train.labels.names, "ids": plan.train.labels.ids}
+    identity = {"recipe": plan.recipe.to_yaml(), "held out": plan.description, "labels": labels, **_digests(plan)}
+    limit = plan.options.minutes
+    length = {} if limit is None else {"minutes": limit, "shortened": length_of(complete)}
+    write_text(plan.out / PLAN, json.dumps({**identity, **length}, indent=1))
+
+
+def length_of(recipe: Recipe) -> dict[str, Any]:
+    """The keys of a recipe that decide how long a run takes.
+
+    >>> length_of(recipe)["epochs"]
+    1
+    """
+    return recipe.model_dump(mode="json", include=set(LENGTH))
+
+
+def recorded_length(plan: Plan) -> dict[str, Any] | None:
+    """The keys of the recipe that decide how long a run takes, as they were decided when it was begun with a limit.
+
+    Returns:
+        None unless a run with a limit is resumed.
+
+    >>> recorded_length(plan)
+    """
+    path = plan.out / PLAN
+    if not (plan.options.resume and path.is_file()):
+        return None
+    shortened = json.loads(path.read_text(encoding="utf-8")).get("shortened")
+    return {key: shortened[key] for key in LENGTH} if shortened else None
 
 
 def _digests(plan: Plan) -> dict[str, str]:
@@ -300,3 +340,7 @@ def _check_same(plan: Plan) -> None:
             f"--resume: the run in {plan.out} was started with {different}: use the same recipe, --set, --data and "
             "--fold as then, or another --out"
         )
+    minutes = before.get("minutes")
+    if plan.options.minutes not in (None, minutes):
+        limit = "without --minutes" if minutes is None else f"with --minutes {minutes}"
+        raise RecipeError(f"--resume: the run in {plan.out} was started {limit}: use the same, or another --out")

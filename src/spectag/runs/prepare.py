@@ -6,8 +6,8 @@ import atexit
 import logging
 import os
 import signal
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from spectag.audio.front_end import FrontEnd
+from spectag.cores import count_cores
 from spectag.data.shards import reading_order
 from spectag.data.statistics import measure_statistics
 from spectag.errors import DataError
 from spectag.model.bundle import Bundle
 from spectag.model.card import Card
+from spectag.model.checkpoint import Checkpoint
 from spectag.model.device import find_device
 from spectag.model.loading import load_bundle, read_checkpoint
 from spectag.model.network import AST, build_network
@@ -30,8 +32,9 @@ from spectag.runs.checkpoints import FORMAT, read_state
 from spectag.runs.decide import Decisions, FabricPrecision, decide
 from spectag.runs.heard import Heard
 from spectag.runs.history import History
-from spectag.runs.plan import RECIPE, Plan, check_directory, make_directory
+from spectag.runs.plan import RECIPE, Plan, RunOptions, check_directory, make_directory
 from spectag.runs.processes import check_processes, leave, meet, rank
+from spectag.runs.watcher import Watcher
 from spectag.train.examples import TrainingClips, Unreadable, Waveforms, collate
 from spectag.train.optimizer import build_optimizer
 from spectag.train.recipe import Recipe
@@ -41,6 +44,8 @@ from spectag.train.sampler import EpochSampler, compute_clip_weights
 from spectag.train.start import build_start
 from spectag.train.step import TrainingStep
 from spectag.version import __version__
+
+LAST, BEST = "checkpoints/last.ckpt", "checkpoints/best"  # in the directory of a run
 
 
 @dataclass
@@ -112,12 +117,12 @@ class Job:
     @property
     def last(self) -> Path:
         """The checkpoint to resume from."""
-        return self.plan.out / "checkpoints" / "last.ckpt"
+        return self.plan.out / LAST
 
     @property
     def best(self) -> Path:
         """The bundle of the best epoch so far."""
-        return self.plan.out / "checkpoints" / "best"
+        return self.plan.out / BEST
 
     @property
     def scored_network(self) -> AST:
@@ -202,6 +207,34 @@ class Job:
         return [names[id(parameter)] for group in self.optimizer.param_groups for parameter in group["params"]]
 
 
+@dataclass(frozen=True)
+class Materials:
+    """What a job is built from: read and decided once, before any weights are drawn.
+
+    Args:
+        plan: what to do.
+        decisions: what the recipe left open.
+        fabric: devices, precision and processes.
+        device: that trains.
+        checkpoint: initial weights, if the recipe names any.
+        waveforms: the training clips.
+        heard: which clips were heard, and why others could not be.
+    """
+
+    plan: Plan
+    decisions: Decisions
+    fabric: Fabric
+    device: torch.device
+    checkpoint: Checkpoint | None
+    waveforms: Waveforms
+    heard: Heard
+
+    def replaced(self, keys: Mapping[str, Any]) -> Materials:
+        """The same with other values of some keys of the recipe, none of which anything here depends on."""
+        recipe = self.decisions.recipe.replace(**keys)
+        return replace(self, decisions=replace(self.decisions, recipe=recipe))
+
+
 def prepare(plan: Plan) -> Job:
     """Make everything that a run needs before its first step, and start its other processes.
 
@@ -214,6 +247,11 @@ def prepare(plan: Plan) -> Job:
         RunFailed: the run's own checkpoint cannot be read.
         SaveError: the directory cannot be made.
     """
+    return build_job(gather(plan, Watcher()))
+
+
+def gather(plan: Plan, watcher: Watcher) -> Materials:
+    """Read what a run learns from, and decide what its recipe leaves open. Raises as :func:`prepare`."""
     options = plan.options
     device = find_device(options.device)
     check_processes(options.processes, device)
@@ -224,14 +262,28 @@ def prepare(plan: Plan) -> Job:
     heard = Heard(len(waveforms), options.strict)
 
     def measure(front_end: FrontEnd) -> tuple[float, float]:
-        return _recorded_statistics(plan) or _measure_statistics(waveforms, front_end)
+        recorded = _recorded_statistics(plan)
+        if recorded is None:
+            watcher.on_stage("measuring mean and deviation of the spectrograms")
+        return recorded or _measure_statistics(waveforms, front_end)
 
+    watcher.on_stage(f"reading {len(waveforms)} clips")
     waveforms.preload()
     heard.add((), (Unreadable(waveforms.clips[index].id, error) for index, error in waveforms.failed.items()))
     decisions = decide(plan, checkpoint, device, measure)
+    fabric = _launch(device, options, decisions.precision)
+    return Materials(plan, decisions, fabric, device, checkpoint, waveforms, heard)
+
+
+def build_job(materials: Materials) -> Job:
+    """Build the network and what trains it, and continue from the run's last checkpoint if there is one.
+
+    The directory of the run is made here, not before it is sure that the run can begin. Raises as :func:`prepare`.
+    """
+    plan, decisions, fabric, device = materials.plan, materials.decisions, materials.fabric, materials.device
+    waveforms, processes = materials.waveforms, plan.options.processes
     recipe, front_end = decisions.recipe, decisions.front_end
-    network = build_start(recipe, decisions.config, plan.train.labels, checkpoint)
-    fabric = _launch(device, options.processes, decisions.precision)
+    network = build_start(recipe, decisions.config, plan.train.labels, materials.checkpoint)
 
     ema = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema)) if recipe.ema else None  # type: ignore[no-untyped-call]
     network.set_drop_path(recipe.model.drop_path)
@@ -243,15 +295,16 @@ def prepare(plan: Plan) -> Job:
         fabric.to_device(ema.requires_grad_(False))
     bf16 = decisions.precision == "bf16-mixed"
     optimizer = fabric.setup_optimizers(build_optimizer(network, recipe, torch.bfloat16 if bf16 else torch.float32))
-    step = TrainingStep(model, decisions.config.grid, front_end, recipe, rank(), options.processes)
+    step = TrainingStep(model, decisions.config.grid, front_end, recipe, rank(), processes)
 
     targets = plan.train.targets()
     weights = compute_clip_weights(targets) if recipe.balanced else None
-    sampler = EpochSampler(len(waveforms), recipe.seed, weights, rank(), options.processes, _order(plan))
-    workers = 0 if waveforms.complete and device.type == "cpu" else max(1, (os.cpu_count() or 2) - 1)
+    order, draws = _order(plan), recipe.epoch_clips
+    sampler = EpochSampler(len(waveforms), recipe.seed, weights, rank(), processes, order, draws)
+    workers = 0 if waveforms.complete and device.type == "cpu" else max(1, count_cores() - 1)
     loader = DataLoader(
         TrainingClips(waveforms, targets, front_end, recipe.augment),
-        batch_size=recipe.batch_size // (recipe.accumulate * options.processes),
+        batch_size=recipe.batch_size // (recipe.accumulate * processes),
         sampler=sampler,
         collate_fn=collate,
         num_workers=workers,
@@ -262,7 +315,8 @@ def prepare(plan: Plan) -> Job:
     history = History(plan.out / "metrics.csv")
     mean = WeightMean() if recipe.average else None
     if rank() == 0:
-        make_directory(plan, recipe)  # only when it is certain that the run can begin
+        make_directory(plan, recipe)
+    heard = materials.heard
     job = Job(plan, decisions, fabric, network, model, step, optimizer, ema, sampler, loader, history, heard, mean)
     job.resume()
     return job
@@ -279,15 +333,20 @@ def _recorded_statistics(plan: Plan) -> tuple[float, float] | None:
 
 def _measure_statistics(waveforms: Waveforms, front_end: FrontEnd) -> tuple[float, float]:
     """The mean and standard deviation of the training clips, up to the length that the network sees."""
-    found = measure_statistics(waveforms.sources(), front_end, os.cpu_count() or 1, frames=front_end.frames)
+    found = measure_statistics(waveforms.sources(), front_end, count_cores(), frames=front_end.frames)
     if not found.std:
         raise DataError(f"expected sounds, got {len(waveforms)} training clips of digital silence: check the data")
     return found.mean, found.std
 
 
-def _launch(device: torch.device, processes: int, precision: FabricPrecision) -> Fabric:
+def _launch(device: torch.device, options: RunOptions, precision: FabricPrecision) -> Fabric:
     """Start the other processes, which run the same command, and wait for them."""
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # its hints are meant for users of Lightning
+    processes = options.processes
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+        if processes > 1:  # otherwise Fabric would decide
+            os.environ["OMP_NUM_THREADS"] = str(options.threads)
     fabric = Fabric(
         accelerator="gpu" if device.type == "cuda" else device.type,
         devices=processes if device.index is None else [device.index],

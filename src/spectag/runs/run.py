@@ -14,19 +14,21 @@ import torch
 from spectag.errors import RunFailed
 from spectag.files import write_text
 from spectag.model.bundle import Bundle
+from spectag.runs.budget import fit_to_minutes
 from spectag.runs.curves import open_curves
 from spectag.runs.heard import count_heard
 from spectag.runs.judge import Judge, Scorer
-from spectag.runs.loop import Watcher, fit, interrupted
-from spectag.runs.plan import REPORT, Plan
-from spectag.runs.prepare import Job, prepare
+from spectag.runs.loop import fit, interrupted
+from spectag.runs.plan import BUNDLE, REPORT, Plan, recorded_length
+from spectag.runs.prepare import Job, build_job, gather
 from spectag.runs.processes import meet, rank
+from spectag.runs.watcher import Watcher
 from spectag.score.evaluate import Evaluation
 from spectag.score.npz import write_scores
 from spectag.score.report import write_report
 from spectag.version import __version__
 
-BUNDLE, PAGE, SCORES = "bundle", "report.html", "scores.npz"
+PAGE, SCORES = "report.html", "scores.npz"
 CHOSEN = {
     "last": "weights of the last epoch",
     "averaged": "mean of the weights after epochs {0} to {1}",
@@ -60,12 +62,22 @@ def run(plan: Plan, scorer: Scorer, watcher: Watcher | None = None) -> dict[str,
         RunInterrupted: SIGTERM or Ctrl-C came; the run can be resumed.
         SaveError: a checkpoint, a bundle or the report could not be written; the last checkpoint is intact.
     """
-    job = prepare(plan)
+    watcher = watcher or Watcher()
     judge = Judge(scorer, plan.recipe.cache_gb * 1e9, rank(), plan.options.processes)
-    with _explained(job), open_curves(plan) as log:
-        fit(job, judge, log, watcher or Watcher())
+    materials = gather(plan, watcher)
+    if (length := recorded_length(plan)) is not None:
+        materials = materials.replaced(length)
+    elif plan.options.minutes is not None:
+        with _explained(plan):
+            materials = fit_to_minutes(materials, judge, watcher)
+    job = build_job(materials)
+    with _explained(plan, job), open_curves(plan) as log:
+        fit(job, judge, log, watcher)
+    if plan.scored is not None:
+        watcher.on_stage(f"scoring {len(plan.scored)} held-out clips")
     candidates = job.candidates()
     results = judge_candidates(plan, judge, candidates)
+    watcher.on_stage("writing the report")
     return write_results(job, candidates, results)
 
 
@@ -137,11 +149,16 @@ def write_results(job: Job, candidates: Mapping[str, Bundle], results: Results) 
 
 
 @contextmanager
-def _explained(job: Job) -> Iterator[None]:
-    """Turn the error that ended the loop into a message that tells the user what to do."""
+def _explained(plan: Plan, job: Job | None = None) -> Iterator[None]:
+    """Turn the error that ended the loop into a message that tells the user what to do.
+
+    Without a job, only the speed was being measured.
+    """
     try:
         yield
     except KeyboardInterrupt as stop:
+        if job is None:
+            raise
         raise interrupted(job) from stop
     except torch.OutOfMemoryError as error:
         raise RunFailed(
@@ -150,7 +167,7 @@ def _explained(job: Job) -> Iterator[None]:
         ) from error
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        processes = job.plan.options.processes
+        processes = plan.options.processes
         if "DataLoader worker" in reason:
             who = "a process that reads clips"
         elif processes > 1 and any(word in reason for word in ("Connection", "gloo", "NCCL")):

@@ -27,6 +27,7 @@ from spectag.audio.front_end import FrontEnd
 from spectag.audio.read import Recording
 from spectag.audio.source import Source
 from spectag.choices import BATCH_SIZE, DEVICE, MODEL, PRECISION, TOP_K, Precision
+from spectag.cores import count_cores
 from spectag.engines.base import Engine
 from spectag.engines.factory import make_engine
 from spectag.errors import AudioError, FileError, InputError, SpectagError
@@ -45,7 +46,7 @@ Compute: TypeAlias = "Callable[[Tensor], Rows]"  # inputs [B, T, F] -> one row p
 Clip = TypeVar("Clip")
 Make: TypeAlias = "Callable[[Recording, NDArray[np.int64], Rows, NDArray[np.float32]], Clip]"
 
-READERS = min(4, os.cpu_count() or 1)  # threads
+READERS = min(4, count_cores())  # threads
 LOUDEST = 8.0  # times full scale: mastering and resampling exceed 1 by less, unscaled PCM by far more
 WAITING = 8  # windows that one file may have read ahead: 0.5 MB each at 10 s
 

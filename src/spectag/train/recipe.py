@@ -199,6 +199,7 @@ class Recipe(Section):
         name: name of the recipe.
         init: initial weights: a bundle, a ``.pth`` file, a known name or a Hub id; null to train from scratch.
         epochs: number of passes over the training clips.
+        epoch_clips: number of clips to draw in an epoch; null for as many as there are.
         batch_size: clips per step, over all processes.
         steps: lowest and highest number of steps of a run. ``epochs`` is raised or lowered to stay within these limits.
             Null for no limits.
@@ -237,6 +238,7 @@ class Recipe(Section):
     name: str
     init: str | None = None
     epochs: int = Field(ge=1)
+    epoch_clips: int | None = Field(None, ge=1)
     batch_size: int = Field(ge=1)
     steps: Pair | None = None
     lr: float = Field(gt=0)

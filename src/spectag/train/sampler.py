@@ -38,6 +38,7 @@ class EpochSampler(Sampler[Draw]):
         world: number of processes.
         order: makes an order of the clips from a generator, for data sets that are faster to read in a certain order.
             None: a random order.
+        draws: number of clips to draw in an epoch. None: as many as there are.
 
     >>> sorted(draw.clip for draw in EpochSampler(clips=3, seed=0))
     [0, 1, 2]
@@ -51,6 +52,7 @@ class EpochSampler(Sampler[Draw]):
         rank: int = 0,
         world: int = 1,
         order: Callable[[Rng], Sequence[int]] | None = None,
+        draws: int | None = None,
     ) -> None:
         self.clips = clips
         self.seed = seed
@@ -58,6 +60,7 @@ class EpochSampler(Sampler[Draw]):
         self.rank = rank
         self.world = world
         self.order = order
+        self.draws = clips if draws is None else min(draws, clips)
         self.epoch = 0
         self.skip = 0
 
@@ -71,7 +74,7 @@ class EpochSampler(Sampler[Draw]):
         self.epoch, self.skip = epoch, skip
 
     def __len__(self) -> int:
-        return self.clips // self.world
+        return self.draws // self.world
 
     def __iter__(self) -> Iterator[Draw]:
         rng = make_rng(self.seed, self.epoch)
