@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import os
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
@@ -176,6 +177,15 @@ class LabelSet:
             return cls(names, mids if any(mids) else None)
         except InputError as error:
             raise DataError(f"{path}: {error}") from error
+
+
+def compose(name: str) -> str:
+    """The composed form of a name (Unicode NFC), since ``ü`` may be one character or ``u`` and two dots.
+
+    >>> compose("u\\u0308hu") == "\\u00fchu"
+    True
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
