@@ -61,13 +61,13 @@ def test_names_are_whole(cell, names):
 )
 def test_what_is_no_list_is_refused(cell):
     """Never read as one strange name."""
-    with pytest.raises(ValueError, match="list|names"):
+    with pytest.raises(ValueError, match=r"list|names"):
         read_labels(cell)
 
 
-@pytest.mark.parametrize("form", ["é", "é"])
+@pytest.mark.parametrize("form", ["\u00e9", "e\u0301"])
 def test_composed_and_decomposed_are_one_name(form):
-    assert read_labels(f"['{form}']|") == read_labels([form]) == read_labels(form) == ("é",)
+    assert read_labels(f"['{form}']") == read_labels([form]) == read_labels(form) == ("\u00e9",)
 
 
 def test_a_separator_of_ones_own():

@@ -20,6 +20,7 @@ from spectag.data.folders import (
 )
 from spectag.data.manifest import Clip, Manifest
 from spectag.data.sheets import EXTENSIONS
+from spectag.data.tables import names_files
 from spectag.labels import LabelSet, compose
 
 CLASS_FOLDERS = "a folder per class"
@@ -159,7 +160,11 @@ def _read(root: Path, found: Iterable[tuple[str | None, Path]], layout: str) -> 
         for split, folder in found
         for path in find_audio(folder)
     )
-    return Manifest(clips, LabelSet(names), layout, notes=describe_rest(root, [folder for _, folder in found]))
+    tables = [path.name for path in sorted(root.iterdir()) if path.suffix.lower() in EXTENSIONS and names_files(path)]
+    notes = [f"{table} is not used, since folders are the classes: name it to use its columns" for table in tables]
+    return Manifest(
+        clips, LabelSet(names), layout, notes=(*describe_rest(root, [folder for _, folder in found]), *notes)
+    )
 
 
 def _speaker(clip: Clip) -> str:

@@ -41,7 +41,7 @@ class Columns:
     Args:
         named: for each field of ``COLUMNS`` its column; None if there is none.
         flags: columns of 0 and 1 that are named after classes; only if there is no column for labels.
-        idle: columns that may hold labels, too, and are not used.
+        idle: columns that could be or hold labels, too, and are not used.
 
     >>> Columns({"path": "file", "label": None}, flags=("dog", "rain")).flags
     ('dog', 'rain')
@@ -62,7 +62,7 @@ def name_columns(names: Iterable[str], where: str = "the table") -> Columns:
     Raises:
         DataError: two columns differ only in letter case, and one is needed; the message begins with ``where``.
 
-    >>> name_columns(["File", "category", "offset"]).named["end"]
+    >>> name_columns(["File", "category", "Onset", "offset"]).named["end"]
     'offset'
     """
     lower: dict[str, list[str]] = {}
@@ -92,7 +92,7 @@ def find_flags(names: Iterable[str], rows: Sequence[Mapping[str, Any]], where: s
         two or more; or one that holds both values; otherwise none.
 
     Raises:
-        DataError: a cell is empty in a column that is otherwise of this kind.
+        DataError: other cells of a column are of this kind, and one is not.
 
     >>> find_flags(["file", "dog", "seconds"], [{"file": "1.wav", "dog": "1"}, {"file": "2.wav", "dog": "0"}])
     ('dog',)
@@ -100,18 +100,16 @@ def find_flags(names: Iterable[str], rows: Sequence[Mapping[str, Any]], where: s
     known = {name for field in COLUMNS.values() for name in field} | _FACTS
     others = [name for name in names if name.lower() not in known and not name.lower().startswith("unnamed: ")]
     values = {name: [read_flag(row.get(name)) for row in rows] for name in others}
-    empty = {name: [row.get(name) in ("", None) for row in rows] for name in others}
-    kept = [
-        name
-        for name in others
-        if not all(empty[name])
-        and all(value is not None or gap for value, gap in zip(values[name], empty[name], strict=True))
-    ]
-    full = [name for name in kept if not any(empty[name])]
+    full = [name for name in others if rows and None not in values[name]]
     if len(full) < 2 and not any(len(set(values[name])) == 2 for name in full):
         return ()
-    if gaps := [name for name in kept if name not in full]:
-        raise DataError(f"{where}: expected 0 or 1 in every cell of the column {gaps[0]!r}, got an empty one: fill it")
+    for name in others:
+        if None in values[name] and 2 * values[name].count(None) <= len(rows):
+            odd = rows[values[name].index(None)].get(name)
+            raise DataError(
+                f"{where}: expected 0 or 1 in every cell of the column {name!r}, got {odd!r}: correct it, or remove "
+                "the column if it is no class"
+            )
     return tuple(full)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from spectag.errors import DataError
 from spectag.labels import compose
 
 _UP = 3  # folders above a table in which one of recordings is looked for
+_AUDIO = re.compile(r"(.*[._-])?audio")  # how such a folder is called: audio, train_audio, FSD50K.dev_audio
 
 
 class Places:
@@ -85,7 +86,14 @@ class Places:
 
     @cached_property
     def _files(self) -> list[str]:
-        return sorted({os.path.normpath(path) for folder in self._folders() for path in walk_audio(folder)})
+        """The recordings of the data set; if there are none, those in folders of audio beside ``meta/``, say."""
+        folders = [self.root]
+        for up in range(_UP + 1):
+            if found := {os.path.normpath(path) for folder in folders for path in walk_audio(folder)}:
+                return sorted(found)
+            above = self.root.joinpath(*[".."] * (up + 1))
+            folders = [folder for folder in list_folders(above) if _AUDIO.fullmatch(folder.name.lower())]
+        return []
 
     @cached_property
     def _by_name(self) -> dict[str, list[str]]:
@@ -99,16 +107,6 @@ class Places:
     @cached_property
     def _cut(self) -> CutFiles:
         return CutFiles(self._files)
-
-    def _folders(self) -> Iterator[Path]:
-        """The folder of the data set, and folders of recordings beside a table in ``meta/``, for example."""
-        yield self.root
-        above = self.root
-        for _ in range(_UP):
-            above = above / ".."
-            if near := [folder for folder in list_folders(above) if "audio" in folder.name.lower()]:
-                yield from near
-                return
 
 
 def _ends(path: str, end: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,11 @@ from spectag.errors import DataError
 from spectag.labels import LabelSet, compose
 
 
-def names_files(table: Path, *, labelled: bool = True) -> bool:
-    """Whether a table has a column for the file and, if ``labelled``, one for its labels, or a column per class.
+def names_files(table: Path, *, labelled: bool = True, flags: bool = True) -> bool:
+    """Whether a table has a column for the file and, if ``labelled``, one for its labels.
 
-    Results of ``spectag tag`` do not count, though they have such columns.
+    A column of 0 and 1 per class will do, unless ``flags`` is off. Results of ``spectag tag`` do not count, though
+    they have such columns.
 
     >>> _ = Path("clips.csv").write_text("file,category")
     >>> names_files(Path("clips.csv"))
@@ -35,7 +36,7 @@ def names_files(table: Path, *, labelled: bool = True) -> bool:
         return False
     if not lower & set(COLUMNS["path"]):
         return False
-    return not labelled or bool(lower & set(COLUMNS["label"])) or _has_flags(table, header)
+    return not labelled or bool(lower & set(COLUMNS["label"])) or (flags and _has_flags(table, header))
 
 
 def _has_flags(table: Path, header: Sequence[str]) -> bool:
@@ -48,7 +49,8 @@ def _has_flags(table: Path, header: Sequence[str]) -> bool:
 def find_tables(root: Path) -> list[tuple[Path, str | None]]:
     """The tables of clips in a folder, or the file itself.
 
-    A table without labels only counts if there are no folders of audio, which could be the classes.
+    A table without labels only counts if there are no folders of audio, which could be the classes; one with columns
+    of 0 and 1, if there are not several.
 
     Returns:
         the tables; each with its split if there are several, which must then be named after splits.
@@ -66,7 +68,7 @@ def find_tables(root: Path) -> list[tuple[Path, str | None]]:
     if not root.is_dir():
         return []
     files = [p for p in sorted(root.iterdir()) if p.suffix.lower() in EXTENSIONS and p.name[0] != "." and p.is_file()]
-    found = [p for p in files if names_files(p)]
+    found = [p for p in files if names_files(p, flags=not has_class_folders(root))]
     if not found and not list_class_folders(root):
         found = [p for p in files if names_files(p, labelled=False)]
     if len(found) < 2:
@@ -97,6 +99,15 @@ def read_tables(root: Path, separator: str | None = None) -> Manifest:
     return unite_tables(
         base, [open_table(table, split) for table, split in find_tables(root)], "a table of clips", separator
     )
+
+
+def has_class_folders(root: Path) -> bool:
+    """Whether there are several folders of audio that are not named after splits.
+
+    >>> has_class_folders(Path("."))
+    False
+    """
+    return sum(standard_split(folder.name) is None for folder in list_class_folders(root)) > 1
 
 
 def find_metadata(root: Path) -> list[tuple[Path, str | None]]:
@@ -133,7 +144,7 @@ def read_metadata(root: Path, separator: str | None = None) -> Manifest:
 
 def _metadata_in(folder: Path) -> Path | None:
     files = (folder / f"metadata{extension}" for extension in EXTENSIONS)
-    return next((p for p in files if p.is_file() and names_files(p)), None)
+    return next((p for p in files if p.is_file() and names_files(p, flags=not has_class_folders(folder))), None)
 
 
 def split_of(table: Path) -> str | None:
@@ -183,7 +194,9 @@ def open_table(path: Path, split: str | None, *, by_folder: bool = False) -> Cli
     rows = [(line, row) for line, row in rows if any(value not in ("", None) for value in row.values())]
     columns = name_columns(names, str(path))
     if columns.named["path"] is not None and columns.named["label"] is None:
-        columns = Columns(columns.named, find_flags(names, [row for _, row in rows], str(path)))
+        flags = find_flags(names, [row for _, row in rows], str(path))
+        used = {*flags, *filter(None, columns.named.values())}
+        columns = Columns(columns.named, flags, tuple(name for name in names if flags and name not in used))
     for field, what in (("path", "the file"), ("label", "its labels")):
         if columns.named[field] is None and not (field == "label" and columns.flags):
             more = ", or a column of 0 and 1 per class" if field == "label" else ""
@@ -220,7 +233,22 @@ def unite_tables(
     mids = {name for row in rows for name in row.labels if name.startswith("/")}
     if labels is None and mids and all(mids.issuperset(row.labels) for row in rows):
         labels = _mids(root, mids)
-    return unite_rows(root, rows, layout, labels)
+    manifest = unite_rows(root, rows, layout, labels)
+    return replace(manifest, notes=(*manifest.notes, *(note for table in tables for note in _idle(table))))
+
+
+def _idle(table: ClipTable) -> Iterator[str]:
+    """The note about columns that are not used, unless they say the same as the column for labels in other words."""
+    label = table.columns.named["label"]
+    cells = [(str(table.columns.cell(row, "label")), row) for _, row in table.rows]
+    idle = [name for name in table.columns.idle if not label or not _recodes([(x, str(y.get(name))) for x, y in cells])]
+    if idle:
+        used = f"the column {label}" if label else "the columns of 0 and 1"
+        yield f"{table.path.name}: labels are taken from {used}; not used: {', '.join(idle)}"
+
+
+def _recodes(pairs: Sequence[tuple[str, str]]) -> bool:
+    return len(set(pairs)) == len({one for one, _ in pairs}) == len({other for _, other in pairs})
 
 
 def _require_one_rule(tables: Sequence[ClipTable]) -> None:
