@@ -17,7 +17,8 @@ from spectag.cli.output import say, watched
 from spectag.cli.runs import read_data
 
 if TYPE_CHECKING:
-    from spectag.data.check import CheckReport, Finding
+    from spectag.data.check import CheckReport
+    from spectag.data.findings import Finding
 
 Directory = Annotated[
     Path, typer.Argument(metavar="DIR", help="The data set: a directory in any known layout, or a table of clips.")
@@ -77,6 +78,7 @@ def stats(
     ] = None,
     jobs: Jobs = None,
     negatives: Negatives = None,
+    separator: Separator = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Measure the mean and standard deviation of the spectrogram.
@@ -85,7 +87,7 @@ def stats(
     If a recipe does not give them, `spectag train` measures them itself. A clip that cannot be read is reported and
     left out.
     """
-    manifest = read_data(directory, negatives=negatives)
+    manifest = read_data(directory, separator=separator, negatives=negatives)
     if split is None and "train" in manifest.splits:
         split = "train"
     if split is not None:
@@ -136,7 +138,8 @@ def _processors() -> int:
 
 def _report(directory: Path, report: CheckReport) -> Iterator[str]:
     whole = report.summary
-    size = f"{whole['clips']} clips, {whole['classes']} classes, {whole['hours']:.2f} hours"
+    negatives = f" ({whole['negatives']} negatives)" if whole["negatives"] else ""
+    size = f"{whole['clips']} clips{negatives}, {whole['classes']} classes, {whole['hours']:.2f} hours"
     yield f"{directory} ({whole['layout']}): {size}"
     if whole["seconds"]:
         yield "durations  " + ", ".join(f"{name} {seconds:.4g} s" for name, seconds in whole["seconds"].items())

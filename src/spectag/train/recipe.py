@@ -173,8 +173,8 @@ class LabelsRecipe(Section):
     """How the labels in the tables of a data set are read.
 
     Args:
-        separator: what alone separates several labels in a cell, such as ``" "`` or ``"+"``; empty for nothing. Null for
-            ``|`` and ``;``, and for a comma in columns called ``labels`` or ``tags``.
+        separator: what alone separates several labels in a cell, such as ``" "`` or ``"+"``; empty for nothing. Null
+            for ``|`` and ``;``, and for a comma in columns called ``labels`` or ``tags``.
     """
 
     separator: str | None = None
