@@ -65,7 +65,7 @@ def test_check_cuts_long_lists_but_not_in_json(clips, capsys):
     start = lines.index("8 errors, 1 warnings")
     assert lines[start + 1] == "error: unreadable (8)"
     assert lines[start + 2].startswith("  owl/text0.wav: expected an audio or video file")
-    assert lines[start + 7 :] == ["  and 3 more", "warning: silent (1)", "  fox/silent.wav: nothing but zeros"]
+    assert lines[start + 7 :] == ["  and 3 more", "warning: silent (1)", "  fox/silent.wav: all samples are zero"]
 
     code, out, err = run(capsys, "check", clips, "--json")
     report = json.loads(out)
@@ -74,7 +74,7 @@ def test_check_cuts_long_lists_but_not_in_json(clips, capsys):
     assert report["findings"][-1] == {
         "level": "warning",
         "kind": "silent",
-        "message": "fox/silent.wav: nothing but zeros",
+        "message": "fox/silent.wav: all samples are zero",
         "clips": ["fox/silent.wav"],
         "label": None,
     }
@@ -171,9 +171,9 @@ def test_separator(clips, capsys):
     names = sorted(path.relative_to(clips).as_posix() for path in clips.rglob("*.wav"))
     cells = ("dog yard", "dog", "yard", "cat")
     (clips / "t.csv").write_text("path,label\n" + "".join(f"{n},{cells[i % 4]}\n" for i, n in enumerate(names)))
-    code, out, err = run(capsys, "check", clips / "t.csv")
+    _, out, _ = run(capsys, "check", clips / "t.csv")
     assert "'dog yard' looks like several labels: write dog|yard, or set labels.separator" in out
-    code, out, err = run(capsys, "check", clips / "t.csv", "--separator", " ", "--json")
+    code, out, _ = run(capsys, "check", clips / "t.csv", "--separator", " ", "--json")
     assert [(row["name"], row["clips"]) for row in json.loads(out)["classes"]] == [("cat", 3), ("dog", 6), ("yard", 6)]
     packed = clips.parent / "packed"
     code, _, _ = run(capsys, "pack", clips / "t.csv", packed, "--separator", " ", "--workers", 1)

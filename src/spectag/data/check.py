@@ -1,4 +1,4 @@
-"""Problems of a data set: every clip is decoded once, and the table is examined as a whole.
+"""Find the problems of a data set. Every clip is decoded once, and then the clips are compared with each other.
 
 Kinds of findings, errors first. Errors must be corrected before training; warnings may be intended.
 
@@ -17,21 +17,22 @@ left-out         recordings, files or columns are not used
 several-labels   the name of a class looks like several labels
 similar-names    names of classes differ in letter case, ``_`` or spaces only
 overlap          stretches of one file overlap, and have different labels
-truncated        the recording ends before its header says, or is damaged
+truncated        the recording is shorter than its header states, or is damaged
 silent           the peak is below -60 dBFS
 clipped          over 0.5 % of the samples are at full scale
 short            the clip is shorter than 0.1 s
 length           the clip is over ten times as long as the median, or shorter than a tenth of it
 duplicate        the same sound occurs twice in one split or fold
 one-split        a class is in one split or fold only
-imbalance        a class has less than a twentieth of the clips of the largest class
-few              a class has less than five clips
+imbalance        a class has fewer than a twentieth of the clips of the largest class
+few              a class has fewer than five clips
 low-rate         the sampling rate is below 16 kHz, so the upper bands are empty
 narrow           the upper bands are empty, though the sampling rate would hold them
 ================ =======================================================================================
 
 Peaks and fractions are those of the waveform (mono, 16 kHz). Two clips are the same sound if their waveforms are equal
-when rounded to 16 bits, so a WAV file and a FLAC file made of it are. Silent clips are not compared.
+when rounded to 16 bits. A WAV file and a FLAC file made from it are therefore the same sound. Silent clips are not
+compared.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class CheckReport:
     Args:
         summary: counts and durations of the whole data set.
         classes: for each class its name, number of clips, seconds, and number of clips per split and fold.
-        findings: errors first, then warnings; those of one kind follow each other.
+        findings: errors first, then warnings. Findings of the same kind are next to each other.
 
     >>> CheckReport({}, [], (Finding("error", "empty", "1.wav: no samples"),)).errors
     1
@@ -81,7 +82,7 @@ def check_data_set(manifest: Manifest, jobs: int = 1, watch: Watch[Reading] = la
     Args:
         manifest: the data set.
         jobs: number of threads that decode.
-        watch: passes on the results of the clips; a progress bar, for example.
+        watch: a function that all results pass through, for example a progress bar.
 
     >>> from spectag.data.manifest import Clip, Manifest
     >>> report = check_data_set(Manifest((Clip("1.wav", Path("1.wav"), (0,)),), spectag.LabelSet(("owl",)), "a test"))
@@ -129,6 +130,6 @@ def _classes(manifest: Manifest, readings: Iterable[Reading]) -> list[dict[str, 
 
 
 def _counts(values: Iterable[str | int | None]) -> dict[str, int]:
-    """How often each value occurs, ascending, with keys for JSON; None, for values that are not known, is left out."""
+    """Count how often each value occurs, in ascending order, with keys for JSON. None (unknown) is not counted."""
     counts = Counter(value for value in values if value is not None)
     return {str(value): counts[value] for value in sorted(counts, key=lambda value: (str(type(value)), value))}

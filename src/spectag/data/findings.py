@@ -35,7 +35,7 @@ class Finding:
         kind: one of the kinds in the table of :mod:`spectag.data.check`.
         message: one line that names the clips or the class.
         clips: ids of the clips concerned.
-        label: name of the class concerned, if it is about a class.
+        label: name of the class, if the finding is about a class.
 
     >>> Finding("warning", "short", "1.wav: 0.05 s, below 0.1 s", ("1.wav",)).kind
     'short'
@@ -194,7 +194,7 @@ def _flawed(readings: Iterable[Reading]) -> Iterator[Finding]:
         for note in reading.notes:
             yield Finding("warning", "truncated", f"{name}: {note}", (name,))
         if reading.peak < SILENT:
-            level = f"a peak of {20 * math.log10(reading.peak):.0f} dBFS" if reading.peak else "nothing but zeros"
+            level = f"a peak of {20 * math.log10(reading.peak):.0f} dBFS" if reading.peak else "all samples are zero"
             yield Finding("warning", "silent", f"{name}: {level}", (name,))
         if reading.clipped > CLIPPED:
             share = f"{name}: {100 * reading.clipped:.1f} % of its samples are at full scale"
@@ -209,7 +209,7 @@ def _odd_lengths(readings: Iterable[Reading]) -> Iterator[Finding]:
         if seconds < SHORT:
             yield Finding("warning", "short", f"{name}: {seconds:.3g} s, below {SHORT:g} s", (name,))
         elif not middle / ODD <= seconds <= middle * ODD:
-            yield Finding("warning", "length", f"{name}: {seconds:.3g} s, while the median is {middle:.3g} s", (name,))
+            yield Finding("warning", "length", f"{name}: {seconds:.3g} s; the median is {middle:.3g} s", (name,))
 
 
 def _uneven(manifest: Manifest) -> Iterator[Finding]:
@@ -229,19 +229,27 @@ def _uneven(manifest: Manifest) -> Iterator[Finding]:
                 message = f"{name!r} is only in {axis} {values.pop()}"
                 yield Finding("warning", "one-split", message, _ids(clips), name)
         if len(clips) < FEW:
-            message = f"{name!r} has {_count(len(clips), 'clip')}, less than {FEW}"
+            message = f"{name!r} has {_count(len(clips), 'clip')}, fewer than {FEW}"
             yield Finding("warning", "few", message, _ids(clips), name)
         if 0 < IMBALANCE * trained[name] < trained[largest]:
-            message = f"{name!r} has {_count(trained[name], 'clip')}, {largest!r} {trained[largest]}"
-            yield Finding("warning", "imbalance", f"{message}: over {IMBALANCE} : 1", label=name)
+            message = f"{name!r} has {_count(trained[name], 'clip')}, {largest!r} has {trained[largest]}"
+            yield Finding("warning", "imbalance", f"{message}: more than {IMBALANCE} : 1", label=name)
 
 
 def _empty_bands(readings: Iterable[Reading]) -> Iterator[Finding]:
     """Recordings without upper bands, by their sampling rate or although it would hold them."""
     good = [reading for reading in readings if reading.rate is not None]
     for kind, ends, few in (
-        ("low-rate", [(r.rate or 0) // 2 for r in good], "{rate} Hz: nothing above {end} Hz, unlike others"),
-        ("narrow", [r.highest for r in good], "nothing above {end} Hz, unlike others, though its rate is {rate} Hz"),
+        (
+            "low-rate",
+            [(r.rate or 0) // 2 for r in good],
+            "{rate} Hz, so it has nothing above {end} Hz, unlike other clips",
+        ),
+        (
+            "narrow",
+            [r.highest for r in good],
+            "nothing above {end} Hz, unlike other clips, though its rate is {rate} Hz",
+        ),
     ):
         low = [end < SAMPLE_RATE // 2 if kind == "low-rate" else end < NARROW for end in ends]
         if kind == "narrow":
@@ -277,7 +285,7 @@ def _grouped(pairs: Iterable[tuple[Key, Clip]]) -> dict[Key, list[Clip]]:
 
 
 def _apart(clips: Iterable[Clip]) -> str:
-    """The splits or folds that clips are spread over, in words; empty if they are together."""
+    """The splits or folds that clips are in, in words; empty if all clips are in the same one."""
     splits = {clip.split for clip in clips if clip.split is not None}
     folds = {clip.fold for clip in clips if clip.fold is not None}
     if len(splits) > 1:

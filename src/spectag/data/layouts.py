@@ -45,7 +45,7 @@ from spectag.labels import compose
 def read_manifest(
     data: str | Path, *, separator: str | None = None, negatives: Iterable[str | os.PathLike[str]] = ()
 ) -> Manifest:
-    """Read a data set in any known layout; nothing is decoded.
+    """Read a data set in any known layout. Nothing is decoded.
 
     Args:
         data: its directory, or the file that lists its clips.

@@ -20,7 +20,7 @@ _LOUD = 1e4  # times as much in the loudest band: what is there would be heard
 
 @dataclass(frozen=True)
 class Reading:
-    """What decoding one clip showed.
+    """What is known about a clip after decoding it.
 
     Args:
         clip: the clip.
@@ -33,7 +33,7 @@ class Reading:
         rate: sampling rate of the file in Hz; None if it cannot be read.
         channels: channels of the file; None if it cannot be read.
         error: why it cannot be read; None if it can.
-        notes: what is odd about it, one line each.
+        notes: problems that did not prevent reading, one line each.
 
     >>> from spectag.data.manifest import Clip
     >>> Reading(Clip("1.wav", Path("1.wav"), ()), 8000, 0.5, 0.0, b"", 44_100, 2, None, ()).seconds
@@ -75,7 +75,7 @@ def listen(clip: Clip) -> Reading:
             samples += len(block)
             fingerprint.add(block)
             digest.update(np.clip(np.rint(block * 32768), -32768, 32767).astype("<i2").data)
-    except (AudioError, InputError) as failure:  # InputError: times that make no segment
+    except (AudioError, InputError) as failure:  # InputError: the start or end of the segment is invalid
         samples, error = 0, failure
     return Reading(
         clip=clip,
