@@ -149,3 +149,15 @@ def test_a_separator_in_the_recipe_and_negatives_beside(clips, tmp_path, capsys)
     assert main([*command, "--negatives", str(tmp_path / "none")]) == 0, capsys.readouterr().err
     config = json.loads((tmp_path / "run" / "bundle" / "config.json").read_text())
     assert set(config["id2label"].values()) == {"up", "down"}
+
+
+def test_a_detector_is_scored_with_its_negatives(clips, tmp_path, capsys):
+    run = tmp_path / "run"
+    data, negatives = str(tmp_path / "set"), str(tmp_path / "none")
+    shutil.copytree(clips / "001 - Rising", tmp_path / "set" / "rising")
+    shutil.copytree(clips / "002 - Falling", tmp_path / "none")
+    command = ["train", "scratch", "--data", data, "--out", str(run), *SETS, "--set", "epochs=1", "--set", "steps=null"]
+    assert main([*command, "--negatives", negatives]) == 0, capsys.readouterr().err
+    capsys.readouterr()
+    assert main(["evaluate", str(run / "bundle"), "--data", data, "--negatives", negatives, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["clips"] == 12
