@@ -117,8 +117,9 @@ def write_data_sets(place: Path, examples: list[Path]) -> None:
     (place / "ESC-50" / "meta" / "esc50.csv").write_text("\n".join(rows))
     seconds = np.random.default_rng(0).standard_normal((12, 16000)) * 0.1
     words, own = place / "SPEECH-COMMANDS", place / "MY-SOUNDS"
+    detector = place / "OWLS" / "owl", place / "QUIET-NIGHTS"
     for number, second in enumerate(seconds):
-        for folder in (words / ("go", "up")[number % 2], own / ("owl", "fox")[number % 2]):
+        for folder in (words / ("go", "up")[number % 2], own / ("owl", "fox")[number % 2], detector[number % 2]):
             folder.mkdir(parents=True, exist_ok=True)
             soundfile.write(folder / f"{number:08x}_nohash_0.wav", second, 16000)
     (words / "validation_list.txt").write_text("go/00000000_nohash_0.wav\nup/00000001_nohash_0.wav\n")

@@ -359,3 +359,30 @@ def test_a_run_within_minutes(clips, tmp_path, capsys, monkeypatch):
         assert main([*series, "--out", str(tmp_path / "series"), "--minutes", "1", *arguments]) == 2
         assert "for a single run" in one_line(capsys)
     assert main([*words, "--out", str(tmp_path / "none"), "--minutes", "0"]) == 2
+
+
+def test_a_separator_in_the_recipe_and_negatives_beside(clips, tmp_path, capsys):
+    """The kind: labels joined with a sign of the user's own must not become classes of their own in training alone."""
+    names = sorted(path.as_posix() for path in clips.rglob("*.wav"))
+    cells = ("up+down", "up", "down")
+    (tmp_path / "t.csv").write_text("path,label\n" + "".join(f"{n},{cells[i % 3]}\n" for i, n in enumerate(names[:9])))
+    (tmp_path / "none").mkdir()
+    for name in names[9:]:
+        shutil.copy(name, tmp_path / "none")
+    command = ["train", "scratch", "--data", str(tmp_path / "t.csv"), "--out", str(tmp_path / "run"), *SETS]
+    command += ["--set", "labels.separator=+", "--set", "epochs=1", "--set", "steps=null"]
+    assert main([*command, "--negatives", str(tmp_path / "none")]) == 0, capsys.readouterr().err
+    config = json.loads((tmp_path / "run" / "bundle" / "config.json").read_text())
+    assert set(config["id2label"].values()) == {"up", "down"}
+
+
+def test_a_detector_is_scored_with_its_negatives(clips, tmp_path, capsys):
+    run = tmp_path / "run"
+    data, negatives = str(tmp_path / "set"), str(tmp_path / "none")
+    shutil.copytree(clips / "001 - Rising", tmp_path / "set" / "rising")
+    shutil.copytree(clips / "002 - Falling", tmp_path / "none")
+    command = ["train", "scratch", "--data", data, "--out", str(run), *SETS, "--set", "epochs=1", "--set", "steps=null"]
+    assert main([*command, "--negatives", negatives]) == 0, capsys.readouterr().err
+    capsys.readouterr()
+    assert main(["evaluate", str(run / "bundle"), "--data", data, "--negatives", negatives, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["clips"] == 12

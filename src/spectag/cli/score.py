@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spectag.choices import BATCH_SIZE, DEVICE
-from spectag.cli.options import MODEL, BatchSize, Data, Device, find_model
+from spectag.cli.options import MODEL, BatchSize, Data, Device, Negatives, Separator, find_model
 from spectag.cli.output import refuse_overwriting, say, watched
 from spectag.cli.runs import read_data, require_train_extra
 from spectag.cli.threads import Threads, use_threads
@@ -56,13 +56,15 @@ def evaluate(
     device: Device = DEVICE,
     batch_size: BatchSize = BATCH_SIZE,
     threads: Threads = None,
+    negatives: Negatives = None,
+    separator: Separator = None,
 ) -> None:
     """Measure how well a model tags a labelled data set.
 
     Prints accuracy, mAP, mAUC and d-prime over all clips, and the average precision (AP) of each class. A clip that
     cannot be read is reported and left out, and the exit code is 1.
     """
-    manifest, tagger = _prepare(model, data, fold, split, device, batch_size, threads)
+    manifest, tagger = _prepare(model, data, fold, split, device, batch_size, threads, negatives, separator)
 
     from spectag.score.evaluate import evaluate_scores
     from spectag.score.metrics import format_figures
@@ -93,6 +95,8 @@ def score(
     device: Device = DEVICE,
     batch_size: BatchSize = BATCH_SIZE,
     threads: Threads = None,
+    negatives: Negatives = None,
+    separator: Separator = None,
 ) -> None:
     """Write a model's scores for the clips of a labelled data set to a file.
 
@@ -100,7 +104,7 @@ def score(
     left out, and the exit code is 1.
     """
     refuse_overwriting(output, [])
-    manifest, tagger = _prepare(model, data, fold, split, device, batch_size, threads)
+    manifest, tagger = _prepare(model, data, fold, split, device, batch_size, threads, negatives, separator)
 
     from spectag.model.ensemble import Ensemble
     from spectag.score.npz import write_scores
@@ -120,12 +124,20 @@ def score(
 
 
 def _prepare(
-    model: str, data: Path, fold: int | None, split: str | None, device: str, batch_size: int, threads: int | None
+    model: str,
+    data: Path,
+    fold: int | None,
+    split: str | None,
+    device: str,
+    batch_size: int,
+    threads: int | None,
+    negatives: list[Path] | None,
+    separator: str | None,
 ) -> tuple[Manifest, Tagger]:
     """The clips to score, and the tagger. Errors in the arguments are reported before torch is imported."""
     require_train_extra()
     find_model(model)
-    manifest = read_data(data).only(fold=fold, split=split)
+    manifest = read_data(data, separator=separator, negatives=negatives).only(fold=fold, split=split)
 
     from spectag.tag.tagger import Tagger
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from spectag.choices import DEVICE
-from spectag.cli.options import RECIPE, Data, Device, Fold, Folds, Init, Processes, Seeds, Set, find_model
+from spectag.cli.options import RECIPE, Data, Device, Fold, Folds, Init, Negatives, Processes, Seeds, Set, find_model
 from spectag.cli.runs import fail_if_unscored, list_folds, read_data, require_train_extra, train_series
 from spectag.cli.threads import Threads
 from spectag.cores import choose_threads
@@ -48,6 +48,7 @@ def sweep(
     every_fold: Folds = None,
     seeds: Seeds = 1,
     override: Set = None,
+    negatives: Negatives = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the sweep in DIR where it stopped. Finished runs are kept.")
     ] = False,
@@ -77,7 +78,7 @@ def sweep(
         recipes = take_weights_from(weights, recipes)
     for source in {chosen.init for chosen in recipes} - {None}:
         find_model(str(source))
-    manifest = read_data(data)
+    manifest = read_data(data, separator=recipes[0].labels.separator, negatives=negatives)
     held_out = [fold] if every_fold is None else list_folds(every_fold, manifest)
     threads = choose_threads(threads, processes)
     options = RunOptions(resume=resume, device=device, processes=processes, threads=threads)

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from spectag.choices import DEVICE
-from spectag.cli.options import RECIPE, Data, Device, Fold, Folds, Init, Processes, Seeds, Set, find_model
+from spectag.cli.options import RECIPE, Data, Device, Fold, Folds, Init, Negatives, Processes, Seeds, Set, find_model
 from spectag.cli.output import say
 from spectag.cli.runs import (
     fail_if_unscored,
@@ -62,6 +62,7 @@ def train(
             show_default="the whole recipe",
         ),
     ] = None,
+    negatives: Negatives = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in RUN where it stopped, even in the middle of an epoch.")
     ] = False,
@@ -115,7 +116,7 @@ def train(
     chosen = read_recipe(recipe, [*(override or ()), *([f"init={init}"] if init is not None else [])])
     if chosen.init is not None:
         _find_weights(chosen.init, data, out)
-    manifest = read_data(data)
+    manifest = read_data(data, separator=chosen.labels.separator, negatives=negatives)
     options = RunOptions(
         resume=resume,
         strict=strict,
