@@ -9,14 +9,14 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import numpy as np
-
 from spectag.data.manifest import Manifest
 from spectag.files import write_text
 from spectag.runs.plan import DEFAULTS, REPORT, Plan, RunOptions, check_directory, make_plan
 from spectag.runs.processes import rank
-from spectag.score.metrics import FIGURES, compute_metrics
+from spectag.score.evaluate import describe_table
+from spectag.score.metrics import FIGURES
 from spectag.score.npz import read_scores
+from spectag.score.table import concatenate_tables
 from spectag.train.recipe import Recipe
 
 SUMMARY = "summary.json"
@@ -91,7 +91,7 @@ def _read_report(plan: Plan) -> dict[str, Any]:
 def summarise(members: Sequence[Member], reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Figures of every run, their mean and sample standard deviation.
 
-    Where folds were held out in turn, also those of each seed's clips of all folds pooled.
+    Where folds were held out in turn, also those of each seed's clips of all folds pooled, with 95 % intervals.
     """
     runs = [
         {"fold": member.fold, "seed": member.seed, "out": member.plan.out.name, **_figures(report["result"])}
@@ -120,12 +120,11 @@ def write_summary(out: Path, figures: Mapping[str, Any]) -> None:
 
 
 def _figures(result: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {name: result[name] for name in ("clips", *FIGURES)} if result else {}
+    """What a summary says of a run; reports of earlier versions have fewer figures."""
+    return {name: result.get(name) for name in ("clips", *FIGURES, "mean_ap_classes", "intervals")} if result else {}
 
 
 def _pooled(members: Iterable[Member]) -> dict[str, Any]:
-    tables = [read_scores(member.plan.out / "scores.npz") for member in members]
-    figures = compute_metrics(
-        np.concatenate([table.targets for table in tables]), np.concatenate([table.scores for table in tables])
-    )
-    return _figures(figures.to_dict())
+    table = concatenate_tables([read_scores(member.plan.out / "scores.npz") for member in members])
+    metrics = table.compute_metrics()
+    return _figures(describe_table(table, metrics, table.compute_intervals(metrics)))

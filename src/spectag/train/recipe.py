@@ -195,7 +195,8 @@ class Recipe(Section):
         average: first and last epoch of those whose weights are averaged in the end; null for none.
         select: weights to keep as the model: those of the ``last`` epoch, of the ``best`` epoch on the validation
             clips, or ``averaged`` ones.
-        metric: figure by which ``best`` chooses.
+        metric: figure by which ``best`` chooses and a sweep compares: ``accuracy`` (for one label per clip),
+            ``mean_ap``, or ``auto`` to take the accuracy if every clip that is scored has exactly one label.
         balanced: draw clips of rare labels more often, with replacement (released code).
         precision: ``fp32``, ``bf16``, ``fp16`` (GPUs only), or ``auto`` for bf16 where that is faster.
         compile: compile the network with ``torch.compile``: minutes at the start, faster steps.
@@ -227,7 +228,7 @@ class Recipe(Section):
     ema: float = Field(0.0, ge=0, lt=1)
     average: Pair | None = None
     select: Literal["last", "best", "averaged"] = "last"
-    metric: Literal["accuracy", "mean_ap"] = "mean_ap"
+    metric: Literal["auto", "accuracy", "mean_ap"] = "mean_ap"
     balanced: bool = False
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     compile: bool = False
