@@ -85,8 +85,9 @@ def compute_intervals(
         InputError: groups that are not N, or no draws.
 
     >>> targets, scores = np.eye(2)[[0, 0, 1, 1]], np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7]])
-    >>> compute_intervals(spectag.score.metrics.compute_metrics(targets, scores), targets, scores).bounds["accuracy"]
-    (0.25, 1.0)
+    >>> metrics = spectag.score.metrics.compute_metrics(targets, scores)
+    >>> compute_intervals(metrics, targets, scores).units
+    4
     """
     if resamples < 1 or (groups is not None and len(groups) != len(targets)):
         got = f"{resamples} draws, {len(targets) if groups is None else len(groups)} groups for {len(targets)} clips"

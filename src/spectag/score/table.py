@@ -258,8 +258,7 @@ def average_tables(tables: Sequence[ScoreTable]) -> ScoreTable:
     seen: dict[bytes, ScoreTable] = {}
     places = {name: place for place, name in enumerate(labels)}
     groups: Sequence[str] | None = None
-    for table in tables:
-        rows = _matching_rows(first, table)
+    for table, rows in zip(tables, [_matching_rows(first, table) for table in tables], strict=True):
         scores = table.scores[rows]
         total[:, [places[name] for name in table.labels]] += table.members * scores
         if groups is None and table.groups is not None:
