@@ -18,4 +18,3 @@ PRECISION: Precision = "fp32"
 BATCH_SIZE = 16  # windows that the network computes at once
 TOP_K = 5  # tags per recording
 THRESHOLD = 0.5  # from which score on a class counts as found, for F1
-RESAMPLES = 1000  # draws for the 95 % intervals of figures

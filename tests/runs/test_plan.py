@@ -88,9 +88,9 @@ def test_the_metric_goes_with_the_labels(manifest, fold, expected):
 @pytest.mark.parametrize(
     ("manifest", "found"),
     [
-        (SEVERAL, r"1 clips have none or several, for example a\.wav"),
-        (NEGATIVES, r"1 clips have none or several, for example b\.wav"),
-        (Manifest((clip("a.wav"), replace(clip("b.wav"), labels=())), LabelSet(("owl",)), "a detector"), "1 clips"),
+        (SEVERAL, r"1 of those to score have none or several, for example a\.wav"),
+        (NEGATIVES, r"1 of those to score have none or several, for example b\.wav"),
+        (Manifest((clip("a.wav"), replace(clip("b.wav"), labels=())), LabelSet(("owl",)), "a detector"), "1 of those"),
     ],
 )
 def test_an_accuracy_is_refused_where_it_does_not_exist(manifest, found):

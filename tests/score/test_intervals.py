@@ -127,6 +127,14 @@ def test_the_same_seed_gives_the_same_intervals(monkeypatch):
         assert parts.bounds[name] == pytest.approx(bounds, abs=1e-6)
 
 
+def test_large_sets_get_fewer_draws(monkeypatch):
+    targets, scores = example(4, 30, 3, exclusive=True)
+    for work, draws in ((30 * 30 * 2000, 1000), (30 * 30 * 250, 250), (30 * 30, 100)):
+        monkeypatch.setattr(intervals, "WORK", work)
+        assert compute_intervals(targets, scores).resamples == draws
+    assert compute_intervals(targets, scores, resamples=7).resamples == 7
+
+
 def test_refusals():
     eye = np.eye(2)
     with pytest.raises(InputError, match=r"at least 1 draw.* got 0 draws"):

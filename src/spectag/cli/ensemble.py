@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from spectag.choices import RESAMPLES, THRESHOLD
+from spectag.choices import THRESHOLD
 from spectag.cli.options import find_model
 from spectag.cli.output import refuse_overwriting
 from spectag.cli.runs import require_score_extra
@@ -33,7 +33,7 @@ def ensemble(
         bool, typer.Option("--half", help="For models: store the weights as float16, which halves the files.")
     ] = False,
     threshold: Threshold = THRESHOLD,
-    resamples: Resamples = RESAMPLES,
+    resamples: Resamples = None,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="For score files: print one JSON object with all figures, including per class."),
@@ -64,7 +64,9 @@ def ensemble(
     _combine_models(inputs, output, half)
 
 
-def _average_files(files: Sequence[Path], output: Path | None, threshold: float, resamples: int, as_json: bool) -> None:
+def _average_files(
+    files: Sequence[Path], output: Path | None, threshold: float, resamples: int | None, as_json: bool
+) -> None:
     from spectag.score.evaluate import describe_table
     from spectag.score.metrics import FIGURES
     from spectag.score.npz import read_scores, write_scores
@@ -75,7 +77,7 @@ def _average_files(files: Sequence[Path], output: Path | None, threshold: float,
     if output is not None:
         write_scores(output, mean)
     figures = [table.compute_metrics(threshold) for table in (*tables, mean)]
-    intervals = mean.compute_intervals(figures[-1], resamples) if resamples else None
+    intervals = mean.compute_intervals(figures[-1], resamples) if resamples != 0 else None
     if as_json:
         *each, whole = [
             {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spectag.choices import BATCH_SIZE, DEVICE, RESAMPLES, THRESHOLD
+from spectag.choices import BATCH_SIZE, DEVICE, THRESHOLD
 from spectag.cli.options import MODEL, BatchSize, Data, Device, find_model
 from spectag.cli.output import refuse_overwriting, say, watched
 from spectag.cli.runs import read_data, require_score_extra
@@ -30,12 +30,12 @@ Threshold = Annotated[
     float, typer.Option(min=0.0, max=1.0, help="Score from which on a class counts as found, for F1.")
 ]
 Resamples = Annotated[
-    int,
+    int | None,
     typer.Option(
         metavar="N",
         min=0,
-        help="Number of draws for the 95 % intervals; 0 for no intervals. The default takes seconds for thousands of "
-        "clips, and minutes for tens of thousands.",
+        help="Number of draws for the 95 % intervals; 0 for no intervals. The default is 1000, or fewer (at least 100) "
+        "for more than about ten thousand clips.",
     ),
 ]
 
@@ -56,7 +56,7 @@ def evaluate(
     fold: Fold = None,
     split: Split = None,
     threshold: Threshold = THRESHOLD,
-    resamples: Resamples = RESAMPLES,
+    resamples: Resamples = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print all figures as one JSON object, including those per class.")
     ] = False,
@@ -77,7 +77,7 @@ def evaluate(
         manifest, _scores(tagger, manifest), tagger.labels, tagger.bundle.activation, threshold=threshold
     )
     table, metrics = result.table, result.metrics
-    intervals = table.compute_intervals(metrics, resamples) if resamples else None
+    intervals = table.compute_intervals(metrics, resamples) if resamples != 0 else None
     if as_json:
         figures = result.to_dict(intervals)
         print(json.dumps({"model": model, "layout": manifest.layout, **figures}, indent=1, ensure_ascii=False))
@@ -93,6 +93,8 @@ def _print_figures(table: ScoreTable, metrics: Metrics, intervals: Intervals | N
 
     values, bounds = metrics.to_dict(), intervals.bounds if intervals else {}
     notes = {"mean_ap": f"over {metrics.mean_ap_classes} classes", "micro_f1": f"at threshold {metrics.thresholds}"}
+    if not metrics.mean_ap_classes:
+        notes["mean_ap"] = "no class is in some of the clips but not in all"
     notes["mean_auc"], notes["macro_f1"] = notes["mean_ap"], notes["micro_f1"]
     if metrics.accuracy is None:
         notes["accuracy"] = "only where each clip has exactly one of several labels"

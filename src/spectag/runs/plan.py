@@ -167,7 +167,11 @@ def _metric(recipe: Recipe, scored: Sequence[Manifest]) -> str:
     others = [clip.id for part in scored for clip in part.clips if len(clip.labels) != 1]
     exclusive = not others and len(scored[0].labels) > 1
     if recipe.metric == "accuracy" and not exclusive:
-        found = f"{len(others)} clips have none or several, for example {others[0]}" if others else "there is one class"
+        found = (
+            f"{len(others)} of those to score have none or several, for example {others[0]}"
+            if others
+            else "there is one class"
+        )
         raise RecipeError(
             f"recipe {recipe.name}: metric accuracy is for clips of exactly one of several labels, and {found}: set "
             "metric=mean_ap"

@@ -20,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from spectag.choices import RESAMPLES
 from spectag.errors import InputError
 from spectag.score.metrics import Metrics, has_one_label_each, to_d_prime
 
+RESAMPLES = 1000
+FEWEST, WORK = 100, 2e11  # large sets get fewer draws: so many products of draws, clips and labels, but so many draws
 TAILS = (0.025, 0.975)
 MEMORY = 2**26  # elements of the largest arrays, 256 MiB in float32
 
@@ -66,7 +67,7 @@ def compute_intervals(
     scores: NDArray[Any],
     groups: Sequence[str] | None = None,
     *,
-    resamples: int = RESAMPLES,
+    resamples: int | None = None,
     seed: int = 0,
 ) -> Intervals:
     """95 % intervals of figures.
@@ -78,7 +79,8 @@ def compute_intervals(
         targets: ``[N, C]``, 0 or 1.
         scores: ``[N, C]``, finite.
         groups: the name of each clip's group, N; an empty one for a clip on its own. None if all are on their own.
-        resamples: number of draws, at least 1. The time grows with it, and with clips times labels.
+        resamples: number of draws, at least 1. The time grows with it, and with clips times labels. None for 1000, or
+            fewer for more than about ten thousand clips, but at least 100.
         seed: of the draws; the same seed gives the same intervals.
 
     Raises:
@@ -89,6 +91,8 @@ def compute_intervals(
     >>> compute_intervals(metrics, targets, scores).units
     4
     """
+    if resamples is None:
+        resamples = int(np.clip(WORK // max(1, len(targets) * int(targets.sum())), FEWEST, RESAMPLES))
     if resamples < 1 or (groups is not None and len(groups) != len(targets)):
         got = f"{resamples} draws, {len(targets) if groups is None else len(groups)} groups for {len(targets)} clips"
         raise InputError(f"compute_intervals: expected at least 1 draw, and one group name for each clip; got {got}")

@@ -24,7 +24,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from spectag.choices import RESAMPLES, THRESHOLD, Activation
+from spectag.choices import THRESHOLD, Activation
 from spectag.data.manifest import Manifest
 from spectag.errors import DataError, FileError, InputError, SpectagWarning
 from spectag.labels import LabelSet, align, name_some
@@ -114,7 +114,7 @@ class ScoreTable:
         """
         return compute_metrics(self.targets, self.scores, thresholds)
 
-    def compute_intervals(self, metrics: Metrics, resamples: int = RESAMPLES) -> Intervals:
+    def compute_intervals(self, metrics: Metrics, resamples: int | None = None) -> Intervals:
         """95 % intervals of these figures of the table, by a bootstrap over the clips, or over their groups.
 
         Raises:
