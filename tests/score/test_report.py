@@ -167,6 +167,17 @@ def test_multi_label(tmp_path):
     known = sorted(v for v in report["result"]["ap"].values() if v is not None)
     for text in ("Average precision", "Precision over recall", f"average precision {known[0]:.2f}", "Worst clips", "–"):
         assert text in shown, text
+    negatives, f1 = int((scores.targets.sum(1) == 0).sum()), report["result"]["f1"]["class 0"]
+    low, high = report["result"]["intervals"]["mean_ap"]
+    for text in (
+        f"(90 clips, {negatives} of them without a label)",
+        f"mAP {report['result']['mean_ap']:.3f} over 11 classes; 95 % interval for 90 clips: {low:.3f} to {high:.3f}",
+        "micro F1",
+        "at threshold 0.5",
+        "AP AUC F1",
+        f" {f1:.3f}",
+    ):
+        assert text in shown, text
     for text in ("accuracy", "Confusion", "recall precision"):
         assert text not in shown, text
     assert "class 11 0 – –" in shown  # nothing is claimed of a class without clips

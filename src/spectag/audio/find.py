@@ -35,10 +35,10 @@ def walk(folder: str | os.PathLike[str], on_error: Callable[[OSError], None]) ->
 
     Args:
         folder: where to begin.
-        on_error: called for each folder that cannot be listed, or that is none. It may raise.
+        on_error: called for each folder that cannot be listed or is not a folder. It may raise an error.
 
     Yields:
-        paths, in no particular order, while the walk goes on.
+        paths, in no particular order, as they are found.
 
     >>> Path("site").mkdir()
     >>> Path("site", "dawn.wav").touch()
@@ -77,7 +77,7 @@ def find_recordings(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str | F
 
     Yields:
         paths; or a :class:`spectag.FileError` for a folder that cannot be listed or holds no recording. Whether a file
-        exists is left to whoever reads it.
+        exists is only checked when it is read.
 
     >>> Path("site").mkdir()
     >>> Path("site", "dawn.wav").touch()

@@ -1,11 +1,11 @@
-"""What the commands print: one-line messages on stderr, results in a file, a progress bar."""
+"""The output of the commands: one-line messages on stderr, results in a file, and a progress bar."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -15,7 +15,12 @@ T = TypeVar("T")
 
 
 def say(kind: str, text: str = "") -> None:
-    """Print one line on stderr, such as ``spectag: error: dawn.wav: ...``."""
+    """Print one line on stderr.
+
+    >>> with contextlib.redirect_stderr(sys.stdout):
+    ...     say("error", "dawn.wav: expected a file, found none")
+    spectag: error: dawn.wav: expected a file, found none
+    """
     line = " ".join(f"spectag: {kind}: {text}".split()) if text else f"spectag: {kind}"
     print(line, file=sys.stderr, flush=True)
 
@@ -23,7 +28,10 @@ def say(kind: str, text: str = "") -> None:
 def watched(items: Iterable[T], total: int, *, quiet: bool) -> Iterator[T]:
     """Pass items on and show a progress bar on stderr.
 
-    There is no bar if stderr is no terminal, or if ``quiet``: the results themselves are printed to the terminal.
+    There is no bar if stderr is not a terminal, or if ``quiet`` is set because the results are printed to the terminal.
+
+    >>> list(watched([1, 2], 2, quiet=True))
+    [1, 2]
     """
     if quiet or not sys.stderr.isatty():
         yield from items
@@ -37,7 +45,13 @@ def watched(items: Iterable[T], total: int, *, quiet: bool) -> Iterator[T]:
 
 
 def refuse_overwriting(output: Path, inputs: Iterable[str]) -> None:
-    """Raise SaveError if ``output`` cannot be a new file, or is one of the inputs."""
+    """Raise SaveError if ``output`` cannot be a new file, or is one of the inputs.
+
+    >>> Path("dawn.wav").touch()
+    >>> refuse_overwriting(Path("dawn.wav"), ["dawn.wav"])
+    Traceback (most recent call last):
+    spectag.errors.SaveError: dawn.wav: is one of the inputs: choose another name
+    """
     if not output.parent.is_dir():
         raise SaveError(f"{output}: the folder {output.parent} does not exist: create it first")
     if output.is_dir():
@@ -46,9 +60,14 @@ def refuse_overwriting(output: Path, inputs: Iterable[str]) -> None:
         raise SaveError(f"{output}: is one of the inputs: choose another name")
 
 
-@contextmanager
+@contextlib.contextmanager
 def opened(output: Path | None) -> Iterator[IO[str]]:
-    """Open a file for results; None for stdout."""
+    """Open a file for results; None for stdout.
+
+    >>> with opened(None) as file:
+    ...     _ = file.write("dawn.wav")
+    dawn.wav
+    """
     if output is None:
         yield sys.stdout
         return

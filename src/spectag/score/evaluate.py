@@ -23,6 +23,10 @@ class Evaluation:
         metrics: over the clips that could be scored, and over all classes of the model.
         failed: one message for each clip that could not be scored.
         table: the scores themselves.
+
+    >>> table = ScoreTable(["a", "b"], np.eye(2), np.eye(2), ["cat", "dog"], "softmax")
+    >>> Evaluation(table.compute_metrics(), (), table).to_dict()["ap"]
+    {'cat': 1.0, 'dog': 1.0}
     """
 
     metrics: Metrics

@@ -1,4 +1,4 @@
-"""The figures of the field, computed from targets and scores; their names, and how they are printed."""
+"""Metrics, computed from targets and scores; their names and how they are printed."""
 
 from __future__ import annotations
 
@@ -129,17 +129,15 @@ def _rank(present: NDArray[np.bool_], scores: NDArray[Any]) -> tuple[tuple[float
     negative in which the positive scores higher, ties counting half (Mann-Whitney). Both are those of scikit-learn.
     """
     clips, classes = present.shape
-    above = rankdata(-scores, "max", axis=0)  # number of clips with at least this score
-    rank = rankdata(scores, axis=0)  # from 1 for the lowest; ties share the mean of their ranks
     ap: list[float | None] = [None] * classes
     auc: list[float | None] = [None] * classes
     for column in range(classes):
-        rows = np.flatnonzero(present[:, column])
+        score, rows = np.asarray(scores[:, column], np.float64), np.flatnonzero(present[:, column])
         if 0 < len(rows) < clips:
-            precision = rankdata(-scores[rows, column], "max") / above[rows, column]
-            ap[column] = float(precision.mean())
-            pairs = rank[rows, column].sum() - len(rows) * (len(rows) + 1) / 2
-            auc[column] = float(pairs / (len(rows) * (clips - len(rows))))
+            above = rankdata(-score, "max")[rows]  # number of clips with at least this score
+            ap[column] = float((rankdata(-score[rows], "max") / above).mean())
+            below = rankdata(score)[rows].sum() - len(rows) * (len(rows) + 1) / 2
+            auc[column] = float(below / (len(rows) * (clips - len(rows))))
     return tuple(ap), tuple(auc)
 
 
