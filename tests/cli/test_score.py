@@ -69,7 +69,7 @@ def files(models: list[Path], clips: Path, tmp_path: Path, capsys: pytest.Captur
     paths = [tmp_path / f"{model.name}.npz" for model in models]
     for model, path in zip(models, paths, strict=True):
         assert call("score", model, "--data", clips, "-o", path) == 0
-        classes = "4 classes; the data set lacks wind" if model == models[2] else "3 classes"
+        classes = "4 classes, 1 of which the data set lacks: wind" if model == models[2] else "3 classes"
         assert capsys.readouterr().out == f"{path}: 12 clips, {classes}\n"
     return paths
 
@@ -183,7 +183,7 @@ def test_evaluate_without_intervals_and_at_another_threshold(models, clips, caps
 
 def test_classes_that_the_data_set_lacks_are_named(models, clips, capsys) -> None:
     assert call("evaluate", models[2], "--data", clips) == 0
-    assert "classes of the model that the data set lacks: wind\n" in capsys.readouterr().out
+    assert "\nclasses of the model: 4, 1 of which the data set lacks: wind\n" in capsys.readouterr().out
 
 
 def test_several_labels_and_none(models, clips, capsys) -> None:

@@ -167,4 +167,7 @@ def test_figures_have_one_order_and_one_name_each():
     assert format_figures(values) == text.replace(" over 2 classes", "")
     row = {"d_prime": 1.5, "mean_auc": 0.25, "mean_ap": 0.125, "accuracy": 1, "clips": 3}
     assert format_figures(row) == "accuracy 1.000, mAP 0.125, mAUC 0.250, d-prime 1.500"
+    assert format_figures(compute_metrics(np.zeros((2, 2)), np.zeros((2, 2))).to_dict()) == (
+        "no figure is defined for these clips"
+    )
     assert format_figures({"d_prime": 1}, {"d_prime": 0.25}) == "d-prime 1.000 +- 0.250"

@@ -14,7 +14,6 @@ from spectag.cli.options import MODEL, BatchSize, Data, Device, find_model
 from spectag.cli.output import refuse_overwriting, say, watched
 from spectag.cli.runs import read_data, require_score_extra
 from spectag.errors import FileError
-from spectag.labels import name_some
 
 if TYPE_CHECKING:
     from spectag.data.manifest import Manifest
@@ -119,10 +118,17 @@ def _print_figures(table: ScoreTable, metrics: Metrics, intervals: Intervals | N
     if metrics.negatives:
         print(f"{metrics.negatives} of the clips have no label")
     if table.other_labels:
-        print(f"classes of the model that the data set lacks: {name_some(table.other_labels, 10)}")
+        print(f"classes of the model: {len(table.labels)}, {_name_others(table)}")
     width = max(map(len, table.data_labels))
     for label, ap in zip(table.data_labels, metrics.ap, strict=False):
         print(f"  {label:<{width}}  AP {'-' if ap is None else format(ap, '.3f')}")
+
+
+def _name_others(table: ScoreTable) -> str:
+    """How many classes of the model the data set lacks, and which."""
+    named = ", ".join(table.other_labels[:10])
+    more = ", ..." if len(table.other_labels) > 10 else ""
+    return f"{len(table.other_labels)} of which the data set lacks: {named}{more}"
 
 
 def score(
@@ -160,8 +166,8 @@ def score(
         members=len(tagger.bundle.members) if isinstance(tagger.bundle, Ensemble) else 1,
     )
     write_scores(output, table)
-    lacking = f"; the data set lacks {name_some(table.other_labels, 10)}" if table.other_labels else ""
-    print(f"{output}: {len(table.ids)} clips, {len(table.labels)} classes{lacking}")
+    others = f", {_name_others(table)}" if table.other_labels else ""
+    print(f"{output}: {len(table.ids)} clips, {len(table.labels)} classes{others}")
     _report_failures(failed)
 
 

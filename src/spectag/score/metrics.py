@@ -208,7 +208,8 @@ def format_figures(values: Mapping[str, Any], deviations: Mapping[str, float] | 
         text += f" {values[name]:.3f}" + (f" +- {deviations[name]:.3f}" if deviations else "")
         return text + (" ({:.3f} to {:.3f})".format(*intervals[name]) if name in intervals else "")
 
-    return ", ".join(describe(name) for name in FIGURES if values.get(name) is not None)
+    known = [describe(name) for name in FIGURES if values.get(name) is not None]
+    return ", ".join(known) or "no figure is defined for these clips"
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
