@@ -36,6 +36,19 @@ def test_index_takes_names_and_ids():
         labels.index("musik")
 
 
+@pytest.mark.parametrize("names", [("Gr\u00fcn", "\u00c5"), ("Gru\u0308n", "A\u030a"), ("Gr\u00fcn", "\u212b")])
+def test_composed_and_decomposed_are_one_name(names):
+    """The kind: macOS decomposes the names of folders, from which labels come; other systems do not."""
+    labels = LabelSet(names)
+    assert labels.names == names, "kept as they are"
+    assert [labels.index(name) for name in ("Gr\u00fcn", "Gru\u0308n", "\u00c5", "A\u030a")] == [0, 0, 1, 1]
+
+
+def test_names_that_differ_only_in_case_or_spaces_are_different():
+    names = ("c", "C", "dog bark", "dog_bark", "dog  bark")
+    assert [LabelSet(names).index(name) for name in names] == [0, 1, 2, 3, 4]
+
+
 @given(st.lists(st.text("aB é_/"), min_size=1, max_size=20, unique=True))
 def test_index_is_the_inverse_of_names(names):
     labels = LabelSet(tuple(names))

@@ -57,13 +57,16 @@ class LabelSet:
         if self.ids is not None and len(self.ids) != len(self.names):
             raise InputError(f"labels: expected as many ids as names ({len(self.names)}), got {len(self.ids)}")
         by_id = {value: n for n, value in enumerate(self.ids or ())}
-        object.__setattr__(self, "_index", by_id | {value: n for n, value in enumerate(self.names)})
+        composed = {compose(value): n for n, value in enumerate(self.names)}
+        object.__setattr__(self, "_index", by_id | composed | {value: n for n, value in enumerate(self.names)})
 
     def __len__(self) -> int:
         return len(self.names)
 
     def index(self, name_or_id: str) -> int:
         """Return the output that a name or an id belongs to, 0 .. len - 1. A name wins where both exist.
+
+        Composed and decomposed Unicode are the same name.
 
         Raises:
             InputError: there is no such label; the message lists the nearest.
@@ -72,7 +75,8 @@ class LabelSet:
         (137, 137)
         """
         try:
-            return self._index[name_or_id]
+            place = self._index.get(name_or_id)
+            return self._index[compose(name_or_id)] if place is None else place
         except (KeyError, TypeError):
             raise InputError(f"no label {name_or_id!r}{nearest(str(name_or_id), self._index)}") from None
 

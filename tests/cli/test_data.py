@@ -135,3 +135,46 @@ def test_stats_are_of_the_training_split(clips, capsys):
     code, out, err = run(capsys, "stats", clips, "--split", "dev")
     assert (code, out) == (1, "")
     assert "no such split; it has: test, train" in err
+
+
+def test_what_is_left_out_is_told_by_every_command(clips, capsys):
+    """By check as a finding, by the others on stderr."""
+    soundfile.write(clips / "loose.wav", np.full(1600, 0.1), 16000)
+    note = "1 recording is in no class: loose.wav"
+    code, out, err = run(capsys, "check", clips)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-2:] == ["warning: left-out (1)", f"  {note}"]
+    for words in (["stats", clips], ["pack", clips, clips.parent / "packed", "--workers", 1]):
+        code, out, err = run(capsys, *words)
+        assert (code, err) == (0, f"spectag: note: {clips}: {note}\n")
+
+
+def test_negatives(clips, tmp_path, capsys):
+    """A detector: one class, and folders in which it is not heard."""
+    (clips / "fox").rename(tmp_path / "none")
+    code, out, err = run(capsys, "check", clips)
+    assert (code, err) == (1, "")
+    assert "error: one-class (1)" in out
+    code, out, err = run(capsys, "check", clips, "--negatives", tmp_path / "none")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"{clips} (a folder per class): 12 clips (6 negatives), 1 classes, ")
+    code, out, err = run(capsys, "pack", clips, tmp_path / "packed", "--workers", 1, "--negatives", tmp_path / "none")
+    assert (code, read_manifest(tmp_path / "packed").negatives) == (0, 6)
+    code, out, err = run(capsys, "stats", clips, "--negatives", tmp_path / "none", "--json")
+    assert json.loads(out)["clips"] == 12
+    code, out, err = run(capsys, "check", clips, "--negatives", tmp_path / "nowhere")
+    assert (code, out) == (1, "")
+    assert err == f"spectag: error: --negatives {tmp_path / 'nowhere'}: expected a folder, found none\n"
+
+
+def test_separator(clips, capsys):
+    names = sorted(path.relative_to(clips).as_posix() for path in clips.rglob("*.wav"))
+    cells = ("dog yard", "dog", "yard", "cat")
+    (clips / "t.csv").write_text("path,label\n" + "".join(f"{n},{cells[i % 4]}\n" for i, n in enumerate(names)))
+    _, out, _ = run(capsys, "check", clips / "t.csv")
+    assert "'dog yard' looks like several labels: write dog|yard, or set labels.separator" in out
+    code, out, _ = run(capsys, "check", clips / "t.csv", "--separator", " ", "--json")
+    assert [(row["name"], row["clips"]) for row in json.loads(out)["classes"]] == [("cat", 3), ("dog", 6), ("yard", 6)]
+    packed = clips.parent / "packed"
+    code, _, _ = run(capsys, "pack", clips / "t.csv", packed, "--separator", " ", "--workers", 1)
+    assert (code, read_manifest(packed).labels.names) == (0, ("cat", "dog", "yard"))

@@ -199,6 +199,30 @@ def test_several_labels_and_none(models, clips, capsys) -> None:
     assert (figures["accuracy"], figures["negatives"], figures["mean_ap_classes"]) == (None, 0, 3)
 
 
+def test_negatives_are_scored(models, clips, tmp_path, capsys) -> None:
+    """Kind: clips that a table or a folder names and that no figure sees, since nothing is heard in them."""
+    quiet = tmp_path / "quiet"
+    quiet.mkdir()
+    for n in range(3):
+        soundfile.write(quiet / f"{n}.wav", 0.001 * np.random.default_rng(n).standard_normal(9_000), 16_000)
+    assert call("evaluate", models[0], "--data", clips, "--negatives", quiet, "--json") == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["clips"], figures["negatives"], figures["accuracy"]) == (15, 3, None)
+
+    rows = [f"{path.relative_to(tmp_path)},{path.parent.name}" for path in sorted(clips.rglob("*.wav"))]
+    rows += [f"{path.relative_to(tmp_path)}," for path in sorted(quiet.iterdir())]
+    (tmp_path / "clips.csv").write_text("\n".join(["path,label", *rows]))
+    assert call("evaluate", models[0], "--data", tmp_path / "clips.csv", "--json") == 0
+    table = json.loads(capsys.readouterr().out)
+    for name in ("clips", "negatives", "mean_ap", "mean_auc", "micro_f1", "macro_f1"):
+        assert table[name] == pytest.approx(figures[name]), name
+    assert call("score", models[0], "--data", clips, "--negatives", quiet, "-o", tmp_path / "s.npz") == 0
+    assert (read_scores(tmp_path / "s.npz").targets.sum(1) == 0).sum() == 3
+    capsys.readouterr()
+    assert call("evaluate", models[0], "--data", clips, "--negatives", quiet) == 0
+    assert "\n3 of the clips have no label\n" in capsys.readouterr().out
+
+
 def test_a_library_that_is_missing(models, clips, monkeypatch, capsys) -> None:
     """Kind: a command that asks for more than it needs. Figures need SciPy, and none of what trains."""
     monkeypatch.setattr("spectag.cli.runs.find_spec", lambda name: None if name == "scipy" else True)

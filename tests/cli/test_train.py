@@ -134,3 +134,18 @@ def test_a_disk_that_fills_up(clips, tmp_path):
     assert "spectag: error: " in done.stderr.splitlines()[-1]
     assert "could not be written" in done.stderr.splitlines()[-1]
     assert not (tmp_path / "other" / "bundle").exists()
+
+
+def test_a_separator_in_the_recipe_and_negatives_beside(clips, tmp_path, capsys):
+    """The kind: labels joined with a sign of the user's own must not become classes of their own in training alone."""
+    names = sorted(path.as_posix() for path in clips.rglob("*.wav"))
+    cells = ("up+down", "up", "down")
+    (tmp_path / "t.csv").write_text("path,label\n" + "".join(f"{n},{cells[i % 3]}\n" for i, n in enumerate(names[:9])))
+    (tmp_path / "none").mkdir()
+    for name in names[9:]:
+        shutil.copy(name, tmp_path / "none")
+    command = ["train", "scratch", "--data", str(tmp_path / "t.csv"), "--out", str(tmp_path / "run"), *SETS]
+    command += ["--set", "labels.separator=+", "--set", "epochs=1", "--set", "steps=null"]
+    assert main([*command, "--negatives", str(tmp_path / "none")]) == 0, capsys.readouterr().err
+    config = json.loads((tmp_path / "run" / "bundle" / "config.json").read_text())
+    assert set(config["id2label"].values()) == {"up", "down"}

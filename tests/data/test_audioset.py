@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from spectag.data.audioset import CutFiles
+from spectag.data.cut_files import CutFiles
 from spectag.data.layouts import read_manifest
 from spectag.errors import DataError
 

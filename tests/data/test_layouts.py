@@ -121,11 +121,12 @@ def test_unlabelled_splits_are_no_classes(tmp_path):
     with pytest.raises(DataError, match="in no known layout"):
         read_manifest(tmp_path)
     put(tmp_path, "validation/dog/c.wav")
-    with pytest.warns(SpectagWarning, match="recordings in test, train are left out"):
-        assert ids(read_manifest(tmp_path)) == ["validation/dog/c.wav"]
+    manifest = read_manifest(tmp_path)
+    assert ids(manifest) == ["validation/dog/c.wav"]
+    assert manifest.notes == ("2 recordings are in no class: test/b.wav, train/a.wav",)
 
 
-@pytest.mark.parametrize("names", [(), ("only.wav",), ("one/a.wav",)])
+@pytest.mark.parametrize("names", [(), ("only.wav",), ("audio/a.wav",), ("one/a.wav", "clips.csv")])
 def test_unknown_layout_lists_the_known(tmp_path, names):
     put(tmp_path, *names)
     with pytest.raises(DataError, match="no known layout; known are: packed ") as caught:
@@ -184,10 +185,8 @@ def test_a_stray_file_or_folder_does_not_hide_the_parts(tmp_path):
         "train/loose.wav",
         "raw/e.wav",
     )
-    with pytest.warns(
-        SpectagWarning, match="recordings in raw, train are left out, since they are not in a class of a split"
-    ):
-        manifest = read_manifest(tmp_path)
+    manifest = read_manifest(tmp_path)
+    assert manifest.notes == ("2 recordings are in no class: raw/e.wav, train/loose.wav",)
     assert manifest.splits == ("test", "train")
     assert (len(manifest), manifest.labels.names) == (4, ("cat", "dog"))
 
@@ -238,11 +237,114 @@ def test_a_quote_that_is_not_closed(tmp_path):
 def test_words_of_the_lists_with_spaces_and_dots(tmp_path):
     put(tmp_path, "hello world/a_nohash_0.wav", "go/b_nohash_0.wav", "go/c_nohash_0.wav")
     (tmp_path / "validation_list.txt").write_text("hello world/a_nohash_0.wav\n./go/b_nohash_0.wav\ngo/gone.wav\n")
-    with pytest.warns(
-        SpectagWarning, match=r"1 clips of the validation and testing lists do not exist, e\.g\. go/gone\.wav"
-    ):
-        manifest = read_manifest(tmp_path)
+    manifest = read_manifest(tmp_path)
+    assert manifest.notes == ("1 clips of the validation and testing lists do not exist, e.g. go/gone.wav",)
     assert [clip.id for clip in manifest.only(split="train").clips] == ["go/c_nohash_0.wav"]
+
+
+@pytest.mark.parametrize("name", ["_noise", "__", "-dog", "dog,rain", "[dog]", "dog|rain", "dog bark", "_dog_", "0"])
+def test_any_folder_is_a_class(tmp_path, name):
+    """The kind: signs that programs like to read as something else. A folder has one name, and is one class."""
+    put(tmp_path, f"{name}/a.wav", "cat/b.wav")
+    manifest = read_manifest(tmp_path)
+    assert set(manifest.labels.names) == {name, "cat"}
+    assert (len(manifest), manifest.notes) == (2, ())
+
+
+def test_names_that_differ_in_case_or_spaces_only(tmp_path):
+    names = ("C", "c", "dog bark", "dog_bark")
+    put(tmp_path, *(f"{name}/1.wav" for name in names))
+    manifest = read_manifest(tmp_path)
+    assert manifest.labels.names == names
+    assert [manifest.labels.names[clip.labels[0]] for clip in manifest.clips] == [
+        c.path.parent.name for c in manifest.clips
+    ]
+    rows = "".join(f"{name}/1.wav,{name.upper()}\n" for name in names)
+    (tmp_path / "t.csv").write_text(f"path,label\n{rows}{rows.lower()}")
+    assert read_manifest(tmp_path / "t.csv").labels.names == ("C", "DOG BARK", "DOG_BARK", "c", "dog bark", "dog_bark")
+
+
+def test_what_a_folder_layout_leaves_out_is_told(tmp_path):
+    """The kind: recordings that are not trained on, and nobody says so."""
+    put(tmp_path, "dog/a.wav", "cat/b.wav", "cat/c.xyz", "cat/d.XYZ", "cat/readme", "cat/.hidden.txt", "docs/readme.md")
+    put(tmp_path, "loose.wav", "_background_noise_/hum.wav", "_background_noise_/README.md", ".trash/e.wav")
+    manifest = read_manifest(tmp_path)
+    assert manifest.labels.names == ("cat", "dog")
+    assert manifest.notes == (
+        "3 recordings are in no class: .trash/e.wav, _background_noise_/hum.wav, loose.wav",
+        "no recordings are in docs",
+        "3 files are not taken for recordings: .xyz 2, no extension 1",
+    )
+
+
+def test_what_tables_leave_out_is_told(tmp_path):
+    put(tmp_path, "audio/a.wav", "audio/b.wav", "audio/c.wav", "elsewhere/d.wav")
+    (tmp_path / "t.csv").write_text("path,label,species\naudio/a.wav,song,owl\naudio/b.wav,call,owl\n")
+    assert read_manifest(tmp_path).notes == (
+        "1 recording beside the others is in no table: c.wav",
+        "t.csv: labels are taken from the column label; not used: species",
+    )
+    (tmp_path / "t.csv").write_text("path,label,target\naudio/a.wav,song,0\naudio/b.wav,call,1\naudio/c.wav,call,1\n")
+    assert read_manifest(tmp_path).notes == (), "the same in other words"
+
+
+def test_what_published_layouts_leave_out_is_told(tmp_path):
+    esc50(tmp_path / "esc50", "1-1-A-0.wav,1,0,dog,1\n")
+    assert read_manifest(tmp_path / "esc50").notes == ("1 recording beside the others is in no table: 2-2-A-1.wav",)
+    put(tmp_path / "s", "go/a_nohash_0.wav", "up/a_nohash_1.wav", "_background_noise_/hum.wav", "testing_list.txt")
+    assert read_manifest(tmp_path / "s").notes == ("1 recording is in no class: _background_noise_/hum.wav",)
+    put(tmp_path / "a", "abcdefghijk.wav", "other.wav")
+    (tmp_path / "a" / "eval_segments.csv").write_text('abcdefghijk, 30, 40, "/m/09x0r"\n')
+    assert read_manifest(tmp_path / "a").notes == ("1 recording beside the others is in no table: other.wav",)
+
+
+COMPOSED, DECOMPOSED = "Gr\u00fcnfink", "Gru\u0308nfink"
+
+
+def test_composed_and_decomposed_folders_are_one_class(tmp_path):
+    """The kind: a name that was typed on one system and stored by another is the same name to its reader."""
+    put(tmp_path, f"train/{COMPOSED}/a.wav", f"test/{DECOMPOSED}/b.wav", "train/owl/c.wav")
+    manifest = read_manifest(tmp_path)
+    assert manifest.labels.names == (COMPOSED, "owl")
+    assert [(c.id, c.labels, c.path.is_file()) for c in manifest.clips] == [
+        (f"test/{COMPOSED}/b.wav", (0,), True),
+        (f"train/{COMPOSED}/a.wav", (0,), True),
+        ("train/owl/c.wav", (1,), True),
+    ]
+
+
+def test_composed_and_decomposed_files_of_one_name_stay_two(tmp_path):
+    put(tmp_path, f"{COMPOSED}/a.wav", f"{DECOMPOSED}/a.wav", "owl/c.wav")
+    manifest = read_manifest(tmp_path)
+    assert len(set(ids(manifest))) == 3
+    assert manifest.labels.names == (COMPOSED, "owl")
+
+
+@pytest.mark.parametrize("on_disk", [COMPOSED, DECOMPOSED])
+@pytest.mark.parametrize("in_table", [COMPOSED, DECOMPOSED])
+@pytest.mark.parametrize("absolute", [False, True])
+@pytest.mark.parametrize("name", ["t.csv", "t.json"])
+def test_tables_and_disks_of_other_forms(tmp_path, on_disk, in_table, absolute, name):
+    put(tmp_path, f"{on_disk}/{on_disk}.wav", "b.wav")
+    path = f"{tmp_path}/{in_table}/{in_table}.wav" if absolute else f"{in_table}/{in_table}.wav"
+    if name == "t.csv":
+        text = f"path,label,group,split\n{path},{in_table},{in_table},train\nb.wav,{COMPOSED},{DECOMPOSED},train\n"
+    else:
+        text = f'{{"data": [{{"wav": "{path}", "labels": "{in_table}"}}, {{"wav": "b.wav", "labels": "{COMPOSED}"}}]}}'
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    manifest = read_manifest(tmp_path)
+    assert (manifest.missing, manifest.labels.names) == ((), (COMPOSED,))
+    assert [clip.id for clip in manifest.clips] == [f"{COMPOSED}/{COMPOSED}.wav", "b.wav"]
+    assert all(clip.path.is_file() for clip in manifest.clips)
+    assert len({clip.group for clip in manifest.clips}) == 1 or name == "t.json"
+    assert len(manifest.excluding([f"{in_table}.wav"])) == (0 if name == "t.csv" else 1), "groups go together"
+
+
+def test_lists_of_speech_commands_of_another_form(tmp_path):
+    put(tmp_path, f"{DECOMPOSED}/a_nohash_0.wav", "up/b_nohash_0.wav")
+    (tmp_path / "testing_list.txt").write_text(f"{COMPOSED}/a_nohash_0.wav\n", encoding="utf-8")
+    manifest = read_manifest(tmp_path)
+    assert ([clip.split for clip in manifest.clips], manifest.notes) == (["test", "train"], ())
 
 
 def test_numbered_classes_that_are_not_esc10(tmp_path):

@@ -10,8 +10,8 @@ import soundfile
 from hypothesis import given, strategies as st
 
 from spectag.audio.read import read
+from spectag.data.cells import read_labels
 from spectag.data.layouts import read_manifest
-from spectag.data.tables import _labels
 from spectag.errors import DataError
 from spectag.labels import LabelSet
 
@@ -134,7 +134,7 @@ def test_missing_files_are_listed(tmp_path):
     [
         (
             "path,text\na.wav,hello\n",
-            r"t\.csv: expected a column for its labels \(label, labels, .*\); found: path, text",
+            r"t\.csv: expected a column for its labels \(label, labels, .*\), or .*; found: path, text",
         ),
         ("name,label\na.wav,dog\n", r"expected a column for the file \(path, file, .*\); found: name, label"),
         ("", r"found: nothing"),
@@ -164,8 +164,10 @@ def test_errors_name_file_and_line(tmp_path, content, message):
     [
         ('{"path": "a.wav", "label": "x"}\n{', r"t\.jsonl, line 2: expected a JSON object"),
         ("[1]", r"line 1: expected a JSON object, got \[1\]"),
-        ('{"path": "a.wav", "label": []}', r"line 1, label: expected one or more labels, got \[\]"),
-        ('{"path": "a.wav", "label": [["x"]]}', r"label: expected one or more labels"),
+        ('{"path": "a.wav", "label": []}', r"line 1: expected labels in some of the rows, got none in all 1"),
+        ('{"path": "a.wav", "label": [["x"]]}', r"line 1, label: expected a list of names, got \[\['x'\]\]"),
+        ('{"path": "a.wav", "label": ["x", ""]}', r"label: expected names that are not empty"),
+        ('{"path": "a.wav", "label": {"x": 1}}', r"label: expected names, got {'x': 1}"),
         ('{"path": ["a.wav"], "label": "x"}', r"line 1, path: expected text or a number, got \['a\.wav'\]"),
         ('{"path": "a\\u0000.wav", "label": "x"}', r"path: expected the path of an audio file"),
     ],
@@ -244,7 +246,7 @@ names = st.text("abc ", min_size=1, max_size=4).map(str.strip).filter(bool)
 
 @given(st.lists(st.sets(names, min_size=1, max_size=3), min_size=1), st.sampled_from("|;,"))
 def test_cutting_gives_back_what_was_joined(sets, separator):
-    assert [set(_labels("here", "labels", separator.join(some))) for some in sets] == sets
+    assert [set(read_labels(separator.join(some), "labels")) for some in sets] == sets
 
 
 @pytest.mark.parametrize("extension", ["csv", "jsonl"])

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spectag.choices import WindowFunction
+from spectag.cli.options import Negatives, Separator
 from spectag.cli.output import say, watched
+from spectag.cli.runs import read_data
 
 if TYPE_CHECKING:
-    from spectag.data.check import CheckReport, Finding
+    from spectag.data.check import CheckReport
+    from spectag.data.findings import Finding
 
 Directory = Annotated[
     Path, typer.Argument(metavar="DIR", help="The data set: a directory in any known layout, or a table of clips.")
@@ -34,6 +37,8 @@ _SHOWN = 5  # findings of each kind that are printed as text
 def check(
     directory: Directory,
     jobs: Jobs = None,
+    negatives: Negatives = None,
+    separator: Separator = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all findings as one JSON object.")] = False,
 ) -> None:
     """Find problems in a data set.
@@ -45,7 +50,7 @@ def check(
     from spectag.data.check import check_data_set
     from spectag.data.layouts import read_manifest
 
-    manifest = read_manifest(directory)
+    manifest = read_manifest(directory, separator=separator, negatives=negatives or ())
     report = check_data_set(manifest, jobs or _processors(), lambda clips: watched(clips, len(manifest), quiet=False))
     if as_json:
         print(json.dumps({"data": str(directory), **report.to_dict()}, indent=1, ensure_ascii=False))
@@ -72,6 +77,8 @@ def stats(
         str | None, typer.Option(help="Split to measure.", show_default="train if there is one, otherwise all clips")
     ] = None,
     jobs: Jobs = None,
+    negatives: Negatives = None,
+    separator: Separator = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Measure the mean and standard deviation of the spectrogram.
@@ -80,9 +87,7 @@ def stats(
     If a recipe does not give them, `spectag train` measures them itself. A clip that cannot be read is reported and
     left out.
     """
-    from spectag.data.layouts import read_manifest
-
-    manifest = read_manifest(directory)
+    manifest = read_data(directory, separator=separator, negatives=negatives)
     if split is None and "train" in manifest.splits:
         split = "train"
     if split is not None:
@@ -133,7 +138,8 @@ def _processors() -> int:
 
 def _report(directory: Path, report: CheckReport) -> Iterator[str]:
     whole = report.summary
-    size = f"{whole['clips']} clips, {whole['classes']} classes, {whole['hours']:.2f} hours"
+    negatives = f" ({whole['negatives']} negatives)" if whole["negatives"] else ""
+    size = f"{whole['clips']} clips{negatives}, {whole['classes']} classes, {whole['hours']:.2f} hours"
     yield f"{directory} ({whole['layout']}): {size}"
     if whole["seconds"]:
         yield "durations  " + ", ".join(f"{name} {seconds:.4g} s" for name, seconds in whole["seconds"].items())

@@ -81,6 +81,23 @@ Data = Annotated[
     ),
 ]
 
+Negatives = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--negatives",
+        metavar="FOLDER",
+        help="Add the recordings in this folder as clips in which none of the classes is heard. Can be repeated.",
+    ),
+]
+Separator = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT",
+        help="What separates several labels in a cell of the data set's tables.",
+        show_default="| and ;, and a comma in columns called labels or tags",
+    ),
+]
+
 # Of train and sweep
 RECIPE = "A recipe: a name that `spectag recipes` lists, or a YAML file of your own."
 Fold = Annotated[

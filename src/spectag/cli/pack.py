@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from spectag.cli.options import Negatives, Separator
 from spectag.cli.output import say, watched
 from spectag.cli.runs import read_data
 
@@ -24,6 +25,8 @@ def pack(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Number of processes that decode.", show_default="one per processor")
     ] = None,
+    negatives: Negatives = None,
+    separator: Separator = None,
 ) -> None:
     """Pack a data set, so that training reads it faster.
 
@@ -32,7 +35,7 @@ def pack(
     """
     from spectag.data.packing import pack_data_set
 
-    manifest = read_data(data)
+    manifest = read_data(data, separator=separator, negatives=negatives)
     workers = min(workers or os.cpu_count() or 1, len(manifest))
     done = pack_data_set(
         manifest,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,8 +39,13 @@ def _require(extra: str, *libraries: str) -> None:
         raise MissingExtra(extra, f"spectag {sys.argv[1] if len(sys.argv) > 1 else extra}")
 
 
-def read_data(path: Path) -> Manifest:
-    """Read a data set, and warn about clips that are missing or not used.
+def read_data(path: Path, *, separator: str | None = None, negatives: Sequence[Path] | None = None) -> Manifest:
+    """Read a data set and negatives beside it, and say which clips and files are missing or not used.
+
+    Args:
+        path: the data set.
+        separator: what separates labels in a cell of its tables.
+        negatives: folders of recordings in which nothing of interest is heard.
 
     >>> Path("1.wav").touch()
     >>> _ = Path("clips.csv").write_text("path,label\\n1.wav,owl")
@@ -48,7 +54,9 @@ def read_data(path: Path) -> Manifest:
     """
     from spectag.data.layouts import read_manifest
 
-    manifest = read_manifest(path)
+    manifest = read_manifest(path, separator=separator, negatives=negatives or ())
+    for note in manifest.notes:
+        say("note", f"{path}: {note}")
     if manifest.missing:
         total = len(manifest) + len(manifest.missing)
         missing = f"{len(manifest.missing)} of {total} clips are missing, for example {manifest.missing[0]}"

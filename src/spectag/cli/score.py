@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spectag.choices import BATCH_SIZE, DEVICE, THRESHOLD
-from spectag.cli.options import MODEL, BatchSize, Data, Device, find_model
+from spectag.cli.options import MODEL, BatchSize, Data, Device, Negatives, Separator, find_model
 from spectag.cli.output import refuse_overwriting, say, watched
 from spectag.cli.runs import read_data, require_score_extra
 from spectag.errors import FileError
@@ -64,6 +64,8 @@ def evaluate(
     data: Data,
     fold: Fold = None,
     split: Split = None,
+    negatives: Negatives = None,
+    separator: Separator = None,
     threshold: Threshold = THRESHOLD,
     resamples: Resamples = None,
     as_json: Annotated[
@@ -78,7 +80,9 @@ def evaluate(
     intervals, and the average precision (AP) of each class. Every class of the model counts as an answer, also those
     that the data set lacks. A clip that cannot be read is reported and left out, and the exit code is 1.
     """
-    manifest, tagger = _prepare(model, data, fold, split, device, batch_size)
+    _require(model)
+    manifest = read_data(data, separator=separator, negatives=negatives).only(fold=fold, split=split)
+    tagger = _load(model, device, batch_size)
 
     from spectag.score.evaluate import evaluate_scores
 
@@ -142,6 +146,8 @@ def score(
     ],
     fold: Fold = None,
     split: Split = None,
+    negatives: Negatives = None,
+    separator: Separator = None,
     device: Device = DEVICE,
     batch_size: BatchSize = BATCH_SIZE,
 ) -> None:
@@ -151,7 +157,9 @@ def score(
     left out, and the exit code is 1. The file holds all classes of the model, also those that the data set lacks.
     """
     refuse_overwriting(output, [])
-    manifest, tagger = _prepare(model, data, fold, split, device, batch_size)
+    _require(model)
+    manifest = read_data(data, separator=separator, negatives=negatives).only(fold=fold, split=split)
+    tagger = _load(model, device, batch_size)
 
     from spectag.model.ensemble import Ensemble
     from spectag.score.npz import write_scores
@@ -171,17 +179,16 @@ def score(
     _report_failures(failed)
 
 
-def _prepare(
-    model: str, data: Path, fold: int | None, split: str | None, device: str, batch_size: int
-) -> tuple[Manifest, Tagger]:
-    """The clips to score, and the tagger. Errors in the arguments are reported before torch is imported."""
+def _require(model: str) -> None:
+    """Report what is missing before the data set is read and torch is imported."""
     require_score_extra()
     find_model(model)
-    manifest = read_data(data).only(fold=fold, split=split)
 
+
+def _load(model: str, device: str, batch_size: int) -> Tagger:
     from spectag.tag.tagger import Tagger
 
-    return manifest, Tagger(model, device=device, batch_size=batch_size)
+    return Tagger(model, device=device, batch_size=batch_size)
 
 
 def _scores(tagger: Tagger, manifest: Manifest) -> Iterator[ScoreRow | FileError]:

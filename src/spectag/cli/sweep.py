@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from spectag.choices import DEVICE
-from spectag.cli.options import RECIPE, Data, Device, Fold, Folds, Init, Processes, Seeds, Set, find_model
+from spectag.cli.options import RECIPE, Data, Device, Fold, Folds, Init, Negatives, Processes, Seeds, Set, find_model
 from spectag.cli.runs import list_folds, read_data, require_train_extra, train_series
 
 
@@ -41,6 +41,7 @@ def sweep(
     every_fold: Folds = None,
     seeds: Seeds = 1,
     override: Set = None,
+    negatives: Negatives = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the sweep in DIR where it stopped. Finished runs are kept.")
     ] = False,
@@ -67,7 +68,7 @@ def sweep(
     recipes = [read_recipe(recipe, [*common, *setting.overrides]) for setting in settings]
     for source in {chosen.init for chosen in recipes} - {None}:
         find_model(str(source))
-    manifest = read_data(data)
+    manifest = read_data(data, separator=recipes[0].labels.separator, negatives=negatives)
     held_out = [fold] if every_fold is None else list_folds(every_fold, manifest)
     options = RunOptions(resume=resume, device=device, processes=processes)
     plans = [make_plan(chosen, manifest, out, fold=held_out[0], options=options) for chosen in recipes]

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from spectag.choices import DEVICE
-from spectag.cli.options import RECIPE, Data, Device, Fold, Folds, Init, Processes, Seeds, Set, find_model
+from spectag.cli.options import RECIPE, Data, Device, Fold, Folds, Init, Negatives, Processes, Seeds, Set, find_model
 from spectag.cli.output import say
 from spectag.cli.runs import list_folds, read_data, require_train_extra, run_one, train_series
 from spectag.errors import MissingExtra
@@ -26,6 +26,7 @@ def train(
     every_fold: Folds = None,
     seeds: Seeds = 1,
     override: Set = None,
+    negatives: Negatives = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in RUN where it stopped, even in the middle of an epoch.")
     ] = False,
@@ -57,7 +58,7 @@ def train(
     chosen = read_recipe(recipe, [*(override or ()), *([f"init={init}"] if init is not None else [])])
     if chosen.init is not None:
         find_model(chosen.init)
-    manifest = read_data(data)
+    manifest = read_data(data, separator=chosen.labels.separator, negatives=negatives)
     options = RunOptions(resume, strict, device, processes, wandb, shlex.join(["spectag", *sys.argv[1:]]))
     if every_fold is not None or seeds > 1:
         held_out = [fold] if every_fold is None else list_folds(every_fold, manifest)

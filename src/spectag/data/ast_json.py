@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from spectag.data.cells import is_blank, read_labels
 from spectag.data.folders import read_label_table, read_text, standard_split
 from spectag.data.manifest import Manifest
-from spectag.data.rows import TableRow, locate, unite_rows
+from spectag.data.places import Places
+from spectag.data.rows import TableRow, unite_rows
 from spectag.errors import DataError
 from spectag.labels import LabelSet
 
@@ -31,11 +33,15 @@ def find_ast_json(root: Path) -> list[Path]:
     return [p for p in sorted(root.glob("*.json")) if p.is_file() and _BEGINNING.match(_head(p))]
 
 
-def read_ast_json(root: Path) -> Manifest:
+def read_ast_json(root: Path, separator: str | None = None) -> Manifest:
     """Read the files that :func:`find_ast_json` finds. If there are several, each is the split in its name.
 
     The labels are those of ``*class_labels_indices*.csv`` next to them; otherwise those of AudioSet or Speech Commands
     if these include all labels in the files; otherwise the texts in the files, sorted.
+
+    Args:
+        root: the folder, or a file.
+        separator: of several labels in a text, see :func:`spectag.data.cells.read_labels`.
 
     Raises:
         DataError: another structure, an unknown label, a file without a split in its name, or a clip in two splits.
@@ -47,7 +53,9 @@ def read_ast_json(root: Path) -> Manifest:
     """
     folder = root.parent if root.is_file() else root
     files = find_ast_json(root)
-    rows = [row for file in files for row in _rows(folder, file, None if len(files) == 1 else _split_of(file))]
+    places = Places(folder)
+    splits = {file: None if len(files) == 1 else _split_of(file) for file in files}
+    rows = [row for file, split in splits.items() for row in _rows(places, file, split, separator)]
     used = {label for row in rows for label in row.labels}
     known = (labels for labels in (LabelSet.audioset(), LabelSet.speech_commands()) if used <= set(labels.ids or ()))
     return unite_rows(folder, rows, "AST JSON", read_label_table(folder) or next(known, None))
@@ -63,7 +71,7 @@ def _split_of(file: Path) -> str:
     return standard_split(match[0]) or match[0]
 
 
-def _rows(folder: Path, file: Path, split: str | None) -> Iterator[TableRow]:
+def _rows(places: Places, file: Path, split: str | None, separator: str | None) -> Iterator[TableRow]:
     content = read_text(file).lstrip()
     if content.startswith("#"):
         content = content.partition("\n")[2]
@@ -74,13 +82,18 @@ def _rows(folder: Path, file: Path, split: str | None) -> Iterator[TableRow]:
     entries = table.get("data") if isinstance(table, dict) else None
     if not isinstance(entries, list):
         raise DataError(f'{file}: expected {{"data": [{{"wav": path, "labels": "mid,mid"}}]}}, found no list "data"')
+    blank = all(is_blank(entry.get("labels")) for entry in entries if isinstance(entry, dict))
     for number, entry in enumerate(entries):
         where = f"{file}, data[{number}]"
         wav, labels = (entry.get("wav"), entry.get("labels")) if isinstance(entry, dict) else (None, None)
-        names = tuple(filter(None, map(str.strip, labels.split(",")))) if isinstance(labels, str) else ()
-        if not isinstance(wav, str) or not wav or "\0" in wav or not names:
+        fine = isinstance(wav, str) and wav and "\0" not in wav and isinstance(labels, (str, list)) and not blank
+        try:
+            names = read_labels(labels, "labels", separator) if fine else ()
+        except ValueError:
+            fine = False
+        if not fine:
             raise DataError(f'{where}: expected {{"wav": path, "labels": "mid,mid"}}, got {json.dumps(entry)[:80]}')
-        yield TableRow(where, *locate(folder, folder, wav), names, split)
+        yield TableRow(where, *places.find(str(wav), file), names, split)
 
 
 def _head(path: Path) -> str:

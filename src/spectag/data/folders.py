@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from spectag.audio.find import has_audio_extension, walk
@@ -11,6 +12,7 @@ from spectag.errors import DataError
 from spectag.labels import LabelSet
 
 SPEECH_EXTRAS = frozenset({"_silence_", "_unknown_"})  # the classes of Speech Commands that are not words
+NOISE = "_background_noise_"  # its folder of minutes of noise to mix with, which are no clips
 
 _SPLITS = {
     "train": ("train", "training"),
@@ -32,7 +34,7 @@ def standard_split(name: str) -> str | None:
 def list_folders(root: Path) -> list[Path]:
     """The folders directly below ``root``, sorted; none if ``root`` is a file.
 
-    Hidden folders, and those whose name begins with an underscore (``_background_noise_``), are left out.
+    Hidden folders and ``_background_noise_`` are left out.
 
     Raises:
         DataError: ``root`` cannot be listed.
@@ -44,7 +46,7 @@ def list_folders(root: Path) -> list[Path]:
     if not root.is_dir():
         return []
     names = (entry.name for entry in _list(root) if entry.is_dir())
-    return [root / name for name in sorted(names) if name[0] not in "._" or name in SPEECH_EXTRAS]
+    return [root / name for name in sorted(names) if name[0] != "." and name != NOISE]
 
 
 def list_class_folders(root: Path) -> list[Path]:
@@ -111,6 +113,70 @@ def walk_audio(folder: Path) -> Iterator[str]:
         raise _cannot_list(error.filename, error)
 
     return walk(folder, fail)
+
+
+def describe_rest(root: Path, used: Collection[Path]) -> tuple[str, ...]:
+    """What is in a data set of folders besides its classes, one line each.
+
+    Args:
+        root: of the data set.
+        used: the folders that are its classes.
+
+    >>> Path("dog").mkdir()
+    >>> for name in ("loose.wav", "dog/1.wav", "dog/notes.txt"):
+    ...     Path(name).touch()
+    >>> describe_rest(Path("."), [Path("dog")])
+    ('1 recording is in no class: loose.wav', '1 file is not taken for a recording: .txt 1')
+    """
+    loose = [path for folder in {root, *(folder.parent for folder in used)} for path in list_audio(folder)]
+    loose += [path for folder in _unused(root, used) for path in find_audio(folder)]
+    other = Counter(
+        os.path.splitext(name)[1].lower() or "no extension"
+        for folder in used
+        for _, _, names in os.walk(folder)
+        for name in names
+        if name[0] != "." and not has_audio_extension(name)
+    )
+    lines = []
+    if loose:
+        what = "1 recording is" if len(loose) == 1 else f"{len(loose)} recordings are"
+        lines.append(f"{what} in no class: {_some(path.relative_to(root).as_posix() for path in loose)}")
+    if empty := [folder.name for folder in list_folders(root) if next(walk_audio(folder), None) is None]:
+        lines.append(f"no recordings are in {_some(empty)}")
+    if other:
+        what = (
+            "1 file is not taken for a recording"
+            if other.total() == 1
+            else (f"{other.total()} files are not taken for recordings")
+        )
+        lines.append(f"{what}: {', '.join(f'{name} {count}' for name, count in other.most_common(5))}")
+    return tuple(lines)
+
+
+def describe_unlisted(paths: Iterable[str]) -> tuple[str, ...]:
+    """The note about recordings that lie among those of a data set and that its tables do not list; none for none.
+
+    >>> describe_unlisted(["2.wav"])
+    ('1 recording beside the others is in no table: 2.wav',)
+    """
+    paths = list(paths)
+    what = "1 recording beside the others is" if len(paths) == 1 else f"{len(paths)} recordings beside the others are"
+    return (f"{what} in no table: {_some(paths)}",) if paths else ()
+
+
+def _unused(root: Path, used: Collection[Path]) -> Iterator[Path]:
+    """Folders in the data set, hidden ones among them, that are none of its classes and hold none."""
+    holders = {parent for folder in used for parent in folder.parents}
+    for folder in {root, *(folder.parent for folder in used)}:
+        for entry in _list(folder):
+            path = folder / entry.name
+            if entry.is_dir() and path not in used and path not in holders:
+                yield path
+
+
+def _some(names: Iterable[str]) -> str:
+    first = sorted(names)
+    return ", ".join(first[:3]) + (", ..." if len(first) > 3 else "")
 
 
 def read_text(path: Path) -> str:

@@ -5,38 +5,54 @@ Each layout is a row of ``LAYOUTS``: a test that recognises it, and a reader.
 
 from __future__ import annotations
 
-import csv
-import posixpath
-import re
-import warnings
-from collections.abc import Callable
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from spectag.data.annotations import (
+    find_annotations,
+    find_vggsound,
+    is_fsd50k,
+    read_annotations,
+    read_fsd50k,
+    read_vggsound,
+)
 from spectag.data.ast_json import find_ast_json, read_ast_json
 from spectag.data.audioset import find_segment_tables, read_audioset
-from spectag.data.folders import (
-    SPEECH_EXTRAS,
-    find_audio,
-    list_audio,
-    list_class_folders,
-    list_filled_folders,
-    list_folders,
-    read_text,
-    standard_split,
+from spectag.data.class_folders import (
+    CLASS_FOLDERS,
+    SPLIT_FOLDERS,
+    is_class_folders,
+    is_speech_commands,
+    is_speech_test,
+    is_split_folders,
+    read_class_folders,
+    read_speech_commands,
+    read_speech_test,
+    read_split_folders,
 )
+from spectag.data.esc import is_esc10, is_esc50, read_esc10, read_esc50
 from spectag.data.manifest import Clip, Manifest
+from spectag.data.negatives import add_negatives
 from spectag.data.shards import is_packed, read_packed
 from spectag.data.tables import find_metadata, find_tables, read_metadata, read_tables
-from spectag.errors import DataError, SpectagWarning
-from spectag.labels import LabelSet
+from spectag.errors import DataError
+from spectag.labels import compose
 
 
-def read_manifest(data: str | Path) -> Manifest:
+def read_manifest(
+    data: str | Path, *, separator: str | None = None, negatives: Iterable[str | os.PathLike[str]] = ()
+) -> Manifest:
     """Read a data set in any known layout. Nothing is decoded.
 
     Args:
         data: its directory, or the file that lists its clips.
+        separator: what alone separates labels in a cell of its tables; None for the rules of
+            :mod:`spectag.data.cells`.
+        negatives: folders of recordings in which nothing of interest is heard, see
+            :func:`spectag.data.negatives.add_negatives`.
 
     Returns:
         its clips, ordered by id. Files that a table lists and that do not exist are in ``missing``.
@@ -56,7 +72,7 @@ def read_manifest(data: str | Path) -> Manifest:
         raise DataError(f"--data {data}: expected a directory or a table of clips, found nothing")
     for layout in LAYOUTS:
         if layout.matches(root):
-            manifest = layout.read(root)
+            manifest = layout.read(root, separator)
             break
     else:
         found = "" if root.is_dir() else "expected a directory or a table (.csv, .tsv, .jsonl, .json), found a file "
@@ -67,142 +83,17 @@ def read_manifest(data: str | Path) -> Manifest:
         if manifest.missing:
             what += f": none of the {len(manifest.missing)} files that it lists exists, e.g. {manifest.missing[0]}"
         raise DataError(f"--data {data}: {what}")
+    manifest = add_negatives(replace(manifest, clips=tuple(_composed(manifest.clips))), negatives)
     return replace(manifest, clips=tuple(sorted(manifest.clips, key=lambda clip: clip.id)))
 
 
-SPLIT_FOLDERS = "folders of classes in folders of splits"
-
-_ESC10_FOLDER = re.compile(r"\d{3} - (.+)")
-_ESC_FILE = re.compile(r"(\d)-(\d+)-([A-Z])(-\d+)?\.\w+")  # fold, Freesound id of the recording, take, target
-
-
-def _is_esc10(root: Path) -> bool:
-    found = list_class_folders(root)
-    names = ((folder.name, list_audio(folder)[0].name) for folder in found)
-    return bool(found) and all(_ESC10_FOLDER.fullmatch(one) and _ESC_FILE.fullmatch(other) for one, other in names)
-
-
-def _read_esc10(root: Path) -> Manifest:
-    found = list_class_folders(root)
-    names = tuple(p.name.split(" - ", 1)[1] for p in found)
-    clips = []
-    for label, folder in enumerate(found):
-        for path in list_audio(folder):
-            match = _ESC_FILE.fullmatch(path.name)
-            if match is None:
-                raise DataError(f"{path}: expected an ESC file name such as 1-100032-A.ogg (fold, recording, take)")
-            clips.append(Clip(_id(root, path), path, (label,), fold=int(match[1]), group=match[2]))
-    return Manifest(tuple(clips), LabelSet(names), "ESC-10")
-
-
-def _is_esc50(root: Path) -> bool:
-    return (root / "meta" / "esc50.csv").is_file() and (root / "audio").is_dir()
-
-
-def _read_esc50(root: Path) -> Manifest:
-    table = root / "meta" / "esc50.csv"
-    there = {path.name for path in list_audio(root / "audio")}
-    clips: list[Clip] = []
-    names: dict[int, str] = {}
-    for line, row in enumerate(csv.DictReader(read_text(table).splitlines()), start=2):
-        try:
-            name, fold, target, category = row["filename"], int(row["fold"]), int(row["target"]), row["category"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(
-                f"{table}, line {line}: expected the columns filename, fold, target, category; got {row}"
-            ) from error
-        if names.setdefault(target, category) != category:
-            raise DataError(f"{table}, line {line}: target {target} is {names[target]!r} above, here {category!r}")
-        path = root / "audio" / Path(name).name
-        clips.append(Clip(_id(root, path), path, (target,), fold=fold, group=row.get("src_file")))
-    if not clips:
-        raise DataError(f"{table}: expected a row per clip, found none")
-    if sorted(names) != list(range(len(names))):
-        raise DataError(f"{table}: expected targets 0 to {len(names) - 1} without gaps, got {sorted(names)}")
-    found = tuple(clip for clip in clips if clip.path.name in there)
-    missing = tuple(sorted(clip.id for clip in clips if clip.path.name not in there))
-    return Manifest(found, LabelSet(tuple(names[i] for i in range(len(names)))), "ESC-50", missing)
-
-
-_SPEECH_LISTS = {"validation_list.txt": "validation", "testing_list.txt": "test"}
-_SPEECH_12 = SPEECH_EXTRAS | {"yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go"}
-
-
-def _is_speech_commands(root: Path) -> bool:
-    return any((root / name).is_file() for name in _SPEECH_LISTS) and bool(list_class_folders(root))
-
-
-def _read_speech_commands(root: Path) -> Manifest:
-    """Read all words. The folder ``_background_noise_`` holds minutes of noise to mix with, which are no clips."""
-    splits: dict[str, str] = {}
-    for name, split in _SPEECH_LISTS.items():
-        if (root / name).is_file():
-            listed = (line.strip() for line in read_text(root / name).splitlines())
-            splits |= {posixpath.normpath(line): split for line in listed if line}
-    manifest = _read_folders(root)
-    if unknown := splits.keys() - {clip.id for clip in manifest.clips}:
-        message = f"{root}: {len(unknown)} clips of the validation and testing lists do not exist, e.g. {min(unknown)}"
-        warnings.warn(message, SpectagWarning, stacklevel=2)
-    clips = (replace(clip, split=splits.get(clip.id, "train"), group=_speaker(clip)) for clip in manifest.clips)
-    return replace(manifest, clips=tuple(clips), layout="Speech Commands")
-
-
-def _speaker(clip: Clip) -> str:
-    return clip.path.name.split("_nohash_")[0]
-
-
-def _is_speech_test(root: Path) -> bool:
-    names = {folder.name for folder in list_class_folders(root)}
-    return names >= SPEECH_EXTRAS and names <= _SPEECH_12
-
-
-def _read_speech_test(root: Path) -> Manifest:
-    manifest = _read_folders(root)
-    clips = (replace(clip, split="test", group=_speaker(clip)) for clip in manifest.clips)
-    return replace(manifest, clips=tuple(clips), layout="Speech Commands, 12-way test")
-
-
-def _split_folders(root: Path) -> list[tuple[str, Path]]:
-    """Folders named after splits that hold folders of audio."""
-    named = ((standard_split(folder.name), folder) for folder in list_folders(root))
-    return [(name, folder) for name, folder in named if name and list_class_folders(folder)]
-
-
-def _is_split_folders(root: Path) -> bool:
-    """Whether there are two such folders, or one and no other with audio, since a class may be called ``train``."""
-    found = {folder for _, folder in _split_folders(root)}
-    others = set(list_class_folders(root)) - found
-    alone = bool(found) and not list_audio(min(found)) and all(standard_split(folder.name) for folder in others)
-    return len(found) > 1 or alone
-
-
-def _read_split_folders(root: Path) -> Manifest:
-    splits = _split_folders(root)
-    used = {folder for _, folder in splits}
-    if left := [folder.name for folder in list_class_folders(root) if folder not in used or list_audio(folder)]:
-        message = f"{root}: recordings in {', '.join(left)} are left out, since they are not in a class of a split"
-        warnings.warn(message, SpectagWarning, stacklevel=2)
-    found = [(split, folder) for split, where in splits for folder in list_filled_folders(where)]
-    names = tuple(sorted({folder.name for _, folder in found}))
-    index = {name: n for n, name in enumerate(names)}
-    clips = (Clip(_id(root, p), p, (index[f.name],), split=split) for split, f in found for p in find_audio(f))
-    return Manifest(tuple(clips), LabelSet(names), SPLIT_FOLDERS)
-
-
-def _is_folders(root: Path) -> bool:
-    """Whether there are classes with recordings directly in them or in folders below (by site or date, for example)."""
-    direct, found = list_class_folders(root), list_filled_folders(root)
-    return bool(direct) and len(found) > 1 and not all(standard_split(folder.name) for folder in direct)
-
-
-def _read_folders(root: Path) -> Manifest:
-    found = list_filled_folders(root)
-    clips = (Clip(_id(root, p), p, (label,)) for label, folder in enumerate(found) for p in find_audio(folder))
-    return Manifest(tuple(clips), LabelSet(tuple(p.name for p in found)), "a folder per class")
-
-
-def _id(root: Path, path: Path) -> str:
-    return path.relative_to(root).as_posix()
+def _composed(clips: Iterable[Clip]) -> list[Clip]:
+    """The clips with ids in composed Unicode, unless two would have the same."""
+    clips = list(clips)
+    if all(clip.id.isascii() for clip in clips):
+        return clips
+    counts = Counter(compose(clip.id) for clip in clips)
+    return [replace(clip, id=compose(clip.id)) if counts[compose(clip.id)] == 1 else clip for clip in clips]
 
 
 @dataclass(frozen=True)
@@ -213,7 +104,7 @@ class Layout:
         name: for messages.
         looks: how users recognise it.
         matches: whether a data set has this layout.
-        read: reads such a data set.
+        read: reads such a data set, given what separates labels in a cell.
 
     >>> [layout.name for layout in LAYOUTS][:3]
     ['packed', 'ESC-50', 'ESC-10']
@@ -222,31 +113,48 @@ class Layout:
     name: str
     looks: str
     matches: Callable[[Path], bool]
-    read: Callable[[Path], Manifest]
+    read: Callable[[Path, str | None], Manifest]
 
 
 # The first that matches is used, so the most specific ones come first.
 LAYOUTS = (
-    Layout("packed", "index.json and shard-000000.tar, written by spectag data pack", is_packed, read_packed),
-    Layout("ESC-50", "meta/esc50.csv and audio/", _is_esc50, _read_esc50),
-    Layout("ESC-10", "folders such as '001 - Dog bark' of files such as 1-100032-A.ogg", _is_esc10, _read_esc10),
+    Layout(
+        "packed",
+        "index.json and shard-000000.tar, written by spectag data pack",
+        is_packed,
+        lambda root, _: read_packed(root),
+    ),
+    Layout("ESC-50", "meta/esc50.csv and audio/", is_esc50, lambda root, _: read_esc50(root)),
+    Layout(
+        "ESC-10",
+        "folders such as '001 - Dog bark' of files such as 1-100032-A.ogg",
+        is_esc10,
+        lambda root, _: read_esc10(root),
+    ),
     Layout(
         "AudioSet",
         "balanced_train_segments.csv, eval_segments.csv and so on, with files such as YTID.wav or YTID_START.wav below",
         lambda root: bool(find_segment_tables(root)),
-        read_audioset,
+        lambda root, _: read_audioset(root),
     ),
+    Layout(
+        "VGGSound",
+        'vggsound.csv with lines YTID,START,"label",SPLIT, with files such as YTID_000030.wav below',
+        lambda root: bool(find_vggsound(root)),
+        lambda root, _: read_vggsound(root),
+    ),
+    Layout("FSD50K", "dev.csv, eval.csv and vocabulary.csv in FSD50K.ground_truth/", is_fsd50k, read_fsd50k),
     Layout(
         "Speech Commands",
         "a folder per word, with validation_list.txt or testing_list.txt",
-        _is_speech_commands,
-        _read_speech_commands,
+        is_speech_commands,
+        lambda root, _: read_speech_commands(root),
     ),
     Layout(
         "Speech Commands, 12-way test",
         "folders _silence_, _unknown_, yes, no, up and so on",
-        _is_speech_test,
-        _read_speech_test,
+        is_speech_test,
+        lambda root, _: read_speech_test(root),
     ),
     Layout(
         "AST JSON",
@@ -270,8 +178,19 @@ LAYOUTS = (
     Layout(
         SPLIT_FOLDERS,
         "train/dog/x.wav, validation/dog/y.wav, test/dog/z.wav",
-        _is_split_folders,
-        _read_split_folders,
+        is_split_folders,
+        lambda root, _: read_split_folders(root),
     ),
-    Layout("a folder per class", "two or more folders with audio, named as the classes", _is_folders, _read_folders),
+    Layout(
+        "tables in metadata/",
+        "such tables in metadata/ and recordings in audio/, as in UrbanSound8K and DESED",
+        lambda root: bool(find_annotations(root)),
+        read_annotations,
+    ),
+    Layout(
+        CLASS_FOLDERS,
+        "folders with audio, named as the classes",
+        is_class_folders,
+        lambda root, _: read_class_folders(root),
+    ),
 )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spectag.audio.source import Member, Segment
 from spectag.errors import DataError, SpectagWarning
-from spectag.labels import LabelSet
+from spectag.labels import LabelSet, compose
 
 _TIMES = re.compile(r"#[\d.]*-[\d.]*$")  # the end of the id of a segment
 
@@ -25,7 +25,8 @@ class Clip:
     Args:
         id: its path relative to the data set, with forward slashes, followed by its times if it is a segment; unique.
         path: its file.
-        labels: indices into the label set of the manifest, ascending; one if classes exclude each other.
+        labels: indices into the label set of the manifest, ascending; one if classes exclude each other. None for a
+            negative: nothing of interest is heard.
         fold: number of its fold; None if the data set has no folds.
         split: name of its split, usually ``train``, ``validation`` or ``test``; None if the data set has no splits.
         group: name shared by clips that must not be separated when a data set is divided: takes of one recording,
@@ -68,6 +69,7 @@ class Manifest:
         labels: names of the classes.
         layout: name of the layout that it was read from, see :data:`spectag.data.layouts.LAYOUTS`.
         missing: ids of clips that a table lists but whose files do not exist.
+        notes: what else there is and is not used, one line each.
 
     >>> clips = (Clip("a.wav", Path("a.wav"), (0,), split="train"), Clip("b.wav", Path("b.wav"), (1,), split="test"))
     >>> manifest = Manifest(clips, spectag.LabelSet(("dog", "rain")), "a table of clips")
@@ -81,9 +83,15 @@ class Manifest:
     labels: LabelSet
     layout: str
     missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.clips)
+
+    @property
+    def negatives(self) -> int:
+        """How many of its clips have no label."""
+        return sum(not clip.labels for clip in self.clips)
 
     @property
     def folds(self) -> tuple[int, ...]:
@@ -134,8 +142,9 @@ class Manifest:
         Warns:
             SpectagWarning: some names match a clip and others do not; it lists the latter.
         """
-        stems = {Path(name).stem: name for name in names}
-        named = {clip.id: stem for clip in self.clips if (stem := _match(Path(clip.name).stem, stems)) is not None}
+        stems = {compose(Path(name).stem): name for name in names}
+        found = ((clip.id, _match(compose(Path(clip.name).stem), stems)) for clip in self.clips)
+        named = {id: stem for id, stem in found if stem is not None}
         missing = sorted(name for stem, name in stems.items() if stem not in named.values())
         if named and missing:
             message = f"excluded clips that are not in the data set: {', '.join(missing)}"

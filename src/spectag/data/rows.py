@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from spectag.data.folders import describe_unlisted, list_audio
 from spectag.data.manifest import Clip, Manifest
 from spectag.errors import DataError, InputError
 from spectag.labels import LabelSet
@@ -21,7 +22,7 @@ class TableRow:
         where: file and line, for messages.
         id: path of the recording relative to the data set; absolute if the table gives an absolute path elsewhere.
         file: where the recording should be.
-        labels: their names.
+        labels: their names, in composed Unicode; none if nothing of interest is heard.
         split, fold, group, start, end: as in a :class:`Clip`.
 
     >>> TableRow("clips.csv, line 2", "1.wav", "set/1.wav", ("owl",), fold=3).fold
@@ -39,28 +40,6 @@ class TableRow:
     end: float | None = None
 
 
-def locate(root: Path, folder: Path, given: str) -> tuple[str, str]:
-    """The id and the path of a file.
-
-    Args:
-        root: of the data set.
-        folder: of the table that names the file.
-        given: the path in the table.
-
-    Returns:
-        the path relative to ``root`` with forward slashes, and the path to open. Both contain ``..`` only if the file
-        is outside ``root``.
-
-    >>> locate(Path("set"), Path("set/meta"), "../audio/1.wav")
-    ('audio/1.wav', 'set/audio/1.wav')
-    """
-    file = os.path.normpath(folder / given)
-    try:
-        return Path(file).relative_to(root).as_posix(), file
-    except ValueError:
-        return Path(file if os.path.isabs(given) else os.path.relpath(file, root)).as_posix(), file
-
-
 def unite_rows(root: Path, rows: Iterable[TableRow], layout: str, labels: LabelSet | None = None) -> Manifest:
     """Make a manifest of rows: one clip per file, start and end, with the labels of all rows about it.
 
@@ -73,7 +52,8 @@ def unite_rows(root: Path, rows: Iterable[TableRow], layout: str, labels: LabelS
         labels: the classes; None for all names in the rows, sorted.
 
     Raises:
-        DataError: there are no rows, a label is not among ``labels``, or two rows contradict each other.
+        DataError: there are no rows, no row has a label, a label is not among ``labels``, or two rows contradict each
+            other.
 
     >>> Path("1.wav").touch()
     >>> rows = [TableRow(f"clips.csv, line {n}", "1.wav", "1.wav", (name,)) for n, name in ((2, "owl"), (3, "fox"))]
@@ -83,7 +63,10 @@ def unite_rows(root: Path, rows: Iterable[TableRow], layout: str, labels: LabelS
     rows = list(rows)
     if not rows:
         raise DataError(f"{root}: the tables of this data set ({layout}) have no rows")
-    labels = labels or LabelSet(tuple(sorted({name for row in rows for name in row.labels}, key=_by_number)))
+    names = {name for row in rows for name in row.labels}
+    if not names:
+        raise DataError(f"{rows[0].where}: expected labels in some of the rows, got none in all {len(rows)}")
+    labels = labels or LabelSet(tuple(sorted(names, key=_by_number)))
     first_rows: dict[tuple[str, float | None, float | None], TableRow] = {}
     indices: defaultdict[tuple[str, float | None, float | None], set[int]] = defaultdict(set)
     for row in rows:
@@ -104,7 +87,15 @@ def unite_rows(root: Path, rows: Iterable[TableRow], layout: str, labels: LabelS
             clips.append(clip)
         else:
             missing.append(clip.id)
-    return Manifest(tuple(clips), labels, layout, tuple(sorted(missing)))
+    notes = describe_unlisted(_beside(exists))
+    return Manifest(tuple(clips), labels, layout, tuple(sorted(missing)), notes)
+
+
+def _beside(files: Mapping[str, bool]) -> list[str]:
+    """The recordings in the folders of files that exist that are not among the files."""
+    folders = {os.path.dirname(file) for file, there in files.items() if there}
+    found = {path.name: str(path) for folder in folders for path in list_audio(Path(folder))}
+    return [name for name, path in found.items() if path not in files]
 
 
 def _clip(row: TableRow, labels: tuple[int, ...]) -> Clip:

@@ -191,6 +191,20 @@ class SplitsRecipe(Section):
     test: tuple[str, ...] = ("test",)
 
 
+class LabelsRecipe(Section):
+    """How the labels in the tables of a data set are read.
+
+    Args:
+        separator: what alone separates several labels in a cell, such as ``" "`` or ``"+"``; empty for nothing. Null
+            for ``|`` and ``;``, and for a comma in columns called ``labels`` or ``tags``.
+
+    >>> LabelsRecipe().separator is None
+    True
+    """
+
+    separator: str | None = None
+
+
 class Recipe(Section):
     """All settings of a training run, except for the data.
 
@@ -267,6 +281,7 @@ class Recipe(Section):
     augment: AugmentRecipe = AugmentRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
     splits: SplitsRecipe = SplitsRecipe()
+    labels: LabelsRecipe = LabelsRecipe()
 
     @model_validator(mode="after")
     def _keys_agree(self) -> Recipe:
