@@ -112,7 +112,7 @@ def test_a_table_and_the_average(files, tmp_path, capsys) -> None:
         "95 % from",
         "95 % to",
     ]
-    assert lines[-1] == "mAP and mAUC over 3 classes; F1 at threshold 0.5"
+    assert lines[-1] == "mAP over 3 classes, macro F1 at threshold 0.5"
     tables = [read_scores(path) for path in files]
     mean = np.mean([table.scores[:, :3] for table in tables], axis=0)
     np.testing.assert_allclose(read_scores(out).scores[:, :3], mean, atol=1e-7)

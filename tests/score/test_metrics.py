@@ -161,10 +161,13 @@ def test_f1_is_that_of_scikit_learn(seed, thresholds):
 def test_figures_have_one_order_and_one_name_each():
     values = compute_metrics(np.eye(2), np.array([[0.9, 0.2], [0.6, 0.4]])).to_dict()
     assert set(FIGURES) <= set(values)
-    text = "accuracy 0.500, mAP over 2 classes 1.000, mAUC 1.000, micro F1 0.500, macro F1 0.333"
-    assert format_figures(values) == text
-    del values["mean_ap_classes"]
-    assert format_figures(values) == text.replace(" over 2 classes", "")
+    assert format_figures(values) == (
+        "accuracy 0.500, mAP 1.000 over 2 classes, mAUC 1.000 over 2 classes, "
+        "micro F1 0.500 at threshold 0.5, macro F1 0.333 at threshold 0.5"
+    )
+    values |= {"mean_ap_classes": 1, "thresholds": (0.5, 0.25), "accuracy": None, "macro_f1": None, "mean_auc": None}
+    values["intervals"] = {"micro_f1": (0.25, 0.75)}
+    assert format_figures(values) == "mAP 1.000 over 1 class, micro F1 0.500 at a threshold per class (0.250 to 0.750)"
     row = {"d_prime": 1.5, "mean_auc": 0.25, "mean_ap": 0.125, "accuracy": 1, "clips": 3}
     assert format_figures(row) == "accuracy 1.000, mAP 0.125, mAUC 0.250, d-prime 1.500"
     assert format_figures(compute_metrics(np.zeros((2, 2)), np.zeros((2, 2))).to_dict()) == (

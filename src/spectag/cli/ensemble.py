@@ -68,7 +68,7 @@ def _average_files(
     files: Sequence[Path], output: Path | None, threshold: float, resamples: int | None, as_json: bool
 ) -> None:
     from spectag.score.evaluate import describe_table
-    from spectag.score.metrics import FIGURES
+    from spectag.score.metrics import FIGURES, name_scopes
     from spectag.score.npz import read_scores, write_scores
     from spectag.score.table import average_tables
 
@@ -97,7 +97,8 @@ def _average_files(
     for source, values in rows:
         cells = ("-" if values.get(name) is None else f"{values[name]:.4f}" for name in FIGURES)
         print(f"{source:<{width}}  " + "  ".join(f"{cell:>8}" for cell in cells))
-    print(f"mAP and mAUC over {figures[-1].mean_ap_classes} classes; F1 at threshold {threshold}")
+    scopes = name_scopes(figures[-1].to_dict())
+    print(", ".join(f"{FIGURES[name]} {scopes[name]}" for name in ("mean_ap", "macro_f1") if name in scopes))
 
 
 def _combine_models(models: Sequence[str], output: Path, half: bool) -> None:

@@ -102,13 +102,10 @@ def evaluate(
 
 def _print_figures(table: ScoreTable, metrics: Metrics, intervals: Intervals | None) -> None:
     """A line for each figure, with its interval and what it is over, and a line for each class of the data set."""
-    from spectag.score.metrics import FIGURES
+    from spectag.score.metrics import FIGURES, name_scopes
 
     values, bounds = metrics.to_dict(), intervals.bounds if intervals else {}
-    notes = {"mean_ap": f"over {metrics.mean_ap_classes} classes", "micro_f1": f"at threshold {metrics.thresholds}"}
-    if not metrics.mean_ap_classes:
-        notes["mean_ap"] = "no class is in some of the clips but not in all"
-    notes["mean_auc"], notes["macro_f1"] = notes["mean_ap"], notes["micro_f1"]
+    notes = {"mean_ap": "no class is in some of the clips but not in all", **name_scopes(values)}
     if metrics.accuracy is None:
         notes["accuracy"] = "only where each clip has exactly one of several labels"
     width = max(map(len, FIGURES.values()))

@@ -154,7 +154,8 @@ def write_summary(out: Path, figures: Mapping[str, Any]) -> None:
 
 def _figures(result: Mapping[str, Any] | None) -> dict[str, Any]:
     """What a summary says of a run; reports of earlier versions have fewer figures."""
-    return {name: result.get(name) for name in ("clips", *FIGURES, "mean_ap_classes", "intervals")} if result else {}
+    names = ("clips", *FIGURES, "mean_ap_classes", "thresholds", "intervals")
+    return {name: result.get(name) for name in names} if result else {}
 
 
 def _pooled(members: Iterable[SeriesRun]) -> dict[str, Any]:

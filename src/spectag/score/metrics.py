@@ -192,24 +192,43 @@ def format_figures(values: Mapping[str, Any], deviations: Mapping[str, float] | 
 
     Args:
         values: by the keys of :data:`FIGURES`; a figure that is missing or None is left out. If there are
-            ``mean_ap_classes`` or ``intervals``, as :meth:`spectag.score.evaluate.Evaluation.to_dict` has them, they
-            are printed too.
+            ``intervals``, and what :func:`name_scopes` needs, they are printed too.
         deviations: standard deviations of the same figures; None for none.
 
     >>> format_figures({"mean_ap": 0.5, "accuracy": 0.75, "d_prime": None}, {"mean_ap": 0.01, "accuracy": 0.02})
     'accuracy 0.750 +- 0.020, mAP 0.500 +- 0.010'
     >>> format_figures({"mean_ap": 0.5, "mean_ap_classes": 10, "intervals": {"mean_ap": [0.4, 0.6]}})
-    'mAP over 10 classes 0.500 (0.400 to 0.600)'
+    'mAP 0.500 over 10 classes (0.400 to 0.600)'
     """
-    intervals, classes = values.get("intervals") or {}, values.get("mean_ap_classes")
+    intervals, scopes = values.get("intervals") or {}, name_scopes(values)
 
     def describe(name: str) -> str:
-        text = FIGURES[name] + (f" over {classes} classes" if name == "mean_ap" and classes else "")
-        text += f" {values[name]:.3f}" + (f" +- {deviations[name]:.3f}" if deviations else "")
-        return text + (" ({:.3f} to {:.3f})".format(*intervals[name]) if name in intervals else "")
+        spread = f" +- {deviations[name]:.3f}" if deviations else ""
+        scope = f" {scopes[name]}" if name in scopes else ""
+        interval = " ({:.3f} to {:.3f})".format(*intervals[name]) if name in intervals else ""
+        return f"{FIGURES[name]} {values[name]:.3f}{spread}{scope}{interval}"
 
     known = [describe(name) for name in FIGURES if values.get(name) is not None]
     return ", ".join(known) or "no figure is defined for these clips"
+
+
+def name_scopes(values: Mapping[str, Any]) -> dict[str, str]:
+    """What a figure is over, or which threshold it is at, in words, by the keys of :data:`FIGURES`.
+
+    Args:
+        values: as :meth:`Metrics.to_dict` returns them; what is missing is left out.
+
+    >>> name_scopes({"mean_ap_classes": 10, "thresholds": 0.5})["macro_f1"]
+    'at threshold 0.5'
+    """
+    classes, thresholds = values.get("mean_ap_classes"), values.get("thresholds")
+    scopes: dict[str, str] = {}
+    if classes:
+        scopes |= dict.fromkeys(("mean_ap", "mean_auc"), f"over {classes} {'class' if classes == 1 else 'classes'}")
+    if thresholds is not None:
+        text = f"at threshold {thresholds:g}" if isinstance(thresholds, float) else "at a threshold per class"
+        scopes |= dict.fromkeys(("micro_f1", "macro_f1"), text)
+    return scopes
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

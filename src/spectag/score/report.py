@@ -15,7 +15,7 @@ from sklearn.metrics import precision_recall_curve
 
 from spectag.files import write_text
 from spectag.score import plots
-from spectag.score.metrics import FIGURES
+from spectag.score.metrics import FIGURES, name_scopes
 from spectag.score.plots import Plot, printable
 from spectag.score.table import ScoreTable
 
@@ -151,11 +151,7 @@ def _chosen(report: Mapping[str, Any], data: Mapping[str, Any], result: Mapping[
 
 def _cards(result: Mapping[str, Any], single: bool) -> list[tuple[str, str, str]]:
     """For each figure its name, its value, and its interval with what it is over."""
-    intervals, classes = _section(result, "intervals"), result.get("mean_ap_classes")
-    resampled, threshold = _section(result, "resampled"), result.get("thresholds")
-    notes = {"mean_ap": f"over {classes} classes", "mean_auc": f"over {classes} classes"} if classes else {}
-    if isinstance(threshold, float):
-        notes |= dict.fromkeys(("micro_f1", "macro_f1"), f"at threshold {threshold:g}")
+    intervals, resampled, notes = _section(result, "intervals"), _section(result, "resampled"), name_scopes(result)
     cards = []
     for name in _names(single):
         if name in result:
