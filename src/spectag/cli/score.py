@@ -87,7 +87,7 @@ def evaluate(
     from spectag.score.evaluate import evaluate_scores
 
     result = evaluate_scores(
-        manifest, _scores(tagger, manifest), tagger.labels, tagger.bundle.activation, threshold=threshold
+        manifest, _scores(tagger, manifest), tagger.labels, tagger.card.activation, threshold=threshold
     )
     table, metrics = result.table, result.metrics
     intervals = table.compute_intervals(metrics, resamples) if resamples != 0 else None
@@ -167,7 +167,7 @@ def score(
         _scores(tagger, manifest),
         tagger.labels,
         model=model,
-        activation=tagger.bundle.activation,
+        activation=tagger.card.activation,
         members=len(tagger.bundle.members) if isinstance(tagger.bundle, Ensemble) else 1,
     )
     write_scores(output, table)
