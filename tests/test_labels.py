@@ -1,8 +1,10 @@
+import warnings
+
 import pytest
 from hypothesis import given, strategies as st
 
-from spectag.errors import DataError, InputError
-from spectag.labels import LabelSet, nearest
+from spectag.errors import DataError, InputError, LabelMismatch, SpectagWarning
+from spectag.labels import LabelSet, align, nearest
 
 
 def test_audioset_is_the_published_table():
@@ -100,3 +102,72 @@ def test_bad_tables_name_the_file(tmp_path, text):
 def test_nearest_ignores_case_and_says_nothing_where_nothing_is_near():
     assert nearest("dog BARK", ["Dog bark", "Rain"]) == "; nearest: Dog bark"
     assert nearest("xyz", ["Dog bark"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known", "places", "said"),
+    [
+        (("dog", "rain"), ("rain", "sea", "dog"), [2, 0], None),
+        (("c", "C"), ("C", "b", "c"), [2, 0], None),
+        (("dog_bark", "dog bark"), ("dog bark", "dog_bark"), [1, 0], None),
+        (("Dog",), ("dog", "Dog", "DOG"), [1], None),
+        (("Vo\u0308gel",), ("V\u00f6gel",), [0], None),
+        (("Vo\u0308gel",), ("V\u00f6gel", "Vo\u0308gel"), [1], None),
+        (("clock_tick", "rain"), ("rain", "Clock tick"), [1, 0], "clock_tick is Clock tick"),
+        (("CLOCK  TICK ",), ("clock_tick",), [0], "CLOCK  TICK  is clock_tick"),
+        (("STRASSE",), ("straße",), [0], "STRASSE is straße"),
+        (("A", "B", "C", "D"), ("a", "b", "c", "d"), [0, 1, 2, 3], r"A is a, B is b, C is c, ... (4 in all)"),
+    ],
+)
+def test_names_that_are_equal_go_together_first(wanted, known, places, said):
+    """Kind: classes that become one because their names are made alike. What is equal goes together; similar names
+    only where no other could be meant, and this is said. Unicode composed and decomposed is equal.
+    """
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        assert align(LabelSet(wanted), LabelSet(known)) == places
+    messages = [str(warning.message) for warning in found]
+    assert messages == (
+        [f"classes of the data set are taken for classes of the model with similar names: {said}"] * bool(said)
+    )
+    assert all(warning.category is SpectagWarning for warning in found)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known", "message"),
+    [
+        (
+            ("DOG",),
+            ("dog", "Dog", "sea"),
+            "1 of the data set's 1 classes: DOG; DOG could be dog or Dog; it knows dog, Dog, sea",
+        ),
+        (("dog", "Dog"), ("dog",), "1 of the data set's 2 classes: Dog; Dog could be dog; it knows dog"),
+        (("rain", "Rain"), ("rain", "RAIN"), "1 of the data set's 2 classes: Rain; Rain could be rain or RAIN"),
+        (("dog_bark", "Dog bark"), ("DOG BARK",), "2 of the data set's 2 classes"),
+        (("dog-bark",), ("dog bark",), "1 of the data set's 1 classes: dog-bark; it knows dog bark$"),
+        (
+            ("a", "b", "c", "d", "e", "f"),
+            ("z",),
+            r"6 of the .* classes: a, b, c, d, e, \.\.\. \(6 in all\); it knows z",
+        ),
+    ],
+)
+def test_names_that_could_be_several_classes_are_refused(wanted, known, message):
+    with pytest.raises(LabelMismatch, match=f"the model does not know {message}"):
+        align(LabelSet(wanted), LabelSet(known))
+
+
+NAMES = st.lists(st.text("aAbB _", min_size=1, max_size=3), min_size=1, max_size=6, unique=True)
+
+
+@given(NAMES, NAMES)
+def test_no_two_classes_become_one(wanted, known):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            places = align(LabelSet(wanted), LabelSet(known))
+        except LabelMismatch:
+            assert not set(wanted) <= set(known)
+            return
+    assert len(set(places)) == len(wanted)
+    assert all(known[place] == name for name, place in zip(wanted, places, strict=True) if name in known)

@@ -17,3 +17,4 @@ DEVICE = "cpu"
 PRECISION: Precision = "fp32"
 BATCH_SIZE = 16  # windows that the network computes at once
 TOP_K = 5  # tags per recording
+THRESHOLD = 0.5  # from which score on a class counts as found, for F1

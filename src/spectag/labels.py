@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import difflib
 import os
+import re
 import unicodedata
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from spectag.errors import DataError, InputError, LabelMismatch
+from spectag.errors import DataError, InputError, LabelMismatch, SpectagWarning
 
 HEADER = ("index", "mid", "display_name")
 _PUBLISHED = {527: "audioset", 50: "esc50", 35: "speech-commands"}  # number of classes -> table
@@ -210,26 +212,55 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     return f"; nearest: {', '.join(folded[key] for key in near)}" if near else ""
 
 
+def name_some(names: Sequence[str], most: int = 5) -> str:
+    """Names for a message: the first few, and how many there are if these are not all.
+
+    >>> name_some(["cat", "dog"]), name_some(["cat", "cow", "dog"], most=2)
+    ('cat, dog', 'cat, cow, ... (3 in all)')
+    """
+    return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
+
+
 def align(wanted: LabelSet, known: LabelSet) -> list[int]:
-    """Find each class of a data set among a model's, by name. Letter case, and ``_`` in place of a space, are ignored.
+    """Find each class of a data set among a model's, by name.
+
+    Names that are equal go together first, whether their Unicode is composed or decomposed. What is left may differ in
+    letter case and in ``_`` for a space, but only where no other class of either side could be meant; this is said.
 
     Returns:
-        The place among ``known`` of each label of ``wanted``.
+        The place among ``known`` of each label of ``wanted``, all different.
 
     Raises:
-        LabelMismatch: the model does not know some of the classes.
+        LabelMismatch: the model does not know some of the classes, or a name could be several of its classes.
 
-    >>> align(LabelSet(("clock_tick", "Dog")), LabelSet(("dog", "rain", "Clock tick")))
+    Warns:
+        SpectagWarning: names that are not equal go together; it lists them.
+
+    >>> align(LabelSet(("rain", "dog")), LabelSet(("dog", "Rain", "rain")))
     [2, 0]
     """
-    places = {_plain(name): place for place, name in enumerate(known.names)}
-    missing = [name for name in wanted.names if _plain(name) not in places]
-    if missing:
+    found: dict[str, str] = {}
+    for alike in (str, compose, _folded):
+        theirs, ours = _grouped(known.names, alike), _grouped(wanted.names, alike)
+        pairs = {
+            mine: theirs[key][0]
+            for key, (mine, *others) in ours.items()
+            if mine not in found and not others and len(theirs.get(key, ())) == 1
+        }
+        found |= pairs
+    if missing := [name for name in wanted.names if name not in found]:
+        could = {name: theirs[_folded(name)] for name in missing if _folded(name) in theirs}
+        advice = "".join(f"; {name} could be {' or '.join(names)}" for name, names in list(could.items())[:3])
         raise LabelMismatch(
-            f"the model does not know {len(missing)} of the data set's {len(wanted)} classes: {', '.join(missing[:5])}"
-            f"{', ...' if len(missing) > 5 else ''}; it knows {', '.join(known.names[:5])}, ... ({len(known)} in all)"
+            f"the model does not know {len(missing)} of the data set's {len(wanted)} classes: {name_some(missing)}"
+            f"{advice}; it knows {name_some(known.names)}"
         )
-    return [places[_plain(name)] for name in wanted.names]
+    if pairs:
+        listed = name_some([f"{mine} is {other}" for mine, other in pairs.items()], 3)
+        message = f"classes of the data set are taken for classes of the model with similar names: {listed}"
+        warnings.warn(message, SpectagWarning, stacklevel=2)
+    places = {name: place for place, name in enumerate(known.names)}
+    return [places[found[name]] for name in wanted.names]
 
 
 @cache
@@ -238,5 +269,12 @@ def _packaged(name: str) -> LabelSet:
         return LabelSet.read(path)
 
 
-def _plain(name: str) -> str:
-    return name.lower().replace("_", " ").strip()
+def _folded(name: str) -> str:
+    return " ".join(re.split(r"[\s_]+", compose(name.casefold()))).strip()
+
+
+def _grouped(names: Iterable[str], key: Callable[[str], str]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(key(name), []).append(name)
+    return groups

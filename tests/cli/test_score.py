@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from spectag.cli.main import main
+from spectag.score.metrics import FIGURES
 from spectag.score.npz import read_scores
 
 CLASSES = ("dog", "rain", "sea")
@@ -68,7 +69,8 @@ def files(models: list[Path], clips: Path, tmp_path: Path, capsys: pytest.Captur
     paths = [tmp_path / f"{model.name}.npz" for model in models]
     for model, path in zip(models, paths, strict=True):
         assert call("score", model, "--data", clips, "-o", path) == 0
-        assert capsys.readouterr().out == f"{path}: 12 clips, 3 classes\n"
+        classes = "4 classes, 1 of which the data set lacks: wind" if model == models[2] else "3 classes"
+        assert capsys.readouterr().out == f"{path}: 12 clips, {classes}\n"
     return paths
 
 
@@ -77,9 +79,10 @@ def test_scores_are_those_of_the_tagger(models, files, clips) -> None:
 
     for model, path in zip(models, files, strict=True):
         table = read_scores(path)
-        assert (table.labels, table.model, table.activation, table.members) == (CLASSES, str(model), "softmax", 1)
+        assert (table.data_labels, table.model, table.activation, table.members) == (CLASSES, str(model), "softmax", 1)
         tagger = Tagger(model)
-        columns = [tagger.labels.index(name) for name in CLASSES]
+        assert table.other_labels == tuple(name for name in tagger.labels.names if name not in CLASSES)
+        columns = [tagger.labels.index(name) for name in table.labels]
         for name, scores, targets in zip(table.ids, table.scores, table.targets, strict=True):
             assert CLASSES[targets.argmax()] == Path(name).parent.name
             np.testing.assert_allclose(scores, tagger.scores(clips / name)[columns], atol=1e-6)
@@ -92,8 +95,9 @@ def test_figures_are_those_of_evaluate(models, files, clips, capsys) -> None:
     for model, row in zip(models, found["files"], strict=True):
         assert call("evaluate", model, "--data", clips, "--json") == 0
         figures = json.loads(capsys.readouterr().out)
-        for name in ("accuracy", "mean_ap", "mean_auc", "d_prime", "ap", "auc", "clips"):
+        for name in ("accuracy", "mean_ap", "mean_auc", "d_prime", "micro_f1", "macro_f1", "ap", "auc", "f1", "clips"):
             assert row[name] == pytest.approx(figures[name], abs=1e-9), name
+        assert row["not_in_data"] == figures["not_in_data"] == (["wind"] if model == models[2] else [])
     assert found["ensemble"]["members"] == 3
 
 
@@ -101,13 +105,23 @@ def test_a_table_and_the_average(files, tmp_path, capsys) -> None:
     out = tmp_path / "mean.npz"
     assert call("ensemble", *files, "-o", out) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["accuracy", "mAP", "mAUC", "d-prime"]
-    assert [line.split("  ")[0] for line in lines[1:]] == [*map(str, files), "ensemble of 3"]
-    mean = np.mean([read_scores(path).scores for path in files], axis=0)
-    np.testing.assert_allclose(read_scores(out).scores, mean, atol=1e-7)
+    assert lines[0].split() == ["accuracy", "mAP", "mAUC", "d-prime", "micro", "F1", "macro", "F1"]
+    assert [line.split("  ")[0] for line in lines[1:-1]] == [
+        *map(str, files),
+        "ensemble of 3",
+        "95 % from",
+        "95 % to",
+    ]
+    assert lines[-1] == "mAP over 3 classes, macro F1 at threshold 0.5"
+    tables = [read_scores(path) for path in files]
+    mean = np.mean([table.scores[:, :3] for table in tables], axis=0)
+    np.testing.assert_allclose(read_scores(out).scores[:, :3], mean, atol=1e-7)
+    np.testing.assert_allclose(read_scores(out).scores[:, 3], tables[2].scores[:, 3] / 3, atol=1e-7)
     assert read_scores(out).members == 3
-    assert call("ensemble", out) == 0
-    assert capsys.readouterr().out.splitlines()[1].split()[1:] == lines[-1].split()[3:], "the same figures"
+    assert call("ensemble", out, "--resamples", 0) == 0
+    again = capsys.readouterr().out.splitlines()
+    assert again[1].split()[1:] == lines[4].split()[3:], "the same figures"
+    assert len(again) == 4
 
 
 def test_an_ensemble_of_models_scores_as_its_files_do(models, files, clips, tmp_path, capsys) -> None:
@@ -145,9 +159,80 @@ def test_evaluate_prints_figures_over_all_clips_and_per_class(models, clips, cap
     assert call("evaluate", models[0], "--data", clips) == 0
     first, *rest = capsys.readouterr().out.splitlines()
     assert first.startswith(f"{models[0]} on 12 clips (")
-    names = {"accuracy": "accuracy", "mean_ap": "mAP", "mean_auc": "mAUC", "d_prime": "d-prime"}
-    assert first.endswith(": " + ", ".join(f"{text} {figures[name]:.3f}" for name, text in names.items()))
-    assert [line.split() for line in rest] == [[name, "AP", f"{figures['ap'][name]:.3f}"] for name in CLASSES]
+    for line, (name, text) in zip(rest, FIGURES.items(), strict=False):
+        low, high = figures["intervals"][name]
+        value = "-" if figures[name] is None else f"{figures[name]:.3f}"
+        assert re.match(rf"{text} +{value} +{low:.3f} to {high:.3f}", line), line
+    assert rest[1].endswith("over 3 classes")
+    assert rest[4].endswith("at threshold 0.5")
+    assert rest[6] == "95 % intervals: bootstrap over 12 clips, 1000 draws"
+    assert [line.split() for line in rest[7:]] == [[name, "AP", f"{figures['ap'][name]:.3f}"] for name in CLASSES]
+
+
+def test_evaluate_without_intervals_and_at_another_threshold(models, clips, capsys) -> None:
+    words = ["evaluate", models[0], "--data", clips, "--resamples", 0, "--threshold", 0.25]
+    assert call(*words, "--json") == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert "intervals" not in figures
+    assert figures["thresholds"] == 0.25
+    assert call(*words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[5].split() == ["micro", "F1", f"{figures['micro_f1']:.3f}", "at", "threshold", "0.25"]
+    assert not any("95 %" in line or " to " in line for line in lines)
+
+
+def test_classes_that_the_data_set_lacks_are_named(models, clips, capsys) -> None:
+    assert call("evaluate", models[2], "--data", clips) == 0
+    assert "\nclasses of the model: 4, 1 of which the data set lacks: wind\n" in capsys.readouterr().out
+
+
+def test_several_labels_and_none(models, clips, capsys) -> None:
+    """No accuracy, and clips without labels are counted."""
+    rows = [f"{path.relative_to(clips.parent)},dog|rain" for path in sorted(clips.rglob("*.wav"))]
+    rows[-1] = f"{rows[-1].split(',')[0]},sea"
+    (clips.parent / "clips.csv").write_text("\n".join(["path,labels", *rows]))
+    assert call("evaluate", models[0], "--data", clips.parent / "clips.csv") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split(maxsplit=2) == ["accuracy", "-", "only where each clip has exactly one of several labels"]
+    assert call("evaluate", models[0], "--data", clips.parent / "clips.csv", "--json") == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["accuracy"], figures["negatives"], figures["mean_ap_classes"]) == (None, 0, 3)
+
+
+def test_negatives_are_scored(models, clips, tmp_path, capsys) -> None:
+    """Kind: clips that a table or a folder names and that no figure sees, since nothing is heard in them."""
+    quiet = tmp_path / "quiet"
+    quiet.mkdir()
+    for n in range(3):
+        soundfile.write(quiet / f"{n}.wav", 0.001 * np.random.default_rng(n).standard_normal(9_000), 16_000)
+    assert call("evaluate", models[0], "--data", clips, "--negatives", quiet, "--json") == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["clips"], figures["negatives"], figures["accuracy"]) == (15, 3, None)
+
+    rows = [f"{path.relative_to(tmp_path)},{path.parent.name}" for path in sorted(clips.rglob("*.wav"))]
+    rows += [f"{path.relative_to(tmp_path)}," for path in sorted(quiet.iterdir())]
+    (tmp_path / "clips.csv").write_text("\n".join(["path,label", *rows]))
+    assert call("evaluate", models[0], "--data", tmp_path / "clips.csv", "--json") == 0
+    table = json.loads(capsys.readouterr().out)
+    for name in ("clips", "negatives", "mean_ap", "mean_auc", "micro_f1", "macro_f1"):
+        assert table[name] == pytest.approx(figures[name]), name
+    assert call("score", models[0], "--data", clips, "--negatives", quiet, "-o", tmp_path / "s.npz") == 0
+    assert (read_scores(tmp_path / "s.npz").targets.sum(1) == 0).sum() == 3
+    capsys.readouterr()
+    assert call("evaluate", models[0], "--data", clips, "--negatives", quiet) == 0
+    assert "\n3 of the clips have no label\n" in capsys.readouterr().out
+
+
+def test_a_library_that_is_missing(models, clips, monkeypatch, capsys) -> None:
+    """Kind: a command that asks for more than it needs. Figures need SciPy, and none of what trains."""
+    monkeypatch.setattr("spectag.cli.runs.find_spec", lambda name: None if name == "scipy" else True)
+    assert call("evaluate", models[0], "--data", clips) == 1
+    message = "spectag: error: spectag evaluate needs the extra 'score': pip install 'spectag[score]'\n"
+    monkeypatch.setattr(sys, "argv", ["spectag", "evaluate"])
+    assert call("evaluate", models[0], "--data", clips) == 1
+    assert capsys.readouterr().err.endswith(message)
+    monkeypatch.setattr("spectag.cli.runs.find_spec", lambda name: True if name == "scipy" else None)
+    assert call("evaluate", models[0], "--data", clips) == 0
 
 
 def test_a_clip_that_cannot_be_read(models, clips, tmp_path, capsys) -> None:
@@ -165,15 +250,18 @@ def test_a_clip_that_cannot_be_read(models, clips, tmp_path, capsys) -> None:
 
 
 def test_scoring_does_not_load_what_trains(models, files, clips, tmp_path) -> None:
-    """Torch itself imports torch.utils.data and torch.distributed; the code that trains stays out."""
+    """Nor does it need the libraries for it. Torch itself imports torch.utils.data and torch.distributed."""
     for arguments in (
         ["evaluate", models[0], "--data", clips],
         ["score", models[0], "--data", clips, "-o", tmp_path / "s.npz"],
         ["ensemble", *files],
     ):
         code = (
-            "import sys; from spectag.cli.main import main; code = main(sys.argv[1:])\n"
-            "bad = [n for n in sys.modules if n.startswith(('lightning_fabric', 'spectag.train', 'spectag.runs'))]\n"
+            "import sys\n"
+            "others = ('lightning_fabric', 'sklearn', 'matplotlib', 'jinja2', 'tensorboard')\n"
+            "sys.modules |= dict.fromkeys(others)  # as if they were not installed\n"
+            "from spectag.cli.main import main; code = main(sys.argv[1:])\n"
+            "bad = [n for n in sys.modules if n.startswith(('spectag.train', 'spectag.runs'))]\n"
             "assert (code, bad) == (0, []), bad\n"
         )
         done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True)

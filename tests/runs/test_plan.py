@@ -73,6 +73,40 @@ def test_the_loss_goes_with_the_labels(manifest, keys, expected):
     assert (recipe.loss, recipe.label_smoothing) == expected
 
 
+NEGATIVES = Manifest((clip("a.wav", 1), replace(clip("b.wav"), labels=())), LABELS, "negatives")
+
+
+@pytest.mark.parametrize(
+    ("manifest", "fold", "expected"), [(PLAIN, None, "accuracy"), (SEVERAL, None, "mean_ap"), (FOLDS, 1, "accuracy")]
+)
+def test_the_metric_goes_with_the_labels(manifest, fold, expected):
+    """Kind: choosing by a figure that does not exist for these clips."""
+    assert make_plan(make_recipe(metric="auto"), manifest, Path("run"), fold=fold).recipe.metric == expected
+    assert make_plan(make_recipe(metric="mean_ap"), manifest, Path("run"), fold=fold).recipe.metric == "mean_ap"
+
+
+@pytest.mark.parametrize(
+    ("manifest", "found"),
+    [
+        (SEVERAL, r"1 of those to score have none or several, for example a\.wav"),
+        (NEGATIVES, r"1 of those to score have none or several, for example b\.wav"),
+        (Manifest((clip("a.wav"), replace(clip("b.wav"), labels=())), LabelSet(("owl",)), "a detector"), "1 of those"),
+    ],
+)
+def test_an_accuracy_is_refused_where_it_does_not_exist(manifest, found):
+    with pytest.raises(
+        RecipeError, match=f"metric accuracy is for clips of exactly one of several labels, and {found}"
+    ):
+        make_plan(make_recipe(metric="accuracy", loss="bce"), manifest, Path("run"))
+    assert make_plan(make_recipe(metric="auto", loss="bce"), manifest, Path("run")).recipe.metric == "mean_ap"
+
+
+def test_only_the_clips_that_are_scored_need_one_label_for_an_accuracy():
+    train = tuple(replace(c, split="train") for c in SEVERAL.clips)
+    mixed = replace(SPLITS, clips=(*train, *(c for c in SPLITS.clips if c.split == "test")))
+    assert make_plan(make_recipe(metric="auto", loss="bce"), mixed, Path("run")).recipe.metric == "accuracy"
+
+
 def test_cross_entropy_needs_one_label_per_clip():
     with pytest.raises(RecipeError, match=r"1 clips have none or several, for example a\.wav: set loss=auto"):
         make_plan(make_recipe(loss="ce", label_smoothing=0.1), SEVERAL, Path("run"))

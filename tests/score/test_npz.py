@@ -1,14 +1,16 @@
 """Score files: round trips, files of earlier versions, files that cannot be trusted."""
 
 import io
+import warnings
 import zipfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from spectag.errors import DataError, InputError, SaveError
+from spectag.errors import DataError, InputError, SaveError, SpectagWarning
 from spectag.score.npz import read_scores, write_scores
 from spectag.score.table import ScoreTable
 
@@ -41,8 +43,42 @@ def test_round_trip(tmp_path: Path) -> None:
     assert found.targets.tolist() == [[1, 0], [0, 1]]
     with np.load(path, allow_pickle=False) as file:
         kinds = "".join(file[name].dtype.kind for name in GOOD)
-        assert (kinds, set(file.files)) == ("iUufUUUi", set(GOOD))
+        assert (kinds, set(file.files)) == ("iUufUUUi", {*GOOD, "data_classes"})
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_classes_that_the_data_set_lacks_and_groups_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "s.npz"
+    whole = replace(
+        table(),
+        labels=("cat", "dog", "owl"),
+        scores=np.array([[0.5, 0.25, 0.25], [0, 0, 1]], np.float32),
+        targets=np.array([[1, 0, 0], [0, 1, 0]]),
+        data_classes=2,
+        groups=("", "night"),
+    )
+    write_scores(path, whole)
+    found = read_scores(path)
+    assert (found.data_labels, found.other_labels, found.groups) == (("cat", "dog"), ("owl",), ("", "night"))
+    assert found.compute_metrics().accuracy == 0.5
+
+
+def test_an_accuracy_from_an_earlier_file_is_doubted(tmp_path: Path) -> None:
+    """Classes may be missing from it, unless the scores of a softmax are all there."""
+    path = tmp_path / "s.npz"
+    for fields, doubted in (
+        ({}, True),
+        ({"activation": np.str_("softmax")}, False),
+        ({"activation": np.str_("softmax"), "scores": np.array([[0.5, 0.25], [0.0, 1.0]], np.float32)}, True),
+        ({"targets": np.array([[1, 1], [0, 1]], np.uint8)}, False),
+        ({"data_classes": np.int64(2)}, False),
+    ):
+        np.savez(path, **(GOOD | fields))
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            read_scores(path)
+        assert len(said) == doubted, fields
+        assert all("the accuracy is too high" in str(warning.message) for warning in said)
 
 
 def test_a_file_of_version_0_1_0_still_loads() -> None:
@@ -83,6 +119,10 @@ def test_a_file_of_version_0_1_0_still_loads() -> None:
         ("targets", np.full((2, 2), 2, np.uint8), "targets: expected 0 or 1, got 2"),
         ("activation", np.str_("relu"), "activation: expected sigmoid, softmax, mixed, got 'relu'"),
         ("members", np.int64(0), "members: expected at least 1, got 0"),
+        *(("data_classes", np.int64(n), f"data_classes: expected 1 to 2, .* got {n}") for n in (-1, 0, 1, 3)),
+        ("data_classes", np.array([1]), "data_classes: expected a whole number"),
+        ("groups", np.array([1, 2]), "groups: expected text"),
+        ("groups", np.array(["a"]), "groups: expected 2, one per clip, got 1"),
     ],
 )
 def test_files_that_cannot_be_trusted(tmp_path: Path, name, value, message) -> None:
@@ -108,6 +148,7 @@ def test_files_of_other_kinds(tmp_path: Path) -> None:
         read_scores(path)
     np.savez(path, **GOOD)
     whole = path.read_bytes()
+    warnings.simplefilter("ignore", SpectagWarning)
     array = io.BytesIO()
     np.save(array, GOOD["scores"])
     for content in (b"", b"text", whole[: len(whole) // 2], array.getvalue(), b"\x80\x04K\x01."):

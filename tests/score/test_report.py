@@ -11,7 +11,7 @@ import pytest
 from test_plots import HOSTILE
 
 from spectag.score import plots
-from spectag.score.metrics import compute_metrics
+from spectag.score.evaluate import describe_table
 from spectag.score.report import write_report, write_sweep
 from spectag.score.table import ScoreTable
 
@@ -75,9 +75,8 @@ def multi(classes: int, clips: int, names: list[str] = ()) -> ScoreTable:
 
 
 def report_of(scores: ScoreTable, epochs: int = 8) -> dict:
-    result = compute_metrics(scores.targets, scores.scores).to_dict()
-    for name in ("ap", "auc"):
-        result[name] = dict(zip(scores.labels, result[name], strict=True))
+    metrics = scores.compute_metrics()
+    result = describe_table(scores, metrics, scores.compute_intervals(metrics, resamples=50) if scores.ids else None)
     rows = [
         {"epoch": n, "loss": 2 / n, "lr": 1e-3 / n, "seconds": 3.0 * n, "accuracy": 1 - 1 / n, "mean_ap": 1 - 0.9 / n}
         for n in range(1, epochs + 1)
@@ -167,6 +166,17 @@ def test_multi_label(tmp_path):
     shown = page(tmp_path, report, scores)
     known = sorted(v for v in report["result"]["ap"].values() if v is not None)
     for text in ("Average precision", "Precision over recall", f"average precision {known[0]:.2f}", "Worst clips", "–"):
+        assert text in shown, text
+    negatives, f1 = int((scores.targets.sum(1) == 0).sum()), report["result"]["f1"]["class 0"]
+    low, high = report["result"]["intervals"]["mean_ap"]
+    for text in (
+        f"(90 clips, {negatives} of them without a label)",
+        f"mAP {report['result']['mean_ap']:.3f} over 11 classes; 95 % interval for 90 clips: {low:.3f} to {high:.3f}",
+        "micro F1",
+        "at threshold 0.5",
+        "AP AUC F1",
+        f" {f1:.3f}",
+    ):
         assert text in shown, text
     for text in ("accuracy", "Confusion", "recall precision"):
         assert text not in shown, text

@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from spectag.data.manifest import Clip, Manifest
 from spectag.errors import DataError, FileError, InputError, LabelMismatch, SpectagWarning
 from spectag.labels import LabelSet
-from spectag.score.table import ScoreTable, average_tables, make_table
+from spectag.score.table import ScoreTable, average_tables, concatenate_tables, make_table
 
 
 def table(scores, ids=("a/1.wav", "b/2.wav", "ü 3.wav"), labels=("cat", "dog"), **fields) -> ScoreTable:
@@ -20,6 +20,7 @@ def table(scores, ids=("a/1.wav", "b/2.wav", "ü 3.wav"), labels=("cat", "dog"),
 
 
 ONE = [[0.5, 0.25], [0.0, 1.0], [0.75, 0.5]]
+PADDED = [[1, 0, 0], [0, 1, 0], [1, 1, 0]]
 TWO = [[0.25, 0.25], [1.0, 0.0], [0.5, 0.0]]
 
 
@@ -60,7 +61,8 @@ def test_figures() -> None:
     figures = table(ONE).compute_metrics()
     assert figures.clips == 3
     assert figures.ap == pytest.approx((1.0, 1.0))
-    assert figures.accuracy == pytest.approx(1.0)
+    assert figures.accuracy is None, "the third clip has two labels"
+    assert table(ONE).compute_intervals(figures, resamples=100).bounds.keys() <= {"mean_auc", "micro_f1", "macro_f1"}
     assert average_tables([table(ONE), table(TWO)]).compute_metrics().ap == pytest.approx((5 / 6, 5 / 6))
 
 
@@ -90,6 +92,33 @@ def test_what_does_not_go_together(other, message) -> None:
         average_tables([table(ONE, source="a.npz"), table(**({"scores": TWO} | other), source="b.npz")])
 
 
+def test_models_that_differ_in_the_classes_that_the_data_set_lacks() -> None:
+    """Kind: scores that are dropped so that tables fit. A class that a model does not know has the score 0 in it."""
+    wide = table(np.c_[ONE, [0, 0.5, 0]], labels=("cat", "dog", "owl"), targets=PADDED, data_classes=2, source="wide")
+    other = table(np.c_[TWO, [1, 0, 0]], labels=("cat", "dog", "cow"), targets=PADDED, data_classes=2, source="other")
+    with pytest.warns(SpectagWarning) as said:
+        whole = average_tables([wide, other, table(ONE, source="narrow", groups=("a", "a", ""))])
+    assert [str(warning.message).partition(":")[0] for warning in said] == ["wide", "other", "narrow"]
+    assert "which count as 0 in the mean: owl, cow" in str(said[-1].message)
+    assert (whole.data_labels, whole.other_labels, whole.groups) == (("cat", "dog"), ("owl", "cow"), ("a", "a", ""))
+    np.testing.assert_allclose(whole.scores[:, :2], (2 * np.array(ONE) + TWO) / 3, atol=1e-7)
+    np.testing.assert_allclose(whole.scores[:, 2:], [[0, 1 / 3], [1 / 6, 0], [0, 0]], atol=1e-7)
+    assert whole.targets.tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [1, 1, 0, 0]]
+
+
+def test_concatenated() -> None:
+    one, two = table(ONE, groups=("a", "", "b")), table(TWO, ids=("4", "5", "6"))
+    whole = concatenate_tables([one, two])
+    assert (whole.ids, whole.groups) == ((*one.ids, "4", "5", "6"), ("a", "", "b", "", "", ""))
+    np.testing.assert_array_equal(whole.scores, np.concatenate([one.scores, two.scores]))
+    np.testing.assert_array_equal(whole.targets, np.concatenate([one.targets, two.targets]))
+    assert concatenate_tables([two]).groups is None
+    with pytest.raises(DataError, match="differs from scores in 2 of the labels, for example 'cat'"):
+        concatenate_tables([one, table(TWO, labels=("cow", "dog"))])
+    with pytest.raises(InputError, match="at least one table"):
+        concatenate_tables([])
+
+
 def test_nothing_to_average() -> None:
     with pytest.raises(InputError, match="at least one table"):
         average_tables([])
@@ -101,23 +130,29 @@ def manifest(*ids: str) -> Manifest:
 
 
 def test_make_table() -> None:
-    """The data set's classes in its order, by name; the clips that could be scored."""
-    known = LabelSet(("dog bark", "sea", "rain"))
+    """The data set's classes in its order, by name, then the others; the clips that could be scored."""
+    known = LabelSet(("Dog_bark", "sea", "Rain"))
     first, third = np.array([[0.1, 0.2, 0.7], [0.5, 0.25, 0.25]], np.float32)
     rows = [first, FileError("2.wav", "broken"), third]
     found, failed = make_table(manifest("1.wav", "2.wav", "3.wav"), rows, known, model="m", activation="softmax")
-    assert (found.ids, found.labels, failed) == (("1.wav", "3.wav"), ("Rain", "Dog_bark"), ("2.wav: broken",))
-    np.testing.assert_array_equal(found.scores, np.array([[0.7, 0.1], [0.25, 0.5]], np.float32))
-    assert found.targets.tolist() == [[1, 0], [1, 0]]
+    assert (found.ids, failed) == (("1.wav", "3.wav"), ("2.wav: broken",))
+    assert (found.data_labels, found.other_labels) == (("Rain", "Dog_bark"), ("sea",))
+    np.testing.assert_array_equal(found.scores, np.array([[0.7, 0.1, 0.2], [0.25, 0.5, 0.25]], np.float32))
+    assert found.targets.tolist() == [[1, 0, 0], [1, 0, 0]]
     with pytest.raises(DataError, match=r"none of the 1 clips could be scored; the first error: 1\.wav: broken"):
         make_table(manifest("1.wav"), [FileError("1.wav", "broken")], known, model="m", activation="softmax")
     with pytest.raises(LabelMismatch, match="Dog_bark"):
-        make_table(manifest("1.wav"), rows[:1], LabelSet(("a", "b", "rain")), model="m", activation="softmax")
+        make_table(manifest("1.wav"), rows[:1], LabelSet(("a", "b", "Rain")), model="m", activation="softmax")
 
 
 def test_shapes_that_do_not_fit() -> None:
     with pytest.raises(InputError, match=r"expected targets and scores \[3, 2\] for 3 clips and 2 classes"):
         table([[0.1, 0.2]])
+    with pytest.raises(InputError, match="groups: expected 3, one per clip, got 1"):
+        table(ONE, groups=("a",))
+    for known in (0, 1, 3):
+        with pytest.raises(InputError, match=f"data_classes: expected 1 to 2, .* got {known}"):
+            table(ONE, data_classes=known)
 
 
 def single(targets, scores) -> ScoreTable:
@@ -147,5 +182,7 @@ def test_losses() -> None:
     scores = [[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.0, 1.0, 0.0]]
     np.testing.assert_allclose(single(np.eye(3)[[0, 0, 1]], scores).losses(), -np.log([0.8, 0.3, 1 - 1e-7]), atol=1e-9)
     np.testing.assert_allclose(single(np.eye(3)[[1, 0, 0]], scores).losses(), -np.log([0.1, 0.3, 1e-7]))
+    several = single([[1, 1, 0], [0, 0, 0]], [[0.5, 0.5, 0.5], [0.5, 0.75, 0.5]])
+    np.testing.assert_allclose(several.losses(), [np.log(2), (np.log(2) * 2 + np.log(4)) / 3])
     independent = ScoreTable(["a"], np.array([[1, 0]]), np.array([[0.5, 0.25]]), ["x", "y"], "sigmoid")
     np.testing.assert_allclose(independent.losses(), -(np.log(0.5) + np.log(0.75)) / 2)

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from spectag.choices import THRESHOLD
 from spectag.cli.options import find_model
 from spectag.cli.output import refuse_overwriting, require_new_directory
-from spectag.cli.runs import require_train_extra
-from spectag.cli.score import is_score_file, require_score_file
-
-if TYPE_CHECKING:
-    from spectag.score.table import ScoreTable
+from spectag.cli.runs import require_score_extra
+from spectag.cli.score import Resamples, Threshold, is_score_file, require_score_file
 
 
 def ensemble(
@@ -34,6 +32,8 @@ def ensemble(
     half: Annotated[
         bool, typer.Option("--half", help="For models: store the weights as float16, which halves the files.")
     ] = False,
+    threshold: Threshold = THRESHOLD,
+    resamples: Resamples = None,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="For score files: print one JSON object with all figures, including per class."),
@@ -41,8 +41,9 @@ def ensemble(
 ) -> None:
     """Average the scores of several models.
 
-    Given score files, it prints the figures of each file and of their mean. Given models, it writes a directory that
-    tag, evaluate and score accept as a model. An ensemble among the inputs counts once for each of its members.
+    Given score files, it prints the figures of each file, and those of their mean with 95 % intervals. Given models, it
+    writes a directory that tag, evaluate and score accept as a model. An ensemble among the inputs counts once for each
+    of its members.
     """
     score_files = [name for name in inputs if is_score_file(name)]
     if score_files and len(score_files) < len(inputs):
@@ -53,8 +54,8 @@ def ensemble(
         if output is not None:
             require_score_file(output)
             refuse_overwriting(output, inputs)
-        require_train_extra()
-        _average_files([Path(name) for name in inputs], output, as_json)
+        require_score_extra()
+        _average_files([Path(name) for name in inputs], output, threshold, resamples, as_json)
         return
     if as_json:
         raise typer.BadParameter("is for score files, not for models", param_hint="--json")
@@ -63,8 +64,11 @@ def ensemble(
     _combine_models(inputs, output, half)
 
 
-def _average_files(files: Sequence[Path], output: Path | None, as_json: bool) -> None:
-    from spectag.score.metrics import FIGURES
+def _average_files(
+    files: Sequence[Path], output: Path | None, threshold: float, resamples: int | None, as_json: bool
+) -> None:
+    from spectag.score.evaluate import describe_table
+    from spectag.score.metrics import FIGURES, name_scopes
     from spectag.score.npz import read_scores, write_scores
     from spectag.score.table import average_tables
 
@@ -72,22 +76,29 @@ def _average_files(files: Sequence[Path], output: Path | None, as_json: bool) ->
     mean = average_tables(tables)
     if output is not None:
         write_scores(output, mean)
-    rows = [(table, table.compute_metrics().to_dict()) for table in (*tables, mean)]
+    figures = [table.compute_metrics(threshold) for table in (*tables, mean)]
+    intervals = mean.compute_intervals(figures[-1], resamples) if resamples != 0 else None
     if as_json:
-        *each, whole = [_describe(*row) for row in rows]
+        *each, whole = [
+            {
+                **{name: getattr(table, name) for name in ("source", "model", "members", "activation")},
+                **describe_table(table, metrics, intervals if table is mean else None),
+            }
+            for table, metrics in zip((*tables, mean), figures, strict=True)
+        ]
         print(json.dumps({"files": each, "ensemble": whole}, indent=1, ensure_ascii=False))
         return
-    width = max(len(table.source) for table, _ in rows)
+    rows = [(table.source, metrics.to_dict()) for table, metrics in zip((*tables, mean), figures, strict=True)]
+    if intervals is not None:
+        ends = enumerate(("95 % from", "95 % to"))
+        rows += [(text, {name: bounds[end] for name, bounds in intervals.bounds.items()}) for end, text in ends]
+    width = max(len(source) for source, _ in rows)
     print(f"{'':<{width}}  " + "  ".join(f"{text:>8}" for text in FIGURES.values()))
-    for table, figures in rows:
-        cells = ("-" if figures[name] is None else f"{figures[name]:.4f}" for name in FIGURES)
-        print(f"{table.source:<{width}}  " + "  ".join(f"{cell:>8}" for cell in cells))
-
-
-def _describe(table: ScoreTable, figures: dict[str, Any]) -> dict[str, Any]:
-    about = {"source": table.source, "model": table.model, "members": table.members, "activation": table.activation}
-    per_class = {name: dict(zip(table.labels, figures[name], strict=True)) for name in ("ap", "auc")}
-    return {**about, **figures, **per_class}
+    for source, values in rows:
+        cells = ("-" if values.get(name) is None else f"{values[name]:.4f}" for name in FIGURES)
+        print(f"{source:<{width}}  " + "  ".join(f"{cell:>8}" for cell in cells))
+    scopes = name_scopes(figures[-1].to_dict())
+    print(", ".join(f"{FIGURES[name]} {scopes[name]}" for name in ("mean_ap", "macro_f1") if name in scopes))
 
 
 def _combine_models(models: Sequence[str], output: Path, half: bool) -> None:

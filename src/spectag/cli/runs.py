@@ -26,8 +26,20 @@ def require_train_extra() -> None:
 
     >>> require_train_extra()  # all of them are installed here
     """
-    if any(find_spec(name) is None for name in ("lightning_fabric", "pydantic", "yaml", "sklearn", "scipy")):
-        raise MissingExtra("train", f"spectag {sys.argv[1] if len(sys.argv) > 1 else 'train'}")
+    _require("train", "lightning_fabric", "pydantic", "yaml", "matplotlib", "jinja2", "tensorboard", "sklearn", "scipy")
+
+
+def require_score_extra() -> None:
+    """Raise MissingExtra if a library of the extra ``score`` is not installed.
+
+    >>> require_score_extra()  # all of them are installed here
+    """
+    _require("score", "scipy")
+
+
+def _require(extra: str, *libraries: str) -> None:
+    if any(find_spec(name) is None for name in libraries):
+        raise MissingExtra(extra, f"spectag {sys.argv[1] if len(sys.argv) > 1 else extra}")
 
 
 def read_data(path: Path, *, separator: str | None = None, negatives: Sequence[Path] | None = None) -> Manifest:
@@ -88,9 +100,11 @@ def train_series(
         for run, report in zip(whole["runs"], reports, strict=True):
             print(f"{run['out']}: {format_figures(run)}")
             report_clips(report, f"{run['out']}: ")
-        for name, part in (("mean", whole), ("pooled", whole.get("pooled", {}))):
+        pooled = whole.get("pooled", {})
+        for name, part in (("mean", whole), ("pooled", pooled)):
             if part.get("mean"):
-                print(f"{name}: {format_figures(part['mean'], part.get('std'))}")
+                values = part["runs"][0] if part is pooled and len(part["runs"]) == 1 else part["mean"]
+                print(f"{name}: {format_figures(values, part.get('std'))}")
     return whole
 
 

@@ -9,20 +9,35 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spectag.choices import BATCH_SIZE, DEVICE
+from spectag.choices import BATCH_SIZE, DEVICE, THRESHOLD
 from spectag.cli.options import MODEL, BatchSize, Data, Device, Negatives, Separator, find_model
 from spectag.cli.output import refuse_overwriting, say, watched
-from spectag.cli.runs import read_data, require_train_extra
+from spectag.cli.runs import read_data, require_score_extra
 from spectag.cli.threads import Threads, use_threads
 from spectag.errors import FileError
 
 if TYPE_CHECKING:
     from spectag.data.manifest import Manifest
-    from spectag.score.table import ScoreRow
+    from spectag.score.intervals import Intervals
+    from spectag.score.metrics import Metrics
+    from spectag.score.table import ScoreRow, ScoreTable
     from spectag.tag.tagger import Tagger
 
 Fold = Annotated[int | None, typer.Option(help="Use only the clips of this fold.")]
 Split = Annotated[str | None, typer.Option(help="Use only the clips of this split, for example test.")]
+
+Threshold = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="Score from which on a class counts as found, for F1.")
+]
+Resamples = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=0,
+        help="Number of draws for the 95 % intervals; 0 for no intervals. The default is 1000, or fewer (at least 100) "
+        "for more than about ten thousand clips.",
+    ),
+]
 
 
 def is_score_file(path: str | Path) -> bool:
@@ -50,6 +65,8 @@ def evaluate(
     data: Data,
     fold: Fold = None,
     split: Split = None,
+    threshold: Threshold = THRESHOLD,
+    resamples: Resamples = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print all figures as one JSON object, including those per class.")
     ] = False,
@@ -61,24 +78,60 @@ def evaluate(
 ) -> None:
     """Measure how well a model tags a labelled data set.
 
-    Prints accuracy, mAP, mAUC and d-prime over all clips, and the average precision (AP) of each class. A clip that
-    cannot be read is reported and left out, and the exit code is 1.
+    Prints accuracy (where each clip has exactly one label), mAP, mAUC, d-prime and F1 over all clips with 95 %
+    intervals, and the average precision (AP) of each class. Every class of the model counts as an answer, also those
+    that the data set lacks. A clip that cannot be read is reported and left out, and the exit code is 1.
     """
-    manifest, tagger = _prepare(model, data, fold, split, device, batch_size, threads, negatives, separator)
+    _require(model)
+    manifest = read_data(data, separator=separator, negatives=negatives).only(fold=fold, split=split)
+    tagger = _load(model, device, batch_size, threads)
 
     from spectag.score.evaluate import evaluate_scores
-    from spectag.score.metrics import format_figures
 
-    result = evaluate_scores(manifest, _scores(tagger, manifest), tagger.labels, tagger.card.activation)
+    result = evaluate_scores(
+        manifest, _scores(tagger, manifest), tagger.labels, tagger.card.activation, threshold=threshold
+    )
+    table, metrics = result.table, result.metrics
+    intervals = table.compute_intervals(metrics, resamples) if resamples != 0 else None
     if as_json:
-        print(json.dumps({"model": model, "layout": manifest.layout, **result.to_dict()}, indent=1, ensure_ascii=False))
+        figures = result.to_dict(intervals)
+        print(json.dumps({"model": model, "layout": manifest.layout, **figures}, indent=1, ensure_ascii=False))
     else:
-        values = result.metrics.to_dict()
-        print(f"{model} on {values['clips']} clips ({manifest.layout}): {format_figures(values)}")
-        width = max(map(len, result.labels.names))
-        for name, ap in zip(result.labels.names, values["ap"], strict=True):
-            print(f"  {name:<{width}}  AP {'-' if ap is None else format(ap, '.3f')}")
+        print(f"{model} on {metrics.clips} clips ({manifest.layout})")
+        _print_figures(table, metrics, intervals)
     _report_failures(result.failed)
+
+
+def _print_figures(table: ScoreTable, metrics: Metrics, intervals: Intervals | None) -> None:
+    """A line for each figure, with its interval and what it is over, and a line for each class of the data set."""
+    from spectag.score.metrics import FIGURES, name_scopes
+
+    values, bounds = metrics.to_dict(), intervals.bounds if intervals else {}
+    notes = {"mean_ap": "no class is in some of the clips but not in all", **name_scopes(values)}
+    if metrics.accuracy is None:
+        notes["accuracy"] = "only where each clip has exactly one of several labels"
+    width = max(map(len, FIGURES.values()))
+    for name, text in FIGURES.items():
+        value = f"{'-':<5}" if values[name] is None else f"{values[name]:.3f}"
+        interval = "{:.3f} to {:.3f}".format(*bounds[name]) if name in bounds else ""
+        print(f"{text:<{width}}  {value}  {interval:<14}  {notes.get(name, '')}".rstrip())
+    if intervals is not None:
+        units = f"{intervals.units} {'groups of clips' if intervals.grouped else 'clips'}"
+        print(f"95 % intervals: bootstrap over {units}, {intervals.resamples} draws")
+    if metrics.negatives:
+        print(f"{metrics.negatives} of the clips have no label")
+    if table.other_labels:
+        print(f"classes of the model: {len(table.labels)}, {_name_others(table)}")
+    width = max(map(len, table.data_labels))
+    for label, ap in zip(table.data_labels, metrics.ap, strict=False):
+        print(f"  {label:<{width}}  AP {'-' if ap is None else format(ap, '.3f')}")
+
+
+def _name_others(table: ScoreTable) -> str:
+    """How many classes of the model the data set lacks, and which."""
+    named = ", ".join(table.other_labels[:10])
+    more = ", ..." if len(table.other_labels) > 10 else ""
+    return f"{len(table.other_labels)} of which the data set lacks: {named}{more}"
 
 
 def score(
@@ -101,10 +154,12 @@ def score(
     """Write a model's scores for the clips of a labelled data set to a file.
 
     spectag ensemble prints the figures of such files and averages them. A clip that cannot be read is reported and
-    left out, and the exit code is 1.
+    left out, and the exit code is 1. The file holds all classes of the model, also those that the data set lacks.
     """
     refuse_overwriting(output, [])
-    manifest, tagger = _prepare(model, data, fold, split, device, batch_size, threads, negatives, separator)
+    _require(model)
+    manifest = read_data(data, separator=separator, negatives=negatives).only(fold=fold, split=split)
+    tagger = _load(model, device, batch_size, threads)
 
     from spectag.model.ensemble import Ensemble
     from spectag.score.npz import write_scores
@@ -119,30 +174,22 @@ def score(
         members=len(tagger.bundle.members) if isinstance(tagger.bundle, Ensemble) else 1,
     )
     write_scores(output, table)
-    print(f"{output}: {len(table.ids)} clips, {len(table.labels)} classes")
+    others = f", {_name_others(table)}" if table.other_labels else ""
+    print(f"{output}: {len(table.ids)} clips, {len(table.labels)} classes{others}")
     _report_failures(failed)
 
 
-def _prepare(
-    model: str,
-    data: Path,
-    fold: int | None,
-    split: str | None,
-    device: str,
-    batch_size: int,
-    threads: int | None,
-    negatives: list[Path] | None,
-    separator: str | None,
-) -> tuple[Manifest, Tagger]:
-    """The clips to score, and the tagger. Errors in the arguments are reported before torch is imported."""
-    require_train_extra()
+def _require(model: str) -> None:
+    """Report what is missing before the data set is read and torch is imported."""
+    require_score_extra()
     find_model(model)
-    manifest = read_data(data, separator=separator, negatives=negatives).only(fold=fold, split=split)
 
+
+def _load(model: str, device: str, batch_size: int, threads: int | None) -> Tagger:
     from spectag.tag.tagger import Tagger
 
     use_threads(threads)
-    return manifest, Tagger(model, device=device, batch_size=batch_size)
+    return Tagger(model, device=device, batch_size=batch_size)
 
 
 def _scores(tagger: Tagger, manifest: Manifest) -> Iterator[ScoreRow | FileError]:

@@ -82,8 +82,9 @@ def sweep(
     held_out = [fold] if every_fold is None else list_folds(every_fold, manifest)
     threads = choose_threads(threads, processes)
     options = RunOptions(resume=resume, device=device, processes=processes, threads=threads)
-    for chosen in recipes:  # all of them are checked before the first run
-        if make_plan(chosen, manifest, out, fold=held_out[0], options=options).scored is None:
+    plans = [make_plan(chosen, manifest, out, fold=held_out[0], options=options) for chosen in recipes]
+    for plan in plans:  # all of them are checked before the first run
+        if plan.scored is None:
             folds = "--fold or --folds, or " if manifest.folds else ""
             raise typer.BadParameter(f"no clips are held out to compare on: give {folds}--set holdout=0.2")
     summaries = []
@@ -93,7 +94,7 @@ def sweep(
         summaries.append(train_series(chosen, manifest, out / setting.directory, held_out, seeds, options))
     if rank():
         return
-    metric = recipes[0].metric
+    metric = plans[0].recipe.metric  # "auto" is decided there
     rows = tabulate_sweep(settings, summaries)
     write_sweep_files(out, f"{recipe}: {preset or ', '.join(axes or ())}", metric, rows)
     width = max(len(row["setting"]) for row in rows)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,8 @@ class Plan:
     """Everything that one run does.
 
     Args:
-        recipe: as written, but its loss and number of epochs are decided for these clips. Its other nulls are decided
-            when the run starts, see :func:`spectag.runs.decide.decide`.
+        recipe: as written, but its loss, metric and number of epochs are decided for these clips. Its other nulls are
+            decided when the run starts, see :func:`spectag.runs.decide.decide`.
         train: the clips to learn from.
         validation: the clips that are scored during training and that may choose an epoch, if any.
         test: the clips that the results are reported on, if any. They never choose anything.
@@ -166,7 +167,8 @@ def make_plan(
             f"recipe {recipe.name}: batch_size {recipe.batch_size} is not a multiple of accumulate {recipe.accumulate} "
             f"times {options.processes} processes"
         )
-    recipe = recipe.replace(**_loss(recipe, clips), epochs=_epochs(recipe, len(train)))
+    metric = _metric(recipe, [part for part in (validation, test) if part] or [train])
+    recipe = recipe.replace(**_loss(recipe, clips), metric=metric, epochs=_epochs(recipe, len(train)))
     return Plan(recipe, train, validation, test, description, out, options)
 
 
@@ -221,6 +223,25 @@ def _loss(recipe: Recipe, clips: Manifest) -> dict[str, Any]:
     if recipe.loss == "auto" and others:
         return {"loss": "bce", "label_smoothing": 0.0}
     return {"loss": "ce" if recipe.loss == "auto" else recipe.loss, "label_smoothing": recipe.label_smoothing}
+
+
+def _metric(recipe: Recipe, scored: Sequence[Manifest]) -> str:
+    """The key ``metric``, decided by whether each of the clips to score has exactly one label."""
+    others = [clip.id for part in scored for clip in part.clips if len(clip.labels) != 1]
+    exclusive = not others and len(scored[0].labels) > 1
+    if recipe.metric == "accuracy" and not exclusive:
+        found = (
+            f"{len(others)} of those to score have none or several, for example {others[0]}"
+            if others
+            else "there is one class"
+        )
+        raise RecipeError(
+            f"recipe {recipe.name}: metric accuracy is for clips of exactly one of several labels, and {found}: set "
+            "metric=mean_ap"
+        )
+    if recipe.metric == "auto":
+        return "accuracy" if exclusive else "mean_ap"
+    return recipe.metric
 
 
 def _epochs(recipe: Recipe, clips: int) -> int:

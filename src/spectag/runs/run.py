@@ -133,7 +133,7 @@ def write_results(job: Job, candidates: Mapping[str, Bundle], results: Results) 
         "epochs": history.rows,
         "results": {name: evaluation.to_dict() for name, evaluation in results.reported.items()},
         "validation": {name: evaluation.to_dict() for name, evaluation in results.chosen_by.items()},
-        "result": chosen and chosen.to_dict(),
+        "result": chosen and chosen.to_dict(chosen.table.compute_intervals(chosen.metrics)),
         "heard": count_heard(heard, plan.train),
         "skipped": [{"id": name, "reason": reason} for name, reason in heard["skipped"].items()],
     }

@@ -9,14 +9,14 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import numpy as np
-
 from spectag.data.manifest import Manifest
 from spectag.files import write_text
 from spectag.runs.plan import DEFAULTS, REPORT, Plan, RunOptions, check_directory, make_plan
 from spectag.runs.processes import rank
-from spectag.score.metrics import FIGURES, compute_metrics
+from spectag.score.evaluate import describe_table
+from spectag.score.metrics import FIGURES
 from spectag.score.npz import read_scores
+from spectag.score.table import concatenate_tables
 from spectag.train.recipe import Recipe
 
 SUMMARY = "summary.json"
@@ -110,7 +110,7 @@ def summarise(members: Sequence[SeriesRun], reports: Sequence[Mapping[str, Any]]
     Each run also says how many of its held-out clips could not be scored.
 
     If the runs hold out different folds, the summary also has pooled figures: for each seed, those of the clips of all
-    folds taken together.
+    folds taken together, with 95 % intervals.
 
     >>> result = {"clips": 2, "accuracy": 0.5, "mean_ap": 0.75, "mean_auc": None, "d_prime": None}
     >>> summarise([SeriesRun(2, 0, plan)], [{"result": result}])["mean"]
@@ -161,12 +161,12 @@ def write_summary(out: Path, figures: Mapping[str, Any]) -> None:
 
 
 def _figures(result: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {name: result[name] for name in ("clips", *FIGURES)} if result else {}
+    """What a summary says of a run; reports of earlier versions have fewer figures."""
+    names = ("clips", *FIGURES, "mean_ap_classes", "thresholds", "intervals")
+    return {name: result.get(name) for name in names} if result else {}
 
 
 def _pooled(members: Iterable[SeriesRun]) -> dict[str, Any]:
-    tables = [read_scores(member.plan.out / "scores.npz") for member in members]
-    figures = compute_metrics(
-        np.concatenate([table.targets for table in tables]), np.concatenate([table.scores for table in tables])
-    )
-    return _figures(figures.to_dict())
+    table = concatenate_tables([read_scores(member.plan.out / "scores.npz") for member in members])
+    metrics = table.compute_metrics()
+    return _figures(describe_table(table, metrics, table.compute_intervals(metrics)))

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from spectag.choices import Activation
+from spectag.choices import THRESHOLD, Activation
 from spectag.data.manifest import Manifest
 from spectag.errors import FileError
 from spectag.labels import LabelSet
+from spectag.score.intervals import Intervals
 from spectag.score.metrics import Metrics
 from spectag.score.table import ScoreRow, ScoreTable, make_table
 
@@ -19,42 +20,40 @@ class Evaluation:
     """The figures of a model on some clips, made by :func:`evaluate_scores`.
 
     Args:
-        metrics: over the clips that could be scored.
-        labels: the classes of the data set, in the order of the figures per class.
-        model_labels: number of classes that the model knows.
+        metrics: over the clips that could be scored, and over all classes of the model.
         failed: one message for each clip that could not be scored.
         table: the scores themselves.
 
     >>> table = ScoreTable(["a", "b"], np.eye(2), np.eye(2), ["cat", "dog"], "softmax")
-    >>> Evaluation(table.compute_metrics(), spectag.LabelSet(("cat", "dog")), 2, (), table).to_dict()["ap"]
+    >>> Evaluation(table.compute_metrics(), (), table).to_dict()["ap"]
     {'cat': 1.0, 'dog': 1.0}
     """
 
     metrics: Metrics
-    labels: LabelSet
-    model_labels: int
     failed: tuple[str, ...]
     table: ScoreTable
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON. ``ap`` and ``auc`` map the name of each class to its figure."""
-        figures = self.metrics.to_dict()
-        for name in ("ap", "auc"):
-            figures[name] = dict(zip(self.labels.names, figures[name], strict=True))
-        return {**figures, "model_labels": self.model_labels, "failed": list(self.failed)}
+    def to_dict(self, intervals: Intervals | None = None) -> dict[str, Any]:
+        """Plain values for JSON: those of :func:`describe_table`, and the messages of the failed clips."""
+        return {**describe_table(self.table, self.metrics, intervals), "failed": list(self.failed)}
 
 
 def evaluate_scores(
-    manifest: Manifest, rows: Iterable[ScoreRow | FileError], labels: LabelSet, activation: Activation
+    manifest: Manifest,
+    rows: Iterable[ScoreRow | FileError],
+    labels: LabelSet,
+    activation: Activation,
+    threshold: float = THRESHOLD,
 ) -> Evaluation:
     """Compare the scores of a model with the labels of a manifest.
 
     Args:
         manifest: N clips.
         rows: for each clip, in the manifest's order, its scores ``[M]``, or why it could not be scored.
-        labels: the M classes of the model, in the order of the scores. A class that the data set lacks is left out
-            before the highest score of a clip is looked for.
+        labels: the M classes of the model, in the order of the scores. Those that the data set lacks count as answers,
+            too.
         activation: the model's.
+        threshold: of F1. For one threshold per class use :meth:`spectag.score.table.ScoreTable.compute_metrics`.
 
     Raises:
         LabelMismatch: the data set has classes that the model does not know; the message names them.
@@ -68,4 +67,27 @@ def evaluate_scores(
     0.5
     """
     table, failed = make_table(manifest, rows, labels, model="", activation=activation)
-    return Evaluation(table.compute_metrics(), manifest.labels, len(labels), failed, table)
+    return Evaluation(table.compute_metrics(threshold), failed, table)
+
+
+def describe_table(table: ScoreTable, metrics: Metrics, intervals: Intervals | None = None) -> dict[str, Any]:
+    """Figures as plain values, for JSON.
+
+    Returns:
+        the fields of :class:`spectag.score.metrics.Metrics`; ``model_labels``, the number of classes of the model;
+        ``not_in_data``, the names of those that the data set lacks; and, where there are intervals, what
+        :meth:`spectag.score.intervals.Intervals.to_dict` returns. Figures and thresholds per class are by name:
+        ``ap``, ``auc`` and ``f1`` for the classes of the data set, thresholds for all.
+
+    >>> table = ScoreTable(["a"], np.array([[1, 0]]), np.array([[0.9, 0.1]]), ["cat", "dog"], "softmax", data_classes=1)
+    >>> found = describe_table(table, table.compute_metrics())
+    >>> found["f1"], found["not_in_data"]
+    ({'cat': 1.0}, ['dog'])
+    """
+    figures = metrics.to_dict()
+    for name in ("ap", "auc", "f1"):
+        figures[name] = dict(zip(table.data_labels, figures[name], strict=False))
+    if isinstance(metrics.thresholds, tuple):
+        figures["thresholds"] = dict(zip(table.labels, metrics.thresholds, strict=True))
+    figures |= {"model_labels": len(table.labels), "not_in_data": list(table.other_labels)}
+    return {**figures, **(intervals.to_dict() if intervals else {})}

@@ -1,19 +1,25 @@
 """Score files: a table of scores as an ``.npz`` file without pickles.
 
-==============  ====================  ==========================================================================
-``format``      int                   1
-``ids``         text ``[N]``          the ids of the clips in their data set, all different
-``targets``     uint8 ``[N, C]``      1 for a label that applies, 0 for one that does not
-``scores``      float32 ``[N, C]``    0..1, after the model's activation
-``labels``      text ``[C]``          the classes of the data set, in its order, so that files of all models match
-``activation``  text                  ``sigmoid``, ``softmax``, or ``mixed`` for a mean of both
-``model``       text                  where the scores come from
-``members``     int                   the number of models that the scores are the mean of
-==============  ====================  ==========================================================================
+================  ====================  ========================================================================
+``format``        int                   1
+``ids``           text ``[N]``          the ids of the clips in their data set, all different
+``targets``       uint8 ``[N, C]``      1 for a label that applies, 0 for one that does not
+``scores``        float32 ``[N, C]``    0..1, after the model's activation
+``labels``        text ``[C]``          the classes of the data set, in its order, then the model's other classes
+``activation``    text                  ``sigmoid``, ``softmax``, or ``mixed`` for a mean of both
+``model``         text                  where the scores come from
+``members``       int                   the number of models that the scores are the mean of
+``data_classes``  int                   how many of the labels are those of the data set
+``groups``        text ``[N]``          names of groups of clips; an empty one for a clip on its own
+================  ====================  ========================================================================
+
+The last two may be missing. Without ``groups``, each clip is on its own. A file without ``data_classes`` is from an
+earlier spectag, which left out the classes that the data set lacks.
 """
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 import zlib
 from collections import Counter
@@ -22,7 +28,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from spectag.errors import DataError, InputError
+from spectag.errors import DataError, InputError, SpectagWarning
 from spectag.files import replacing
 from spectag.score.table import ScoreTable, TableActivation
 
@@ -44,6 +50,7 @@ FIELDS = {
     "model": ("U", "text", 0),
     "members": ("i", "a whole number", 0),
 }
+OPTIONAL = {"data_classes": ("i", "a whole number", 0), "groups": ("U", "text", 1)}
 
 
 def write_scores(path: Path, table: ScoreTable) -> None:
@@ -62,8 +69,11 @@ def write_scores(path: Path, table: ScoreTable) -> None:
         raise InputError(f"{path}: expected the name of a score file, ending in {SUFFIX}")
     _require_valid(table)
     with replacing(path) as partial, partial.open("wb") as file:
+        groups: dict[str, Any] = {} if table.groups is None else {"groups": np.array(table.groups, dtype=np.str_)}
         np.savez_compressed(
             file,
+            **groups,
+            data_classes=np.int64(len(table.data_labels)),
             format=np.int64(FORMAT),
             ids=np.array(table.ids, dtype=np.str_),
             targets=table.targets.astype(np.uint8),
@@ -82,6 +92,9 @@ def read_scores(path: Path) -> ScoreTable:
         DataError: the file does not exist, is not a score file, or has a field that is missing or of the wrong shape,
             type or range; the message names the file and the field.
 
+    Warns:
+        SpectagWarning: an accuracy from the file may be too high, since classes were left out of it.
+
     >>> read_scores(Path("a-file-that-does-not-exist.npz"))
     Traceback (most recent call last):
     spectag.errors.DataError: a-file-that-does-not-exist.npz: no such file: write it with spectag score
@@ -95,6 +108,8 @@ def read_scores(path: Path) -> ScoreTable:
             ids=tuple(data["ids"]),
             labels=tuple(data["labels"]),
             source=str(path),
+            data_classes=data.get("data_classes"),
+            groups=tuple(data["groups"]) if "groups" in data else None,
         )
     except InputError as error:
         raise DataError(str(error)) from error
@@ -104,6 +119,13 @@ def read_scores(path: Path) -> ScoreTable:
             "write it again with spectag score"
         ) from error
     _require_valid(table)
+    complete = table.activation == "softmax" and bool((table.scores.sum(1) > 0.999).all())
+    if table.data_classes is None and table.single_label and not complete:
+        message = (
+            f"{path}: an earlier spectag wrote it, without the classes that the data set lacks: if the model has any, "
+            "the accuracy is too high: write the file again with spectag score"
+        )
+        warnings.warn(message, SpectagWarning, stacklevel=2)
     return table
 
 
@@ -115,8 +137,10 @@ def _read_fields(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: expected a score file of at most {LARGEST} bytes unpacked, got {size}")
     data: dict[str, Any] = {}
     with np.load(path, allow_pickle=False) as arrays:
-        for name, (kind, words, axes) in FIELDS.items():
+        for name, (kind, words, axes) in (FIELDS | OPTIONAL).items():
             if name not in arrays.files:
+                if name in OPTIONAL:
+                    continue
                 raise DataError(f"{path}: {name} is missing: expected a score file, as spectag score writes it")
             array = arrays[name]
             if not isinstance(array, np.ndarray):  # NumPy returns bytes for an entry that is not an array

@@ -11,12 +11,11 @@ import jinja2
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_curve
 
 from spectag.files import write_text
 from spectag.score import plots
-from spectag.score.metrics import FIGURES
+from spectag.score.metrics import FIGURES, name_scopes
 from spectag.score.plots import Plot, printable
 from spectag.score.table import ScoreTable
 
@@ -145,17 +144,23 @@ def _chosen(report: Mapping[str, Any], data: Mapping[str, Any], result: Mapping[
     chosen = f"Chosen: {report.get('chosen', 'the last weights')}."
     if not result:
         return f"{chosen} No clips were held out, so these weights have not been scored."
-    clips = f" ({result['clips']} clips)" if "clips" in result else ""
+    negatives = f", {result['negatives']} of them without a label" if result.get("negatives") else ""
+    clips = f" ({result['clips']} clips{negatives})" if "clips" in result else ""
     return f"{chosen} Scored on {data.get('held_out', 'held-out clips')}{clips}."
 
 
 def _cards(result: Mapping[str, Any], single: bool) -> list[tuple[str, str, str]]:
-    cards = [(FIGURES[name], _figure(name, result.get(name)), "") for name in _names(single) if name in result]
-    clips, accuracy = result.get("clips"), result.get("accuracy")
-    if single and clips and accuracy is not None:
-        interval = binomtest(round(accuracy * clips), clips).proportion_ci(method="wilson")
-        note = f"95 % interval for {clips} clips: {100 * interval.low:.0f}–{100 * interval.high:.0f} %"
-        cards[0] = (*cards[0][:2], note)
+    """For each figure its name, its value, and its interval with what it is over."""
+    intervals, resampled, notes = _section(result, "intervals"), _section(result, "resampled"), name_scopes(result)
+    cards = []
+    for name in _names(single):
+        if name in result:
+            parts = [notes[name]] if name in notes else []
+            if name in intervals:
+                low, high = (_figure(name, bound) for bound in intervals[name])
+                units = f"{resampled.get('number', '')} {resampled.get('units', 'clips')}".strip()
+                parts.append(f"95 % interval for {units}: {low} to {high}")
+            cards.append((FIGURES[name], _figure(name, result[name]), "; ".join(parts)))
     return cards
 
 
@@ -266,6 +271,8 @@ def _classes(
     if ap or auc:
         columns["AP"] = [_figure("ap", ap.get(label)) for label in labels]
         columns["AUC"] = [_figure("auc", auc.get(label)) for label in labels]
+    if counts is None and (f1 := _section(result, "f1")):
+        columns["F1"] = [_figure("f1", f1.get(label)) for label in labels]
     if counts is not None:
         right = np.diag(counts)
         for name, whole in (("recall", counts.sum(1)), ("precision", counts.sum(0))):

@@ -24,11 +24,12 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from spectag.choices import Activation
+from spectag.choices import THRESHOLD, Activation
 from spectag.data.manifest import Manifest
 from spectag.errors import DataError, FileError, InputError, SpectagWarning
-from spectag.labels import LabelSet, align
-from spectag.score.metrics import Metrics, compute_metrics
+from spectag.labels import LabelSet, align, name_some
+from spectag.score.intervals import Intervals, compute_intervals
+from spectag.score.metrics import Metrics, Thresholds, compute_metrics, has_one_label_each
 
 ScoreRow: TypeAlias = "NDArray[np.float32]"  # [C], 0..1: the scores of one clip
 TableActivation = Literal[Activation, "mixed"]
@@ -40,18 +41,21 @@ class ScoreTable:
 
     Args:
         ids: the name of each clip, N.
-        targets: ``[N, C]``, 0 or 1.
+        targets: ``[N, C]``, 0 or 1. A row of zeros is a negative, a clip without labels.
         scores: ``[N, C]``, 0..1.
-        labels: names of the classes, C.
+        labels: names of the classes, C: first those of the data set, then all others that the model answers with.
         activation: ``softmax`` if the scores of a clip sum to 1, ``sigmoid`` if they are independent, ``mixed`` for a
             mean of both.
         model: where the scores come from.
         members: the number of models that the scores are the mean of; :func:`average_tables` gives each the same
             weight.
         source: the name of the table in messages. It is not saved.
+        groups: the name of each clip's group, N, see :class:`spectag.data.manifest.Clip`; an empty name for a clip that
+            is a group of its own. None if every clip is.
+        data_classes: how many of the labels are those of the data set; None for all.
 
     Raises:
-        InputError: the shapes do not fit each other.
+        InputError: the shapes do not fit each other, or a class that the data set lacks has clips.
 
     >>> table = ScoreTable(["a", "b"], np.eye(2), np.array([[0.9, 0.1], [0.6, 0.4]]), ["cat", "dog"], "softmax")
     >>> table.single_label
@@ -66,6 +70,8 @@ class ScoreTable:
     model: str = ""
     members: int = 1
     source: str = "scores"
+    groups: Sequence[str] | None = None
+    data_classes: int | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.ids), len(self.labels))
@@ -74,9 +80,30 @@ class ScoreTable:
                 f"{self.source}: expected targets and scores {list(shape)} for {shape[0]} clips and {shape[1]} "
                 f"classes, got {list(self.targets.shape)} and {list(self.scores.shape)}"
             )
+        if self.groups is not None and len(self.groups) != len(self.ids):
+            raise InputError(f"{self.source}: groups: expected {len(self.ids)}, one per clip, got {len(self.groups)}")
+        known = len(self.labels) if self.data_classes is None else self.data_classes
+        if not 0 < known <= len(self.labels) or self.targets[:, known:].any():
+            raise InputError(
+                f"{self.source}: data_classes: expected 1 to {len(self.labels)}, and no clips of the classes after "
+                f"them; got {known}"
+            )
 
-    def compute_metrics(self) -> Metrics:
+    @property
+    def data_labels(self) -> Sequence[str]:
+        """The classes of the data set."""
+        return self.labels[: self.data_classes]
+
+    @property
+    def other_labels(self) -> Sequence[str]:
+        """The classes that the model answers with and the data set lacks."""
+        return [] if self.data_classes is None else self.labels[self.data_classes :]
+
+    def compute_metrics(self, thresholds: Thresholds = THRESHOLD) -> Metrics:
         """The figures of the scores.
+
+        Args:
+            thresholds: of F1, one or ``[C]``.
 
         Raises:
             InputError: as :func:`spectag.score.metrics.compute_metrics`.
@@ -85,12 +112,25 @@ class ScoreTable:
         >>> ScoreTable(["a", "b"], np.eye(2), scores, ["cat", "dog"], "softmax").compute_metrics().accuracy
         0.5
         """
-        return compute_metrics(self.targets, self.scores)
+        return compute_metrics(self.targets, self.scores, thresholds)
+
+    def compute_intervals(self, metrics: Metrics, resamples: int | None = None) -> Intervals:
+        """95 % intervals of these figures of the table, by a bootstrap over the clips, or over their groups.
+
+        Raises:
+            InputError: as :func:`spectag.score.intervals.compute_intervals`.
+
+        >>> scores = np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7]])
+        >>> table = ScoreTable(["a", "b", "c"], np.eye(2)[[0, 1, 1]], scores, ["cat", "dog"], "softmax")
+        >>> table.compute_intervals(table.compute_metrics()).units
+        3
+        """
+        return compute_intervals(metrics, self.targets, self.scores, self.groups, resamples=resamples)
 
     @property
     def single_label(self) -> bool:
-        """Whether there are clips, and each has exactly one label."""
-        return len(self.ids) > 0 and bool((self.targets.sum(1) == 1).all())
+        """Whether there are clips and several classes, and each clip has exactly one label."""
+        return has_one_label_each(self.targets)
 
     def confusion_matrix(self) -> NDArray[np.int64]:
         """Number of clips by true class (row) and class of the highest score (column), ``[C, C]``.
@@ -108,14 +148,14 @@ class ScoreTable:
     def losses(self) -> NDArray[np.float64]:
         """Cross-entropy of each clip, ``[N]``.
 
-        With softmax it is ``-log(score of the true class)``, otherwise the mean over the classes of the binary
-        cross-entropy.
+        With softmax and one label per clip it is ``-log(score of the true class)``, otherwise the mean over the classes
+        of the binary cross-entropy, which negatives have as well.
 
         >>> ScoreTable(["a"], np.array([[1, 0]]), np.array([[0.5, 0.5]]), ["cat", "dog"], "softmax").losses().round(4)
         array([0.6931])
         """
         scores = np.clip(self.scores.astype(np.float64), 1e-7, 1 - 1e-7)
-        if self.activation == "softmax":
+        if self.activation == "softmax" and self.single_label:
             parts = self.targets * np.log(scores)
             return np.asarray(-parts.sum(1), np.float64)
         parts = np.where(self.targets > 0, np.log(scores), np.log1p(-scores))
@@ -140,50 +180,67 @@ def make_table(
         model, activation, members: see :class:`ScoreTable`.
 
     Returns:
-        a table of the clips that could be scored and the classes of the data set; and a message for each other clip.
+        a table of the clips that could be scored, with all M classes: those of the data set first, in its order and by
+        its names, then the others. And a message for each other clip.
 
     Raises:
         LabelMismatch: the data set has classes that the model does not know; the message names them.
         DataError: none of the clips could be scored.
+
+    Warns:
+        SpectagWarning: as :func:`spectag.labels.align`.
 
     >>> from spectag.data.manifest import Clip, Manifest
     >>> manifest = Manifest((Clip("a.wav", Path("a.wav"), (0,)),), spectag.LabelSet(("dog",)), "folders")
     >>> known = spectag.LabelSet(("cat", "dog"))
     >>> rows = [np.array([0.25, 0.75], np.float32)]
     >>> table, failed = make_table(manifest, rows, known, model="m", activation="softmax")
-    >>> table.scores.tolist(), failed
-    ([[0.75]], ())
+    >>> table.labels, table.scores.tolist(), failed
+    (('dog', 'cat'), [[0.75, 0.25]], ())
     """
     columns = align(manifest.labels, labels)
-    ids, kept, scores, failed = [], [], [], []
+    others = sorted(set(range(len(labels))) - set(columns))
+    order = columns + others
+    clips, scores, failed, kept = [], [], [], []
     for position, (clip, row) in enumerate(zip(manifest.clips, rows, strict=True)):
         if isinstance(row, FileError):
             failed.append(str(row))
         else:
-            ids.append(clip.id)
+            clips.append(clip)
             kept.append(position)
-            scores.append(row[columns])
-    if not ids:
+            scores.append(row[order])
+    if not clips:
         raise DataError(f"none of the {len(manifest)} clips could be scored; the first error: {failed[0]}")
-    targets = manifest.targets()[kept]
-    table = ScoreTable(tuple(ids), targets, np.stack(scores), manifest.labels.names, activation, model, members)
+    table = ScoreTable(
+        ids=tuple(clip.id for clip in clips),
+        targets=np.pad(manifest.targets()[kept], ((0, 0), (0, len(others)))),
+        scores=np.stack(scores),
+        labels=(*manifest.labels.names, *(labels.names[place] for place in others)),
+        activation=activation,
+        model=model,
+        members=members,
+        groups=tuple(clip.group or "" for clip in clips) if any(clip.group for clip in clips) else None,
+        data_classes=len(columns),
+    )
     return table, tuple(failed)
 
 
 def average_tables(tables: Sequence[ScoreTable]) -> ScoreTable:
     """The mean of several models' scores of the same clips, which may be in different orders.
 
-    Each model has the same weight: a table that is the mean of three models counts three times.
+    Each model has the same weight: a table that is the mean of three models counts three times. The models may differ
+    in the classes that the data set lacks; the score of a class that a model does not know counts as 0.
 
     Returns:
         a table in the order of the first.
 
     Raises:
         InputError: no tables.
-        DataError: labels, clips or targets differ; the message names the table and one of the differences.
+        DataError: the data set's labels, clips or targets differ; the message names the table and one of the
+            differences.
 
     Warns:
-        SpectagWarning: two tables hold the same scores, which therefore count twice.
+        SpectagWarning: two tables hold the same scores, which therefore count twice; or a table lacks classes.
 
     >>> one, two = (
     ...     ScoreTable(["a", "b"], np.eye(2), np.full((2, 2), score), ["cat", "dog"], "softmax")
@@ -195,19 +252,32 @@ def average_tables(tables: Sequence[ScoreTable]) -> ScoreTable:
     if not tables:
         raise InputError("average_tables: expected at least one table of scores, got none")
     first = tables[0]
-    total = np.zeros(first.scores.shape)  # float64
+    others = dict.fromkeys(name for table in tables for name in table.other_labels)
+    labels = (*first.data_labels, *others)
+    total = np.zeros((len(first.ids), len(labels)))  # float64
     seen: dict[bytes, ScoreTable] = {}
-    for table in tables:
-        scores = table.scores[_matching_rows(first, table)]
-        total += table.members * scores
+    places = {name: place for place, name in enumerate(labels)}
+    groups: Sequence[str] | None = None
+    for table, rows in zip(tables, [_matching_rows(first, table) for table in tables], strict=True):
+        scores = table.scores[rows]
+        total[:, [places[name] for name in table.labels]] += table.members * scores
+        if groups is None and table.groups is not None:
+            groups = tuple(table.groups[row] for row in rows)
         before = seen.setdefault(hashlib.sha256(scores.tobytes()).digest(), table)
         if before is not table:
             message = f"{table.source}: holds the same scores as {before.source}, which therefore count twice"
             warnings.warn(message, SpectagWarning, stacklevel=2)
+        if lacking := [name for name in others if name not in table.other_labels]:
+            message = f"{table.source}: has no scores for classes that other models know, which count as 0 in the mean"
+            warnings.warn(f"{message}: {name_some(lacking)}", SpectagWarning, stacklevel=2)
     members = sum(table.members for table in tables)
     activations = {table.activation for table in tables}
     return replace(
         first,
+        labels=labels,
+        targets=np.pad(first.targets[:, : len(first.data_labels)], ((0, 0), (0, len(others)))),
+        data_classes=len(first.data_labels),
+        groups=groups,
         scores=(total / members).astype(np.float32),
         model=", ".join(table.model or table.source for table in tables),
         activation=first.activation if len(activations) == 1 else "mixed",
@@ -216,13 +286,49 @@ def average_tables(tables: Sequence[ScoreTable]) -> ScoreTable:
     )
 
 
+def concatenate_tables(tables: Sequence[ScoreTable]) -> ScoreTable:
+    """Scores for different clips of one data set as one table, such as those of the folds of a cross-validation.
+
+    Returns:
+        a table of all clips, which is otherwise like the first.
+
+    Raises:
+        InputError: no tables.
+        DataError: their labels differ.
+
+    >>> one = ScoreTable(["a"], np.array([[1, 0]]), np.array([[0.9, 0.1]]), ["cat", "dog"], "softmax")
+    >>> concatenate_tables([one, replace(one, ids=["b"])]).ids
+    ('a', 'b')
+    """
+    if not tables:
+        raise InputError("concatenate_tables: expected at least one table of scores, got none")
+    first = tables[0]
+    for table in tables:
+        _require_same_labels(first, table)
+    grouped = any(table.groups is not None for table in tables)
+    groups = tuple(name for table in tables for name in table.groups or [""] * len(table.ids))
+    return replace(
+        first,
+        ids=tuple(name for table in tables for name in table.ids),
+        targets=np.concatenate([table.targets for table in tables]),
+        scores=np.concatenate([table.scores for table in tables]),
+        groups=groups if grouped else None,
+    )
+
+
+def _require_same_labels(first: ScoreTable, table: ScoreTable) -> None:
+    """Raise DataError unless both are scores on the same data set."""
+    if list(table.data_labels) == list(first.data_labels):
+        return
+    odd = sorted(set(first.data_labels) ^ set(table.data_labels))
+    what = f"{len(odd)} of the labels, for example {odd[0]!r}" if odd else "the order of the labels"
+    raise DataError(f"{table.source}: differs from {first.source} in {what}: score all models on the same data set")
+
+
 def _matching_rows(first: ScoreTable, table: ScoreTable) -> list[int]:
     """For each clip of the first table its row in the other, which must have the same clips, labels and targets."""
     where = f"{table.source}: differs from {first.source} in"
-    if list(table.labels) != list(first.labels):
-        odd = sorted(set(first.labels) ^ set(table.labels))
-        what = f"{len(odd)} of the labels, for example {odd[0]!r}" if odd else "the order of the labels"
-        raise DataError(f"{where} {what}: score all models on the same data set")
+    _require_same_labels(first, table)
     places = {name: place for place, name in enumerate(table.ids)}
     odd = sorted(places.keys() ^ set(first.ids))
     if odd:
@@ -232,7 +338,8 @@ def _matching_rows(first: ScoreTable, table: ScoreTable) -> list[int]:
             "same split of the data set"
         )
     rows = [places[name] for name in first.ids]
-    wrong = np.flatnonzero((table.targets[rows] != first.targets).any(1))
+    classes = len(first.data_labels)
+    wrong = np.flatnonzero((table.targets[rows, :classes] != first.targets[:, :classes]).any(1))
     if len(wrong):
         raise DataError(
             f"{where} the targets of {len(wrong)} of the clips, for example {first.ids[wrong[0]]}: "

@@ -233,7 +233,8 @@ class Recipe(Section):
         average: first and last of the epochs whose weights are averaged at the end; null for none.
         select: weights to keep as the model: those of the ``last`` epoch, those of the ``best`` epoch on the validation
             clips, or the ``averaged`` ones.
-        metric: figure that chooses the ``best`` epoch.
+        metric: figure that chooses the ``best`` epoch and that a sweep compares: ``accuracy`` (for one label per clip),
+            ``mean_ap``, or ``auto`` to take the accuracy if every clip that is scored has exactly one label.
         balanced: draw clips of rare labels more often, with replacement (released code).
         precision: ``fp32``, ``bf16``, ``fp16`` (GPUs only), or ``auto`` for bf16 where that is faster.
         compile: compile the network with ``torch.compile``. This takes minutes at the start and makes steps faster.
@@ -269,7 +270,7 @@ class Recipe(Section):
     ema: float = Field(0.0, ge=0, lt=1)
     average: Pair | None = None
     select: Literal["last", "best", "averaged"] = "last"
-    metric: Literal["accuracy", "mean_ap"] = "mean_ap"
+    metric: Literal["auto", "accuracy", "mean_ap"] = "mean_ap"
     balanced: bool = False
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     compile: bool = False
