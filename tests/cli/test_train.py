@@ -271,7 +271,10 @@ def test_something_is_said_before_torch_is_loaded(clips, tmp_path):
     assert said[0].startswith("spectag: train: ")
     assert said[1] == "reading 6 clips"
     assert said[2].startswith("epoch 1/4: step 1 of 4, loss ")
-    assert said[-2:] == ["scoring 6 held-out clips", "writing the report"]
+    assert [line for line in said if not line.startswith(("epoch", "spectag"))][1:] == [
+        "scoring 6 held-out clips",
+        "writing the report",
+    ]
 
 
 @pytest.mark.parametrize("threads", [1, 3])
