@@ -116,10 +116,6 @@ class View:
             return b""
         return self._take(max(0, min(size, self.end - offset)))
 
-    def part(self, begin: int) -> View:
-        """The rest of the view from an offset in the stream on."""
-        return View(self._stream, self._name, begin, self.end, self._patches)
-
     def find_end(self) -> None:
         """Read ahead to the next mark, for decoders that look at the end first. The next read needs a seek."""
         mark, self._mark = self._mark, None
