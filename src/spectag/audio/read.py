@@ -245,10 +245,27 @@ def _segment(pieces: Iterable[Waveform], segment: Segment, name: str) -> Iterato
     last = None if end is None else round(end * SAMPLE_RATE)
     place = 0
     for piece in pieces:
-        yield piece[max(0, first - place) : None if last is None else max(0, last - place)]
+        if place + len(piece) > first:  # no empty views, which would keep the pieces before the segment in memory
+            yield piece[max(0, first - place) : None if last is None else max(0, last - place)]
         place += len(piece)
         if last is not None and place >= last:
             return
+    if place <= first and place:
+        raise beyond_end(name, place)
+
+
+def beyond_end(name: str, samples: int) -> EmptyAudio:
+    """The error of a segment that begins where its recording has ended.
+
+    Args:
+        name: of the segment.
+        samples: of the whole recording, at 16 kHz.
+
+    >>> str(beyond_end("dawn.wav (60 s to 70 s)", 672_000))
+    'dawn.wav (60 s to 70 s): begins after the end of the recording, which is 42.000 s long: correct the times'
+    """
+    length = samples / SAMPLE_RATE
+    return EmptyAudio(name, f"begins after the end of the recording, which is {length:.3f} s long: correct the times")
 
 
 def _cut(pieces: Iterable[Waveform], length: int) -> Iterator[Waveform]:
