@@ -26,6 +26,8 @@ from pathlib import Path
 
 import av
 import numpy as np
+import soundfile as sf
+import soxr
 
 import spectag
 from spectag.audio.read import SAMPLE_RATE, read
@@ -48,11 +50,16 @@ def as_mp4(waveform: np.ndarray, path: Path) -> None:
         container.mux(stream.encode(None))
 
 
-def transcoded(manifest: Manifest, folder: Path) -> list[Clip]:
+def transcoded(manifest: Manifest, folder: Path, format: str = "mp4") -> list[Clip]:
+    """The same clips in another format, at 44.1 kHz."""
     clips = []
     for number, clip in enumerate(manifest.clips):
-        path = folder / f"{number:06d}.mp4"
-        as_mp4(read(clip.source), path)
+        path = folder / f"{number:06d}.{format}"
+        waveform = read(clip.source)
+        if format in ("mp4", "m4a"):
+            as_mp4(waveform, path)
+        else:
+            sf.write(path, soxr.resample(waveform, SAMPLE_RATE, 44_100), 44_100)
         clips.append(Clip(clip.id, path, clip.labels))
     return clips
 
@@ -131,6 +138,9 @@ def main() -> None:
         help="size of a shard in MB; small, so that a small data set has many shards",
     )
     parser.add_argument("--readers", type=int, nargs="+", default=[1, 2], help="numbers of processes to measure with")
+    parser.add_argument(
+        "--formats", action="store_true", help="measure reading the clips as WAV, FLAC, MP3, Ogg and M4A instead"
+    )
     parser.add_argument("--repeats", type=int, default=3, help="number of passes; the best counts")
     parser.add_argument(
         "--folder", type=Path, help="folder for the copies; choose one on the disk that you want to measure"
@@ -142,6 +152,14 @@ def main() -> None:
     manifest = Manifest(manifest.clips[: args.clips], manifest.labels, manifest.layout)
     with tempfile.TemporaryDirectory(dir=args.folder) as directory:
         folder = Path(directory)
+        if args.formats:
+            kinds = ("wav", "flac", "mp3", "ogg", "m4a")
+            same = {kind: (transcoded(manifest, folder, kind), range(len(manifest.clips)), True) for kind in kinds}
+            length = sum(len(read(clip.source)) for clip in manifest.clips) / SAMPLE_RATE
+            for n in args.readers:
+                for row in measured(same, length, n, args.repeats):
+                    print(json.dumps(row))
+            return
         compressed = transcoded(manifest, folder)
         done = pack_data_set(manifest, folder / "packed", shard_bytes=round(args.shard_mb * 1e6))
         packed = read_packed(folder / "packed").clips

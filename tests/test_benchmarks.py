@@ -271,3 +271,30 @@ class TestBusy:
         assert all(seconds > 0 for seconds in self.busy.tag(data, "spectag", 600))
         assert len(self.busy.train(data, "one thread", 2, 600)) == 2
         assert self.busy.environment("spectag").keys() & {"OMP_NUM_THREADS", "GOMP_SPINCOUNT"} == set()
+
+
+class TestFuzz:
+    fuzz = script("fuzz")
+
+    def test_damaged_files_are_the_same_again_and_none_gives_a_foreign_error(self) -> None:
+        files = list(self.fuzz.originals().values())
+        assert len(files) > 40
+        made = [self.fuzz.mutated(files, 3, number) for number in range(60)]
+        assert made == [self.fuzz.mutated(files, 3, number) for number in range(60)]
+        assert {self.fuzz.outcome(data) for _, data in made} == {"read", "noted", "refused"}
+
+    def test_a_process_that_dies_is_counted_and_the_next_goes_on(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        worker = tmp_path / "worker.py"
+        worker.write_text(
+            "import os, sys\n"
+            "for number in range(int(sys.argv[-2]), int(sys.argv[-1])):\n"
+            "    print(f'begin {number}', flush=True)\n"
+            "    if number % 3 == 1: os.abort()\n"
+            "    print('end 2.5 read' if number == 3 else 'end 0.1 read', flush=True)\n"
+        )
+        monkeypatch.setattr(self.fuzz, "__file__", str(worker))
+        found = [(number, result) for number, result, _ in self.fuzz.batch(0, 0, 6)]
+        crash = "crash: status -6"
+        assert found == [(0, "read"), (1, crash), (2, "read"), (3, "hang"), (4, crash), (5, "read")]

@@ -38,7 +38,8 @@ def decode_samples(
     Args:
         stream: binary and seekable. It is neither closed nor rewound.
         name: what error messages call the recording.
-        note: called with one line for anything odd: the recording ends before its header says, or is damaged.
+        note: called with one line for each problem: the recording is shorter or longer than its header states, or is
+            damaged, or has other sound tracks.
 
     Yields:
         (rate in Hz, samples ``[n, channels]``), n >= 1, at least once. Full scale is 1.0; samples may exceed it. The

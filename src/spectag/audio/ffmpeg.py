@@ -148,6 +148,7 @@ class _Track:
         if sound.codec_context.name == "flac":  # otherwise a damaged block is heard as noise
             sound.codec_context.options = {"err_detect": "crccheck+explode"}
         packets, as_floats = container.demux(scope), _Floats()
+        ticks = {stream.index: float(stream.time_base or 0) for stream in container.streams}  # s
         numbered, place = container.format.name == "flac", 0  # the sample that is due
         reached, at = 0.0, 0  # s: the end of the packets; samples of the track
         while True:
@@ -160,14 +161,16 @@ class _Track:
                 packet = None
             if packet is None:
                 break
-            if packet.pts is not None:
-                reached = max(reached, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            index = packet.stream.index
+            if promised and packet.pts is not None:
+                reached = max(reached, (packet.pts + (packet.duration or 0)) * ticks[index])
+            if index != sound.index:
+                continue
             frames: list[Any] = []
             decoded = []
             try:
-                if packet.stream.index == sound.index:
-                    frames = [frame for frame in packet.decode() if frame.samples and frame.sample_rate > 0]
-                    decoded = [(frame.sample_rate, as_floats(frame)) for frame in frames]
+                frames = [frame for frame in packet.decode() if frame.samples and frame.sample_rate > 0]
+                decoded = [(frame.sample_rate, as_floats(frame)) for frame in frames]
             except Exception:
                 self.bad += bool(bytes(packet).strip(b"\0"))  # zeros are padding
             for frame in frames if numbered else ():

@@ -14,7 +14,16 @@ _OGG_BLOCK = 2048  # samples by which the length of an Ogg file may be wrong
 
 
 class Refused(Exception):
-    """libsndfile does not read this file; ``opened``: it recognised the format but returned no sample."""
+    """libsndfile does not read this file.
+
+    Args:
+        reason: why.
+        opened: whether it recognised the format, but returned no sample.
+        malformed: whether it says that the file is malformed.
+
+    >>> Refused("Format not recognised").opened
+    False
+    """
 
     def __init__(self, reason: str, *, opened: bool = False, malformed: bool = False) -> None:
         super().__init__(reason)

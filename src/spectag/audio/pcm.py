@@ -18,6 +18,8 @@ def full_scale(samples: NDArray[Any]) -> NDArray[np.float32]:
     >>> full_scale(np.array([0, 128, 192], np.uint8))
     array([-1. ,  0. ,  0.5], dtype=float32)
     """
+    if samples.dtype == np.float32:
+        return samples
     if samples.dtype.kind == "f":
         with np.errstate(over="ignore"):  # values too large for float32 become infinite, which is reported later
             return samples.astype(np.float32, copy=False)

@@ -116,10 +116,6 @@ class View:
             return b""
         return self._take(max(0, min(size, self.end - offset)))
 
-    def part(self, begin: int) -> View:
-        """The rest of the view from an offset in the stream on."""
-        return View(self._stream, self._name, begin, self.end, self._patches)
-
     def find_end(self) -> None:
         """Read ahead to the next mark, for decoders that look at the end first. The next read needs a seek."""
         mark, self._mark = self._mark, None
@@ -152,13 +148,17 @@ class View:
     def _watched(self, mark: Mark, data: bytes, at: int) -> bytes:
         """The data up to the next mark, where the view ends from now on."""
         end, before = self._before
-        before = before if end == at else b""
-        start = at - len(before)
-        found = mark.find(before + data, max(0, self._mark_from - start))
-        if found >= 0:
-            self.following = self.end = start + found
-            data = data[: max(0, self.end - at)]
-        self._before = at + len(data), (before + data)[-_OVERLAP:]
+        seam = before + data[:_OVERLAP] if end == at else b""
+        for start, part in ((at - len(before), seam), (at, data)):
+            found = mark.find(part, max(0, self._mark_from - start))
+            if found >= 0:
+                self.following = self.end = start + found
+                data = data[: max(0, self.end - at)]
+                break
+        self._before = (
+            at + len(data),
+            (before[-_OVERLAP:] + data)[-_OVERLAP:] if len(data) < _OVERLAP else data[-_OVERLAP:],
+        )
         return data
 
     def _size(self) -> int:
