@@ -196,7 +196,7 @@ def _header(table: Path, index: dict[str, Any]) -> LabelSet:
 def _clips(table: Path, index: dict[str, Any], paths: Sequence[Path], classes: int) -> tuple[Clip, ...]:
     """The clips. Every value is checked, since a packed data set may come from anywhere."""
     try:
-        columns = [index["clips"].pop(name) for name in COLUMNS]
+        columns = [index["clips"][name] for name in COLUMNS]
         ids, *numbers, labels, splits, folds, groups = columns
         _require(len(set(map(len, columns))) == 1, "columns of one length")
         _require(_types(ids) <= {str} and all(map(lt, ["", *ids], ids)), "ids in ascending order, each once")
@@ -215,10 +215,10 @@ def _clips(table: Path, index: dict[str, Any], paths: Sequence[Path], classes: i
         _require(_types(folds) <= {int, NoneType}, "whole numbers or null as fold")
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{table}: damaged (expected {error}): copy it again") from error
-    del columns, numbers, samples, label, clip  # what has been checked makes room for the clips
+    del index["clips"], columns, numbers, samples, label, clip  # what has been checked makes room for the clips
     same: dict[Any, Any] = {}  # equal values of many clips are one object
     sets = [same.setdefault(key := tuple(some), key) for some in labels]
-    labels.clear()
+    del labels
     return tuple(
         Clip(
             id,
