@@ -141,6 +141,10 @@ def test_missing_files_are_listed(tmp_path):
         ("path,label\n", r"have no rows"),
         ("path,label\n,dog\n", r"t\.csv, line 2, path: expected the path of an audio file, got ''"),
         ("path,label\na.wav,\n", r"line 2, label: expected one or more labels, got ''"),
+        (
+            "path,label\na.wav,\"['dog', yard]\"\n",
+            r"t\.csv, line 2, label: expected a list such as \['dog', 'rain'\], got",
+        ),
         ("path,label\na.wav,|;\n", r"line 2, label: expected one or more labels, got '|;'"),
         ("path,label,fold\na.wav,dog,1\nb.wav,dog,two\n", r"line 3, fold: expected a whole number, got 'two'"),
         ("path,label,fold\na.wav,dog,1.5\n", r"fold: expected a whole number, got '1\.5'"),
@@ -275,3 +279,18 @@ def test_metadata_without_labels_leaves_the_folders_to_be_classes(tmp_path):
     put(tmp_path, "dog/a.wav", "cat/b.wav")
     write(tmp_path / "metadata.csv", "file_name,seconds\ndog/a.wav,1\ncat/b.wav,2\n")
     assert read_manifest(tmp_path).layout == "a folder per class"
+
+
+def test_one_rule_for_all_tables(tmp_path):
+    """The kind: a comma that separates labels where a model learns, and belongs to a name where it is tested."""
+    put(tmp_path, "a.wav", "b.wav")
+    write(tmp_path / "train.csv", 'path,label\na.wav,"dog, yard"\n')
+    test = write(tmp_path / "test.csv", 'path,labels\nb.wav,"dog, yard"\n')
+    with pytest.raises(
+        DataError, match=r"commas separate labels in test\.csv \(labels\), but not in train\.csv \(label\)"
+    ):
+        read_manifest(tmp_path)
+    for separator, names in ((",", ("dog", "yard")), ("", ("dog, yard",))):
+        assert read_manifest(tmp_path, separator=separator).labels.names == names
+    write(test, "path,labels\nb.wav,dog|yard\n")
+    assert read_manifest(tmp_path).labels.names == ("dog", "dog, yard", "yard"), "nothing contradicts"

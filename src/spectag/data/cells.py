@@ -79,7 +79,7 @@ def has_commas(cell: object) -> bool:
     >>> has_commas("dog, rain"), has_commas("['dog', 'rain']")
     (True, False)
     """
-    return isinstance(cell, str) and "," in cell and _list(cell.strip()) is None
+    return isinstance(cell, str) and "," in cell and cell.strip()[:1] not in _BRACKETS
 
 
 def _separate(text: str, column: str, separator: str | None) -> list[str]:

@@ -215,18 +215,23 @@ def _clips(table: Path, index: dict[str, Any], paths: Sequence[Path], classes: i
         _require(_types(folds) <= {int, NoneType}, "whole numbers or null as fold")
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{table}: damaged (expected {error}): copy it again") from error
+    del index["clips"], columns, numbers, samples, label, clip  # what has been checked makes room for the clips
     same: dict[Any, Any] = {}  # equal values of many clips are one object
+    sets = [same.setdefault(key := tuple(some), key) for some in labels]
+    del labels
     return tuple(
         Clip(
             id,
             paths[shard],
-            same.setdefault(key := tuple(labels), key),
+            some,
             fold,
             same.setdefault(split, split),
             same.setdefault(group, group),
             place=(offset, size),
         )
-        for id, shard, offset, size, _, labels, split, fold, group in zip(*columns, strict=True)
+        for id, shard, offset, size, some, split, fold, group in zip(
+            ids, shard.tolist(), offset.tolist(), size.tolist(), sets, splits, folds, groups, strict=True
+        )
     )
 
 
