@@ -114,7 +114,13 @@ def test_integer_pcm_is_scaled(tagger: Tagger) -> None:
         (np.zeros(9, bool), InputError, "bool"),
         (np.zeros((2, 9), np.float32), InputError, r"\[N\].*\[2, 9\].*\(samples, rate\)"),
         (torch.zeros(1, 9), InputError, r"\[1, 9\]"),
-        ((np.zeros((2, 16_000)), 16_000), InputError, "transpose"),
+        ((np.zeros((2, 40)), 16_000), InputError, r"more samples than channels, got \[2, 40\]"),
+        ({"audio": {}, "label": 3}, InputError, r"keys 'array' and .*, got 'audio', 'label'"),
+        ({}, InputError, "got none"),
+        ({"bytes": None, "path": None}, InputError, "got 'bytes', 'path'"),
+        ({"array": [0.0, 0.1], "sampling_rate": 16_000}, InputError, "array or tensor"),
+        ({"array": np.zeros(9), "sampling_rate": None}, InputError, "rate"),
+        ({"bytes": b"", "path": "dawn.wav"}, EmptyAudio, "dawn.wav: .* 0 bytes"),
         ((np.zeros((9, 2, 2)), 16_000), InputError, r"\[9, 2, 2\]"),
         ((np.zeros(9), 0), InputError, "rate"),
         ((np.zeros(9), "16k"), InputError, "rate"),
@@ -279,7 +285,9 @@ def test_one_result_per_source(tagger: Tagger, clips: list[Path], tmp_path: Path
     assert "directory" in str(results[0])
 
 
-@pytest.mark.parametrize("one", [noise(400), torch.zeros(400), "a.wav", Path("a.wav"), b"RIFF", io.BytesIO(b"RIFF")])
+@pytest.mark.parametrize(
+    "one", [noise(400), torch.zeros(400), "a.wav", Path("a.wav"), b"RIFF", io.BytesIO(b"RIFF"), {"path": "a"}]
+)
 def test_one_recording_in_place_of_several(tagger: Tagger, one: object) -> None:
     for many in (tagger.tag_many, tagger.scores_many):
         with pytest.raises(InputError, match="pass a list of recordings"):

@@ -36,6 +36,7 @@ from spectag.audio.source import (
     is_in_memory,
     open_stream,
     path_of,
+    unpack,
 )
 from spectag.errors import AudioError, AudioWarning, EmptyAudio, InputError, NonFiniteAudio
 
@@ -109,6 +110,7 @@ class Recording:
 
     @contextmanager
     def _samples(self, source: File | Samples | tuple[Samples, float]) -> Iterator[Iterable[tuple[float, Samples]]]:
+        source = unpack(source)
         if is_in_memory(source):
             yield array_samples(source, SAMPLE_RATE)  # type: ignore[arg-type]
             return
@@ -133,7 +135,9 @@ def open(source: Source) -> Recording:
               cannot seek (a pipe), it is copied to a temporary file first;
             - a :class:`Segment` or :class:`Member` of these;
             - samples: a 16 kHz mono array or tensor ``[N]``;
-            - ``(samples, rate)``: samples ``[N]`` or ``[N, channels]`` as soundfile returns them, and the rate in Hz.
+            - ``(samples, rate)``: samples ``[N]``, ``[N, channels]`` as soundfile returns them or ``[channels, N]`` as
+              torchaudio does, and the rate in Hz;
+            - an audio dictionary of `datasets`: ``{"array", "sampling_rate"}``, or undecoded ``{"path", "bytes"}``.
 
             Samples are floats with full scale 1.0, or integer PCM of 8 to 32 bits.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias, TypeVar
@@ -53,7 +53,8 @@ class Tagger:
     """Names the sounds in recordings of any length.
 
     A source is a path, the bytes of a file, a binary file object, a :class:`spectag.Segment` of any of these, samples
-    (a 16 kHz mono array or tensor ``[N]``), or ``(samples, rate)``; see :func:`spectag.audio.read.open`.
+    (a 16 kHz mono array or tensor ``[N]``), ``(samples, rate)``, or an audio dictionary of `datasets`; see
+    :func:`spectag.audio.read.open`.
 
     A recording no longer than the network's window is padded to it, as in training. A longer one is covered by windows
     that overlap by half, the last one ending with the recording. The scores of a recording are the mean of those of its
@@ -155,7 +156,7 @@ class Tagger:
 
     def score_windows_many(self, sources: Iterable[Source | FileError]) -> Iterator[ClipScores | FileError]:
         """The scores of many recordings, window by window; otherwise as :meth:`tag_many`."""
-        if isinstance(sources, (str, os.PathLike, bytes, np.ndarray, Tensor)) or hasattr(sources, "read"):
+        if isinstance(sources, (str, os.PathLike, bytes, Mapping, np.ndarray, Tensor)) or hasattr(sources, "read"):
             raise InputError(
                 f"expected several recordings, got one {type(sources).__name__}: pass a list of recordings"
             )
