@@ -23,6 +23,17 @@ AUDIO_EXTENSIONS = frozenset(
         *("mts", "mxf", "nut", "ogm", "ogv", "ogx", "qt", "rm", "ts", "vob", "webm", "wmv"),
     )
 )
+# What lies beside recordings and is none, so that nobody misses it.
+_OTHER_EXTENSIONS = frozenset(
+    f".{extension}"
+    for extension in (
+        *("bat", "bib", "bmp", "cfg", "conf", "csv", "db", "doc", "docx", "eaf", "gif", "gpx", "h5", "hdf5", "htm"),
+        *("html", "ini", "ipynb", "jpeg", "jpg", "json", "jsonl", "kml", "lab", "log", "lrc", "m3u", "m3u8", "md"),
+        *("md5", "ndjson", "npy", "npz", "ods", "odt", "parquet", "pdf", "pkl", "png", "pt", "pth", "py", "r", "rst"),
+        *("rtf", "safetensors", "sh", "sha256", "sqlite", "srt", "svg", "tex", "textgrid", "tif", "tiff", "toml"),
+        *("tsv", "txt", "url", "vtt", "webp", "xls", "xlsx", "xml", "yaml", "yml"),
+    )
+)
 _KINDS = 8  # extensions that a warning lists
 _SPECIAL = "named pipes, sockets and devices are not read"
 
@@ -97,8 +108,8 @@ def find_recordings(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str | F
         exists is left to whoever reads it.
 
     Warns:
-        SpectagWarning: how many files of a folder were not taken for recordings, by extension. Name such a file to have
-            it read all the same.
+        SpectagWarning: how many files of a folder were not taken for recordings, by extension, but for those of texts,
+            tables and pictures. Name such a file to have it read all the same.
 
     >>> Path("site").mkdir()
     >>> Path("site", "dawn.wav").touch()
@@ -135,6 +146,7 @@ def _recordings(folder: str) -> list[str | FileError]:
 def _describe_skipped(skipped: Sequence[str]) -> list[str]:
     special = sorted(filter(_is_special, skipped))
     kinds = Counter(os.path.splitext(path)[1].lower() or "no extension" for path in set(skipped).difference(special))
+    kinds = Counter({kind: count for kind, count in kinds.items() if kind not in _OTHER_EXTENSIONS})
     notes = []
     if kinds:
         ordered = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))

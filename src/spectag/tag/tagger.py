@@ -42,6 +42,7 @@ Features: TypeAlias = "NDArray[np.float32]"  # [D]
 Rows: TypeAlias = "NDArray[np.float32]"  # [W, C] scores, or [W, D] features
 Compute: TypeAlias = "Callable[[Tensor], Rows]"  # inputs [B, T, F] -> one row per window
 Clip = TypeVar("Clip")
+Watch: TypeAlias = Callable[[Recording], None]
 Make: TypeAlias = "Callable[[Recording, NDArray[np.int64], Rows, NDArray[np.float32]], Clip]"
 
 READERS = min(4, os.cpu_count() or 1)  # threads
@@ -72,7 +73,7 @@ class Tagger:
         InputError: a device, precision or batch size that does not exist.
 
     >>> tagger = Tagger("esc10")
-    >>> [tag.label for tag in tagger.tag(np.zeros(16_000, np.float32), top_k=2).tags]
+    >>> [tag.label for tag in tagger.tag(np.sin(np.arange(16_000)), top_k=2).tags]
     ['...', '...']
     """
 
@@ -105,7 +106,8 @@ class Tagger:
             threshold: only tags with at least this score, 0..1.
 
         Returns:
-            tags in descending order of score, equal ones in the order of the labels.
+            tags in descending order of score, equal ones in the order of the labels. Digital silence throughout has
+            none, whatever its scores, and a warning.
 
         Raises:
             AudioError: the recording cannot be used.
@@ -115,7 +117,12 @@ class Tagger:
         return self._tags(self.score_windows(source), top_k, threshold)
 
     def tag_many(
-        self, sources: Iterable[Source | FileError], top_k: int | None = TOP_K, threshold: float | None = None
+        self,
+        sources: Iterable[Source | FileError],
+        top_k: int | None = TOP_K,
+        threshold: float | None = None,
+        *,
+        watch: Watch = lambda _: None,
     ) -> Iterator[ClipTags | FileError]:
         """Tag many recordings: read in the background, batched across files, in the order of the sources.
 
@@ -123,6 +130,7 @@ class Tagger:
             sources: see the class; for folders pass ``spectag.find_recordings(folders)``. A :class:`spectag.FileError`
                 is passed on.
             top_k, threshold: as for :meth:`tag`.
+            watch: called with a recording each time that more of it was scored; its ``progress`` says how much.
 
         Yields:
             exactly one result per source: :class:`spectag.ClipTags`, or :class:`spectag.FileError` for a recording that
@@ -132,7 +140,7 @@ class Tagger:
             InputError: ``top_k`` or ``threshold`` out of its range, or one recording in place of several.
         """
         _check_choice(top_k, threshold)
-        clips = self.score_windows_many(sources)
+        clips = self.score_windows_many(sources, watch=watch)
         return (clip if isinstance(clip, FileError) else self._tags(clip, top_k, threshold) for clip in clips)
 
     def scores(self, source: Source) -> Scores:
@@ -154,7 +162,9 @@ class Tagger:
         """The scores of one recording, window by window. Raises as :meth:`tag`."""
         return self._compute_one(source, self.engine.scores, ClipScores)
 
-    def score_windows_many(self, sources: Iterable[Source | FileError]) -> Iterator[ClipScores | FileError]:
+    def score_windows_many(
+        self, sources: Iterable[Source | FileError], *, watch: Watch = lambda _: None
+    ) -> Iterator[ClipScores | FileError]:
         """The scores of many recordings, window by window; otherwise as :meth:`tag_many`."""
         if isinstance(sources, (str, os.PathLike, bytes, Mapping, np.ndarray, Tensor)) or hasattr(sources, "read"):
             raise InputError(
@@ -162,7 +172,7 @@ class Tagger:
             )
         tasks = (partial(_read_or_error, source, self.bundle.front_end) for source in sources)
         items = ahead.chain(tasks, workers=READERS, items=WAITING)
-        return _compute_rows(items, self.engine.scores, self.batch_size, ClipScores)
+        return _compute_rows(items, self.engine.scores, self.batch_size, ClipScores, watch)
 
     def embed(self, source: Source) -> Features:
         """Features of one recording, ``[D]``: the mean over its windows, weighted as that of the scores.
@@ -186,7 +196,8 @@ class Tagger:
     def _tags(self, clip: ClipScores, top_k: int | None, threshold: float | None) -> ClipTags:
         scores, recording = weighted_mean(clip.scores, clip.sound), clip.recording
         names = self.labels.names
-        tags = (Tag(names[i], float(scores[i])) for i in np.argsort(-scores, kind="stable")[:top_k])
+        best = [] if recording.silent else np.argsort(-scores, kind="stable")[:top_k]
+        tags = (Tag(names[i], float(scores[i])) for i in best)
         return ClipTags(
             recording.path,
             recording.seconds,
@@ -214,6 +225,7 @@ def _scores(clip: ClipScores) -> Scores:
 class _Inputs:
     """A window as the network gets it: ``[frames, F]``, normalised."""
 
+    recording: Recording
     window: Window
     inputs: Tensor
 
@@ -221,9 +233,14 @@ class _Inputs:
 def _read(source: Source, front_end: FrontEnd) -> Iterator[_Inputs | Recording]:
     """The windows of a recording, then the recording itself, whose facts are complete by then."""
     recording = read.open(source)
+    heard = False
     for window in cut_windows(fbank_blocks(recording.blocks(), front_end), front_end.frames):
+        heard = heard or window.sound > 0
         fitted = pad_or_cut(window.fbank, front_end.frames)
-        yield _Inputs(window, normalise(fitted, front_end.mean, front_end.std))
+        yield _Inputs(recording, window, normalise(fitted, front_end.mean, front_end.std))
+    recording.silent = recording.silent or not heard  # a codec may leave less than the network can hear
+    if recording.silent:
+        recording.notes.append("digital silence throughout: there is nothing to tag: check how it was recorded")
     if recording.peak > LOUDEST:
         recording.notes.append(
             f"samples reach {recording.peak:.0f} times full scale: divide by 32768 if they were 16-bit PCM"
@@ -270,7 +287,11 @@ class _Progress:
 
 
 def _compute_rows(
-    items: Iterable[_Inputs | Recording | FileError], compute: Compute, batch_size: int, make: Make[Clip]
+    items: Iterable[_Inputs | Recording | FileError],
+    compute: Compute,
+    batch_size: int,
+    make: Make[Clip],
+    watch: Watch = lambda _: None,
 ) -> Iterator[Clip | FileError]:
     """One result per recording, in order. Windows are computed in batches, of one recording or of several."""
     clips: deque[_Progress] = deque([_Progress()])  # the last one is still being read
@@ -295,4 +316,6 @@ def _compute_rows(
         # Many broken files in a row must not wait behind a batch that is nearly full.
         if len(batch) == batch_size or len(clips) > 4 * batch_size or not batch:
             yield from flush()
+            if isinstance(item, _Inputs):
+                watch(item.recording)
     yield from flush()
