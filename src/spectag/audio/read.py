@@ -131,9 +131,7 @@ class Recording:
             size = stream.tell()
             yield decode_samples(stream, self.name, self.notes.append), lambda: min(1.0, stream.tell() / size)
 
-    def _noted(
-        self, pieces: Iterable[tuple[float, Samples]], segment: Segment
-    ) -> Iterator[tuple[float, Samples]]:
+    def _noted(self, pieces: Iterable[tuple[float, Samples]], segment: Segment) -> Iterator[tuple[float, Samples]]:
         place, value = 0.0, None  # s; the first sample of each channel
         for rate, samples in pieces:
             if not self.rate:

@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = [arg for arg in args if arg != "--debug"]
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # a service, or a program in a window
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a file name that is not UTF-8 must not stop the others
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")

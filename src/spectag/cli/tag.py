@@ -72,10 +72,15 @@ def tag(
     format = choose_format(context, format, output)
     find_model(model)
 
+    from spectag.audio.readers import COUNT, Readers
+
+    # Started before torch is imported, which takes longer.
+    readers = Readers(min(COUNT, len(files)) if len(files) > 1 else 0)
+
     from spectag.tag.results import make_writer
     from spectag.tag.tagger import Tagger
 
-    tagger = Tagger(model, device=device, precision=precision, batch_size=batch_size)
+    tagger = Tagger(model, device=device, precision=precision, batch_size=batch_size, readers=readers)
     sources = [_open_stdin() if file == "-" else file for file in files]
     failed = 0
     with opened(output, mark=format == "csv") as file:

@@ -9,15 +9,16 @@ format     one recording
 ``jsonl``  a line ``{"path", "duration", "tags": [{"label", "score"}]}``, plus ``"warnings": [...]`` if there are any;
            ``{"path", "error"}`` for a recording that failed
 ``json``   the same objects in one array
-``csv``    a row per tag, ``path,duration,rank,label,score,error,warnings``; one row without rank if there is no tag; one
-           row with only path and error for a recording that failed. Warnings stand in the first row of a recording
+``csv``    a row per tag, ``path,duration,rank,label,score,error,warnings``; one row without rank if there is no tag;
+           one row with only path and error for a recording that failed. Warnings are in a recording's first row
 ``text``   a line for people; failures and warnings are only reported on stderr
 =========  ==========================================================================================================
 
 ``duration`` is in seconds, ``score`` in 0..1, both rounded to 6 decimals; ``rank`` counts from 1. The order is that of
 the inputs. A recording has no tags if no score reached the threshold, or if it is digital silence throughout, which
-``warnings`` says. Text is UTF-8; ``csv`` in a file begins with a byte order mark, without which Excel spoils umlauts. Bytes of a file name that are not valid UTF-8 are written as ``\\udcXX``; in JSON this is the
-escape that Python's ``os.fsencode`` reverses. Each result is flushed; every format but ``json`` is then complete.
+``warnings`` says. Text is UTF-8, and a ``csv`` file begins with a byte order mark, without which Excel spoils umlauts.
+Bytes of a file name that are not valid UTF-8 are written as ``\\udcXX``; in JSON this is the escape that Python's
+``os.fsencode`` reverses. Each result is flushed; every format but ``json`` is then complete.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain, islice
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -25,6 +26,7 @@ from spectag.audio import read
 from spectag.audio.fbank import fbank_blocks, normalise, pad_or_cut
 from spectag.audio.front_end import FrontEnd
 from spectag.audio.read import Recording
+from spectag.audio.readers import COUNT, Readers
 from spectag.audio.source import Source
 from spectag.choices import BATCH_SIZE, DEVICE, MODEL, PRECISION, TOP_K, Precision
 from spectag.engines.base import Engine
@@ -45,7 +47,6 @@ Clip = TypeVar("Clip")
 Watch: TypeAlias = Callable[[Recording], None]
 Make: TypeAlias = "Callable[[Recording, NDArray[np.int64], Rows, NDArray[np.float32]], Clip]"
 
-READERS = min(4, os.cpu_count() or 1)  # threads
 LOUDEST = 8.0  # times full scale: mastering and resampling exceed 1 by less, unscaled PCM by far more
 WAITING = 8  # windows that one file may have read ahead: 0.5 MB each at 10 s
 
@@ -67,6 +68,7 @@ class Tagger:
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``fp32`` or ``bf16``.
         batch_size: number of windows that the network computes at once.
+        readers: processes that read the files where there are several; None to start them when they are first needed.
 
     Raises:
         ModelError: the model cannot be used.
@@ -85,12 +87,14 @@ class Tagger:
         device: str = DEVICE,
         precision: Precision = PRECISION,
         batch_size: int = BATCH_SIZE,
+        readers: Readers | None = None,
     ) -> None:
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size must be a whole number of at least 1; got {batch_size!r}")
         self.bundle: Bundle | Ensemble = model if isinstance(model, (Bundle, Ensemble)) else load(model)
         self.engine: Engine = make_engine(self.bundle, device, precision) if engine is None else engine
         self.batch_size = batch_size
+        self._readers = readers or Readers()
 
     @property
     def labels(self) -> LabelSet:
@@ -170,9 +174,15 @@ class Tagger:
             raise InputError(
                 f"expected several recordings, got one {type(sources).__name__}: pass a list of recordings"
             )
-        tasks = (partial(_read_or_error, source, self.bundle.front_end) for source in sources)
-        items = ahead.chain(tasks, workers=READERS, items=WAITING)
+        items = ahead.chain(self._tasks(sources), workers=COUNT, items=WAITING)
         return _compute_rows(items, self.engine.scores, self.batch_size, ClipScores, watch)
+
+    def _tasks(self, sources: Iterable[Source | FileError]) -> Iterator[Callable[[], Iterator[_Item]]]:
+        """One task per source: the reading of it. A single one is not worth a process."""
+        rest = iter(sources)
+        head = list(islice(rest, 2))
+        processes = self._readers if len(head) > 1 else None
+        return (partial(_read_or_error, source, self.bundle.front_end, processes) for source in chain(head, rest))
 
     def embed(self, source: Source) -> Features:
         """Features of one recording, ``[D]``: the mean over its windows, weighted as that of the scores.
@@ -196,7 +206,7 @@ class Tagger:
     def _tags(self, clip: ClipScores, top_k: int | None, threshold: float | None) -> ClipTags:
         scores, recording = weighted_mean(clip.scores, clip.sound), clip.recording
         names = self.labels.names
-        best = [] if recording.silent else np.argsort(-scores, kind="stable")[:top_k]
+        best = np.argsort(-scores, kind="stable")[: 0 if recording.silent else top_k]
         tags = (Tag(names[i], float(scores[i])) for i in best)
         return ClipTags(
             recording.path,
@@ -230,17 +240,21 @@ class _Inputs:
     inputs: Tensor
 
 
-def _read(source: Source, front_end: FrontEnd) -> Iterator[_Inputs | Recording]:
+_Item: TypeAlias = "_Inputs | Recording | FileError"
+
+
+def _read(source: Source, front_end: FrontEnd, processes: Readers | None = None) -> Iterator[_Inputs | Recording]:
     """The windows of a recording, then the recording itself, whose facts are complete by then."""
     recording = read.open(source)
+    blocks = recording.blocks() if processes is None else processes.blocks(recording)
     heard = False
-    for window in cut_windows(fbank_blocks(recording.blocks(), front_end), front_end.frames):
+    for window in cut_windows(fbank_blocks(blocks, front_end), front_end.frames):
         heard = heard or window.sound > 0
         fitted = pad_or_cut(window.fbank, front_end.frames)
         yield _Inputs(recording, window, normalise(fitted, front_end.mean, front_end.std))
     recording.silent = recording.silent or not heard  # a codec may leave less than the network can hear
     if recording.silent:
-        recording.notes.append("digital silence throughout: there is nothing to tag: check how it was recorded")
+        recording.notes.append("digital silence throughout, so it has no tags: check how it was recorded")
     if recording.peak > LOUDEST:
         recording.notes.append(
             f"samples reach {recording.peak:.0f} times full scale: divide by 32768 if they were 16-bit PCM"
@@ -248,14 +262,14 @@ def _read(source: Source, front_end: FrontEnd) -> Iterator[_Inputs | Recording]:
     yield recording
 
 
-def _read_or_error(source: Source | FileError, front_end: FrontEnd) -> Iterator[_Inputs | Recording | FileError]:
+def _read_or_error(source: Source | FileError, front_end: FrontEnd, processes: Readers | None) -> Iterator[_Item]:
     """The same, with any failure as a value: one broken file in a million must not stop the others."""
     if isinstance(source, FileError):
         yield source
         return
     path = read.open(source).path
     try:
-        yield from _read(source, front_end)
+        yield from _read(source, front_end, processes)
     except AudioError as error:
         yield FileError(path, error.reason)
     except SpectagError as error:
@@ -287,7 +301,7 @@ class _Progress:
 
 
 def _compute_rows(
-    items: Iterable[_Inputs | Recording | FileError],
+    items: Iterable[_Item],
     compute: Compute,
     batch_size: int,
     make: Make[Clip],
