@@ -1,12 +1,13 @@
 """Measure the time and peak memory of reading and of tagging an hour of 96 kHz stereo with the bundled model.
 
-    python benchmarks/memory.py [hours]
+    python benchmarks/memory.py [--hours HOURS]
 
 The figures are printed as JSON.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import resource
 import sys
@@ -52,4 +53,6 @@ def measure(hours: float) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(float(sys.argv[1]) if len(sys.argv) > 1 else 1.0)))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--hours", type=float, default=1.0, help="Length of the recording. Default: 1.")
+    print(json.dumps(measure(parser.parse_args().hours)))

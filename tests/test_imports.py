@@ -1,4 +1,4 @@
-"""The house rules of docs/design.md that a program can check."""
+"""The rules of docs/design.md that a program can check."""
 
 import ast
 import subprocess
@@ -12,7 +12,7 @@ import spectag
 SOURCE = Path(spectag.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 
-# Room -> the rooms it may import from, besides itself.
+# Package or module of spectag -> those that it may import from, besides itself.
 GROUND = {"errors", "version", "choices", "files", "ahead"}
 ARROWS = {
     "errors": set(),
@@ -36,8 +36,8 @@ ARROWS = {
 
 
 def imported(path: Path) -> set[str]:
-    """Rooms of spectag that a file imports from, anywhere in it."""
-    rooms = set()
+    """The packages and modules of spectag that a file imports from, anywhere in it."""
+    found = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -46,24 +46,24 @@ def imported(path: Path) -> set[str]:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         else:
             continue
-        rooms |= {name.split(".")[1] for name in names if name.startswith("spectag.")}
-    return rooms
+        found |= {name.split(".")[1] for name in names if name.startswith("spectag.")}
+    return found
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(SOURCE).as_posix())
 def test_imports_run_one_way(path: Path) -> None:
-    room = path.relative_to(SOURCE).parts[0].removesuffix(".py")
-    assert room in ARROWS, f"a new room {room}: draw its arrows here and in docs/design.md"
-    assert imported(path) <= ARROWS[room] | {room}
+    package = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+    assert package in ARROWS, f"a new package {package}: add its arrows here and in docs/design.md"
+    assert imported(path) <= ARROWS[package] | {package}
 
 
-def test_rooms_are_tidy() -> None:
+def test_packages_are_tidy() -> None:
     for path in FILES:
         text = path.read_text("utf-8")
         if path.name == "__init__.py" and path.parent != SOURCE:
-            assert text == "", f"{path}: stays empty"
+            assert text == "", f"{path}: must stay empty"
         assert path.name not in ("utils.py", "helpers.py", "common.py")
-        assert len(text.splitlines()) <= 400, f"{path}: that is two files"
+        assert len(text.splitlines()) <= 400, f"{path}: too long, divide it into two files"
 
 
 def test_importing_costs_no_work() -> None:

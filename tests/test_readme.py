@@ -1,4 +1,8 @@
-"""Every command of the README and of docs/training.md runs as it stands there, and says what it says there."""
+"""The commands of the README and of docs/training.md run without an error.
+
+Training commands get further options, which make them short. The output is compared for two examples of the README:
+the demo and the Python code. All relative links of both pages must exist.
+"""
 
 import contextlib
 import io
@@ -52,7 +56,7 @@ def test_there_are_commands():
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """A directory with everything that the commands name: real clips, a tiny checkpoint, a tiny model as the Hub's."""
+    """A directory with everything that the commands name: real clips, a tiny checkpoint, a tiny cached Hub model."""
     place = tmp_path_factory.mktemp("readme")
     examples = sorted((ROOT / "examples").glob("*.ogg"))
     (place / "recordings").mkdir()

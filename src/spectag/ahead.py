@@ -1,4 +1,4 @@
-"""Work that runs ahead of whoever takes its results, in a bounded amount of memory and in order."""
+"""Run tasks in the background, ahead of the code that uses their results, in order and in bounded memory."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from queue import Full, Queue
 from typing import TypeVar
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
 T = TypeVar("T")
 
-Watch = Callable[[Iterator[Result]], Iterable[Result]]
-"""A function that results pass through, in order, as they are computed; a progress bar, for example."""
+Watch = Callable[[Iterator[T]], Iterable[T]]
+"""A function that all results pass through, in order, as they are computed; for example a progress bar."""
 
 
 def in_order(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int, executor: Executor | None = None
-) -> Iterator[Result]:
+    function: Callable[[Item], T], items: Iterable[Item], workers: int, executor: Executor | None = None
+) -> Iterator[T]:
     """``map(function, items)`` in the background, at most ``4 * workers`` items ahead of the results taken.
 
     Args:
@@ -39,7 +38,7 @@ def in_order(
     [1, 2, 3]
     """
     pool = executor or ThreadPoolExecutor(workers, thread_name_prefix="spectag")
-    waiting: deque[Future[Result]] = deque()
+    waiting: deque[Future[T]] = deque()
     try:
         for item in items:
             waiting.append(pool.submit(function, item))

@@ -1,4 +1,4 @@
-"""The values that options may take, and their defaults: one home for the library, the command line and recipes."""
+"""The values that options may take, and their defaults, for the library, the command line and recipes."""
 
 from __future__ import annotations
 

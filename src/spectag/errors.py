@@ -22,7 +22,7 @@
     ├── DataError              a data set or one of its tables cannot be used
     ├── RecipeError            a recipe or a --set value cannot be used
     ├── RunInterrupted         training stopped before its end; it can be resumed
-    ├── RunFailed              training cannot go on: the loss is not finite, a worker process died
+    ├── RunFailed              training cannot continue: the loss is not finite, a worker process died
     ├── SaveError              writing failed, for example because the disk is full; the old files are intact
     └── MissingExtra           an optional dependency is not installed
 
@@ -36,7 +36,11 @@ from dataclasses import dataclass
 
 
 class SpectagError(Exception):
-    """The base of all errors; ``str(error)`` is one line that says what was expected, what came, and what to do."""
+    """The base of all errors. ``str(error)`` is one line: what was expected, what was found, and what to do.
+
+    >>> str(SpectagError("expected a file, found none: check the path"))
+    'expected a file, found none: check the path'
+    """
 
 
 class AudioError(SpectagError):
@@ -44,7 +48,7 @@ class AudioError(SpectagError):
 
     Args:
         source: the file, or a description such as ``<bytes>``, at the start of the message.
-        reason: what was expected, what came, and what to do.
+        reason: what was expected, what was found, and what to do.
     """
 
     def __init__(self, source: str, reason: str) -> None:
@@ -100,7 +104,11 @@ class FileError:
 
 
 class SpectagWarning(UserWarning):
-    """Something that the user should know, although there is a result. A command prints it as one line."""
+    """Something that the user should know, although there is a result. A command prints it as one line.
+
+    >>> issubclass(SpectagWarning, UserWarning)
+    True
+    """
 
 
 class AudioWarning(SpectagWarning):
@@ -160,7 +168,7 @@ class RunInterrupted(SpectagError):
 
 
 class RunFailed(SpectagError):
-    """Training cannot go on: the loss is not finite, or a worker process died."""
+    """Training cannot continue: the loss is not finite, or a worker process died."""
 
 
 class SaveError(SpectagError):

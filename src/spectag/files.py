@@ -1,6 +1,6 @@
 """Files and folders that are written completely or not at all.
 
-Everything is written beside its target first and renamed at the end. A full disk or a killed process therefore leaves
+Everything is first written next to its target and renamed at the end. A full disk or a killed process therefore leaves
 the previous version intact.
 """
 
@@ -23,14 +23,14 @@ _LOCKED_BYTE = 2**31 - 2  # where Windows locks: behind the content, since nobod
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Write a file beside ``path``, then let it take the name.
+    """Write a file next to ``path``, then rename it to ``path``.
 
     Yields:
         the path to write to, in the same folder. It is synchronised to the disk and renamed to ``path`` when the block
         ends, and removed when the block raises.
 
     Raises:
-        SaveError: an ``OSError`` within the block, or while renaming; what was at ``path`` before is intact.
+        SaveError: an ``OSError`` within the block, or while renaming. The previous file is intact.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with replacing(Path(folder, "notes.txt")) as partial:
@@ -54,7 +54,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Fill a folder beside ``path``, then let it take the name.
+    """Fill a folder next to ``path``, then rename it to ``path``.
 
     Args:
         path: must not exist, or be an empty folder. Its parent folders are created.
@@ -63,7 +63,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         an empty folder to fill. It is renamed to ``path`` when the block ends, and removed when the block raises.
 
     Raises:
-        SaveError: ``path`` holds something, or an ``OSError`` within the block; nothing is left behind.
+        SaveError: ``path`` is not empty, or an ``OSError`` within the block. No files are left behind.
 
     >>> with tempfile.TemporaryDirectory() as parent:
     ...     with new_folder(Path(parent, "set")) as folder:

@@ -1,4 +1,4 @@
-"""Label sets: what a checkpoint's outputs are called, in the order of the outputs."""
+"""Label sets: the names of a checkpoint's outputs, in order."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ class LabelSet:
     """Names of the outputs, and ids where the data set has them, in the order of the outputs.
 
     Args:
-        names: what people read, one per output, all different.
-        ids: what machines exchange (AudioSet's mids, for example), one per output, all different; None where there
-            are none.
+        names: names for people, one per output, all different.
+        ids: ids for programs (AudioSet's mids, for example), one per output, all different; None for no ids.
 
     Raises:
         InputError: there are no names, a name or id is listed twice or is not text, or the ids are not as many as the
@@ -123,7 +122,7 @@ class LabelSet:
     def for_outputs(cls, n: int) -> LabelSet:
         """The published label set with n classes: AudioSet 527, ESC-50 50, Speech Commands 35; else numbered ones.
 
-        This is a guess. Whoever makes it for a model warns of it, with the name of the file.
+        This is a guess. Functions that use it for a model give a warning.
 
         >>> LabelSet.for_outputs(35).names[0], LabelSet.for_outputs(3).names[0]
         ('backward', 'LABEL_0')
@@ -183,11 +182,11 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
 
     Args:
         name: what was not found.
-        known: what could have been meant.
-        count: at most this many are named.
+        known: the names that exist.
+        count: the largest number of suggestions.
 
     Returns:
-        ``; nearest: a, b``, or nothing where no name is similar.
+        ``; nearest: a, b``, or nothing if no name is similar.
 
     >>> nearest("musik", ["Music", "Speech"])
     '; nearest: Music'

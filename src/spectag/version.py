@@ -1,3 +1,3 @@
-"""The version, read by the build and by whatever writes it into a file."""
+"""The version of spectag. The build reads it from here."""
 
 __version__ = "0.1.0"

@@ -65,7 +65,7 @@ def test_check_cuts_long_lists_but_not_in_json(clips, capsys):
     start = lines.index("8 errors, 1 warnings")
     assert lines[start + 1] == "error: unreadable (8)"
     assert lines[start + 2].startswith("  owl/text0.wav: expected an audio or video file")
-    assert lines[start + 7 :] == ["  and 3 more", "warning: silent (1)", "  fox/silent.wav: nothing but zeros"]
+    assert lines[start + 7 :] == ["  and 3 more", "warning: silent (1)", "  fox/silent.wav: all samples are zero"]
 
     code, out, err = run(capsys, "check", clips, "--json")
     report = json.loads(out)
@@ -74,7 +74,7 @@ def test_check_cuts_long_lists_but_not_in_json(clips, capsys):
     assert report["findings"][-1] == {
         "level": "warning",
         "kind": "silent",
-        "message": "fox/silent.wav: nothing but zeros",
+        "message": "fox/silent.wav: all samples are zero",
         "clips": ["fox/silent.wav"],
         "label": None,
     }

@@ -60,7 +60,7 @@ def test_what_it_prints(words, tmp_path, capsys):
 
     code, out, err = run(capsys, "speech-commands", directory)
     assert (code, err) == (0, "")
-    assert out.splitlines()[0].endswith("classes, was there already")
+    assert out.splitlines()[0].endswith("classes, already complete")
 
 
 def test_version_and_archive(words, tmp_path, capsys):

@@ -58,7 +58,7 @@ def test_folds_and_seeds(clips, tmp_path, capsys):  # noqa: F811
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--fold", "1", "--folds", "all"], 2, "exclude each other"),
+        (["--fold", "1", "--folds", "all"], 2, "cannot be used together"),
         (["--folds", "one"], 2, "expected all, or numbers"),
         (["--folds", "1,7"], 1, "no such fold; it has: 1, 2"),
         (["--init", "nowhere.pth"], 1, "no such file or directory"),

@@ -180,9 +180,9 @@ def test_classes(write):
         ("untrained", "sea", "'sea' is in test, but not in train: it cannot be learned"),
         ("one-split", "rain", "'rain' is only in split train"),
         ("one-split", "crow", "'crow' is only in split train"),
-        ("few", "rain", "'rain' has 4 clips, less than 5"),
-        ("few", "none", "'none' has 0 clips, less than 5"),
-        ("imbalance", "rain", "'rain' has 4 clips, 'dog' 100: over 20 : 1"),
+        ("few", "rain", "'rain' has 4 clips, fewer than 5"),
+        ("few", "none", "'none' has 0 clips, fewer than 5"),
+        ("imbalance", "rain", "'rain' has 4 clips, 'dog' has 100: more than 20 : 1"),
     ]
     assert report.classes[0]["splits"] == {"test": 5, "train": 100}
 

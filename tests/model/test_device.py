@@ -14,7 +14,7 @@ def test_unknown_devices(name: str) -> None:
 
 
 def test_devices_that_are_not_there() -> None:
-    with pytest.raises(InputError, match="is not there"):
+    with pytest.raises(InputError, match="is not available"):
         find_device(f"cuda:{torch.cuda.device_count()}")
     if not torch.backends.mps.is_available():
         with pytest.raises(InputError, match="Metal"):

@@ -36,7 +36,9 @@ def test_options_that_do_not_apply(saved):
             load(source)
     weights_only = {"stride": (10, 10), "frames": 100, "heads": 2, "statistics": "esc50", "num_labels": 5}
     for name, value in weights_only.items():
-        with pytest.raises(errors.InputError, match=f"{name}= is for weight files; the files of a directory say it"):
+        with pytest.raises(
+            errors.InputError, match=f"{name}= is for weight files; a directory contains this information"
+        ):
             load(saved, **{name: value})
     with pytest.raises(errors.LabelMismatch, match="2 labels do not fit a head of 5"):
         load(saved, labels=LabelSet(("a", "b")))

@@ -57,7 +57,7 @@ def test_images_have_no_statistics(shared):
 
 @pytest.mark.parametrize(("section", "field", "value"), [("model", "width", 64), ("front_end", "mel_bins", 64)])
 def test_sizes_that_a_checkpoint_does_not_have(checkpoint, section, field, value):
-    with pytest.raises(RecipeError, match=rf"{section}\.{field} is {value}, but .*bundle has (32|128): leave it null"):
+    with pytest.raises(RecipeError, match=rf"{section}\.{field} is {value}, but .*bundle has (32|128): set it to null"):
         decide_for(make_recipe(init=checkpoint, **{section: {field: value}}))
 
 

@@ -88,7 +88,7 @@ def test_epochs_stay_within_the_limits_on_steps(steps, epochs):
 
 
 def test_what_a_plan_refuses():
-    with pytest.raises(RecipeError, match="select best needs clips to choose by, and there are none"):
+    with pytest.raises(RecipeError, match="select best needs validation clips, and there are none"):
         make_plan(make_recipe(select="best"), FOLDS, Path("run"), fold=1)
     with pytest.raises(RecipeError, match="batch_size 4 is not a multiple of accumulate 2 times 4 processes"):
         make_plan(make_recipe(batch_size=4, accumulate=2), PLAIN, Path("run"), options=RunOptions(processes=4))
@@ -130,7 +130,7 @@ def test_keys_that_came_later_make_no_other_run_of_it(begun):
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"recipe": "- a"}', '{"recipe": 5}', '{"recipe": "a: ["}'])
 def test_something_else_than_a_run(begun, text):
     (begun.out / PLAN).write_text(text)
-    with pytest.raises(RecipeError, match=r"holds no plan\.json of a run to resume"):
+    with pytest.raises(RecipeError, match=r"has no plan\.json of a run to resume"):
         check_directory(begun)
 
 

@@ -121,7 +121,7 @@ def test_refuses_a_used_directory_and_another_recipe(tones, tmp_path):
     (tmp_path / "other" / "thesis.txt").write_text("mine")
     with pytest.raises(RecipeError, match=r"is not empty: continue its run with --resume"):
         go(tones, tmp_path / "other")
-    with pytest.raises(RecipeError, match=r"holds no plan\.json"):
+    with pytest.raises(RecipeError, match=r"has no plan\.json"):
         go(tones, tmp_path / "other", resume=True)
     go(tones, tmp_path / "run", build(TINY | {"epochs": 1}, "tiny"))
     with pytest.raises(RecipeError, match=r"the run in .* was started with another recipe"):

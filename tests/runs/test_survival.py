@@ -103,7 +103,7 @@ def test_a_reading_process_that_dies_is_an_error_not_a_hang(tones, tmp_path, mon
     ("keys", "message"),
     [
         ({"precision": "fp16"}, "precision fp16 needs a CUDA device, got cpu"),
-        ({"select": "best"}, "select best needs clips to choose by"),
+        ({"select": "best"}, "select best needs validation clips"),
         ({"accumulate": 4, "batch_size": 8, "steps": [1, 1]}, None),
     ],
 )

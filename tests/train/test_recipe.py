@@ -7,7 +7,7 @@ import torch
 import yaml
 
 from spectag.errors import RecipeError
-from spectag.train.recipe import Recipe, ScheduleRecipe, build
+from spectag.train.recipe import Recipe, build
 from spectag.train.recipe_files import describe_recipes, packaged, packaged_presets, read_recipe
 from spectag.train.schedule import compute_lr_factor
 
@@ -137,16 +137,6 @@ def test_keys_that_do_not_go_together(overrides, message):
 
 def test_one_number_for_a_pair():
     assert read_recipe("audioset-full", ["model.stride=12"]).model.stride == (12, 12)
-
-
-def test_cosine_ends_at_zero_and_is_half_way_in_the_middle():
-    schedule = ScheduleRecipe(kind="cosine", warmup_steps=10)
-    values = [compute_lr_factor(step, 5, 110, schedule) for step in range(111)]
-    assert values[:10] == [k / 10 for k in range(10)]
-    assert values[10] == 1
-    assert math.isclose(values[60], 0.5)
-    assert math.isclose(values[110], 0, abs_tol=1e-12)
-    assert values[10:] == sorted(values[10:], reverse=True)
 
 
 def test_what_describes_a_recipe_is_not_part_of_it(tmp_path):

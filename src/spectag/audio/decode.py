@@ -37,11 +37,11 @@ def decode_samples(
     Args:
         stream: binary and seekable. It is neither closed nor rewound.
         name: what error messages call the recording.
-        note: called with one line for anything odd: the recording ends before its header says, or is damaged.
+        note: called with one line for each problem: the recording is shorter than its header states, or is damaged.
 
     Yields:
         (rate in Hz, samples ``[n, channels]``), n >= 1, at least once. Full scale is 1.0; samples may exceed it. The
-        rate is whatever the header says.
+        rate is that in the header.
 
     Raises:
         NotAudio, NoAudioStream, EmptyAudio: see :mod:`spectag.errors`.
@@ -89,7 +89,7 @@ def reason(error: Exception) -> str:
 
 
 class _Reader:
-    """The stream as C code sees it: without a name to guess a format from, and without exceptions.
+    """The stream for C code: it has no name to guess a format from, and raises no exceptions.
 
     The decoders' callbacks would print an exception instead of raising it, so it is kept for :meth:`check`.
     """
@@ -196,7 +196,7 @@ def _means_empty(info: str, reader: _Reader) -> bool:
 
 
 def _missing(info: str, done: int) -> int:
-    """Samples that the header promises beyond the ``done`` ones that were read, according to libsndfile's log.
+    """Number of samples that the header states in addition to the ``done`` ones that were read, by libsndfile's log.
 
     The log has ``data : declared (should be present)`` for WAV, AIFF and AU, and only the outermost chunk for W64 and
     RF64. A writer that cannot seek back leaves a size that means "unknown": 0, or just below 2 or 4 GiB.
@@ -288,7 +288,7 @@ def _open_nothing(*_: object) -> NoReturn:
 
 
 def _promised(container: Any, sound: Any, reader: _Reader) -> tuple[float, list[Any]]:
-    """The seconds that the header promises, 0 if it does not say, and the streams that the promise is about."""
+    """The duration in seconds that the header states (0 if it states none), and the streams that it applies to."""
     kind = container.format.name
     if kind not in _STATE_DURATION and not (kind == "mp3" and _counts_mp3_frames(reader)):
         return 0.0, [sound]
@@ -299,7 +299,7 @@ def _promised(container: Any, sound: Any, reader: _Reader) -> tuple[float, list[
 
 def _counts_mp3_frames(reader: _Reader) -> bool:
     """Whether the first MP3 frame is a Xing or Info header, which states the length."""
-    here = reader.tell()  # FFmpeg goes on from here
+    here = reader.tell()  # FFmpeg continues from this position
     reader.seek(0)
     tag = reader.read(10)
     size = 10 + sum(byte << 7 * place for place, byte in enumerate(tag[:5:-1])) if tag[:3] == b"ID3" else 0

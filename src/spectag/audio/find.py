@@ -59,11 +59,11 @@ def walk(
 
     Args:
         folder: where to begin.
-        on_error: called for each folder that cannot be listed, or that is none. It may raise.
+        on_error: called for each folder that cannot be listed or is not a folder. It may raise an error.
         on_skipped: called with each file that is left out, but hidden ones: another extension, or no regular file.
 
     Yields:
-        paths, in no particular order, while the walk goes on.
+        paths, in no particular order, as they are found.
 
     >>> Path("site").mkdir()
     >>> Path("site", "dawn.wav").touch()
@@ -105,7 +105,7 @@ def find_recordings(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str | F
 
     Yields:
         paths; or a :class:`spectag.FileError` for a folder that cannot be listed or holds no recording. Whether a file
-        exists is left to whoever reads it.
+        exists is only checked when it is read.
 
     Warns:
         SpectagWarning: how many files of a folder were not taken for recordings, by extension, but for those of texts,

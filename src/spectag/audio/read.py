@@ -57,14 +57,14 @@ class Recording:
     Args:
         source: what :func:`open` was given.
         path: the file as it was given, or the name of a named stream; None for arrays, bytes and unnamed streams.
-        name: what messages call it.
+        name: its name in messages.
         rate: sampling rate of the source in Hz, before resampling; 0 before the first block.
         channels: channels of the source, before mixing to mono; 0 before the first block.
         seconds: duration of what was read so far.
         peak: largest magnitude read so far, full scale = 1.0.
         progress: how much of the source was read so far, 0..1.
         silent: whether nothing but digital silence was read so far: every sample has the same value.
-        notes: what is odd about the recording, one line each, without its name. Complete after the last block.
+        notes: problems of the recording, one line each, without its name. Complete after the last block.
     """
 
     source: Source = field(repr=False)
@@ -196,7 +196,7 @@ def read(source: Source) -> Waveform:
 
 
 def warn(recording: Recording) -> None:
-    """Show a recording's notes as Python warnings, for functions whose result has no room for them.
+    """Show a recording's notes as Python warnings, for functions that cannot return them.
 
     >>> warn(open("dawn.wav"))  # nothing was read, so there is nothing to warn about
     """

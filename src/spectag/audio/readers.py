@@ -123,7 +123,7 @@ class _Reader:
 
     def __init__(self) -> None:
         path = list(map(str, sys.path))
-        code = f"import sys; sys.path[:] = {path!r}; from spectag.audio import readers; readers.serve()"
+        code = f"import sys; sys.path[:] = {path!r}; from spectag.audio import readers; readers._serve()"
         self._process: Process = subprocess.Popen(
             [sys.executable, "-c", code],
             stdin=subprocess.PIPE,
@@ -217,7 +217,7 @@ def _portable(source: object) -> object:
 # in the process
 
 
-def serve() -> None:
+def _serve() -> None:
     """Read what is asked for, until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the one that asks decides
     answers = os.fdopen(os.dup(1), "wb")

@@ -69,7 +69,7 @@ class Segment:
 
 
 def describe(source: Source) -> str:
-    """What messages call a source: its path, ``<bytes>``, ``<stream>`` or ``<array>``; printable, on one line.
+    """The name of a source in messages: its path, ``<bytes>``, ``<stream>`` or ``<array>``; printable, on one line.
 
     >>> describe(Segment("dawn.wav", 60.0))
     'dawn.wav (60 s to end)'
@@ -131,7 +131,7 @@ def unpack(source: Any) -> Any:
 
 
 def is_in_memory(source: object) -> bool:
-    """Whether a source is an array, a tensor, or a tuple of one and its rate. Torch is not imported for this.
+    """Whether a source is an array, a tensor, or a tuple of samples and rate. This does not import torch.
 
     >>> is_in_memory(np.zeros(3)), is_in_memory("dawn.wav")
     (True, False)

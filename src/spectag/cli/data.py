@@ -36,11 +36,11 @@ def check(
     jobs: Jobs = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all findings as one JSON object.")] = False,
 ) -> None:
-    """Find problems of a data set.
+    """Find problems in a data set.
 
     Every clip is decoded. Errors are clips that cannot be read, classes that cannot be learned, and recordings that
-    are in several splits or folds; if there are any, the exit code is 1. Everything else, such as a silent clip, is a
-    warning.
+    are in several splits or folds. If there are any errors, the exit code is 1. All other problems, such as a silent
+    clip, are warnings.
     """
     from spectag.data.check import check_data_set
     from spectag.data.layouts import read_manifest

@@ -28,7 +28,7 @@ def download(
         bool,
         typer.Option(
             "--keep-archive",
-            help="Keep the downloaded archive next to DIR. If it is there, it is used instead of downloading again.",
+            help="Keep the downloaded archive next to DIR. The next download uses it instead of downloading again.",
         ),
     ] = False,
 ) -> None:
@@ -44,7 +44,7 @@ def download(
         raise typer.BadParameter(f"{name} has only one version", param_hint="--version")
     published = PUBLISHED[name if name != "speech-commands" else f"{name}-{version or 2}"]
     manifest = find_data_set(published, directory)
-    already = "" if manifest is None else ", was there already"
+    already = "" if manifest is None else ", already complete"
     if manifest is None:
         with _progress() as progress:
             manifest = download_data_set(published, directory, keep_archive=keep_archive, progress=progress)

@@ -59,7 +59,7 @@ def ensemble(
     if as_json:
         raise typer.BadParameter("is for score files, not for models", param_hint="--json")
     if output is None or is_score_file(output):
-        raise typer.BadParameter("expected a new directory for the ensemble of these models", param_hint="--output")
+        raise typer.BadParameter("expected a new directory for the ensemble", param_hint="--output")
     _combine_models(inputs, output, half)
 
 

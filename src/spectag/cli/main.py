@@ -1,8 +1,8 @@
-"""The command line: it parses, connects, prints and sets the exit code.
+"""The command line: it reads the arguments, runs a command, prints the results and sets the exit code.
 
 Results go to stdout, everything else goes to stderr, one line each. Exit codes: 0 everything worked; 1 something
 failed; 2 wrong usage; 130 interrupted; 141 the reader of stdout went away. Torch is imported inside the commands, so
-help and usage errors are immediate.
+help and usage errors appear at once.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ app = typer.Typer(
 def _global(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", envvar="SPECTAG_DEBUG", help="Show the traceback of errors. May stand anywhere.")
+        bool,
+        typer.Option("--debug", envvar="SPECTAG_DEBUG", help="Show the traceback of errors. Can be given anywhere."),
     ] = False,
 ) -> None:
     pass  # main handles both, since they must also work where parsing fails

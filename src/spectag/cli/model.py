@@ -18,7 +18,7 @@ def info(
     model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
 ) -> None:
-    """Print what is known about a model: size, front end, labels, origin."""
+    """Print what is known about a model: its size, front end, labels and origin."""
     find_model(model)
 
     from spectag.model.loading import load
@@ -35,15 +35,13 @@ def info(
 
 def convert(
     source: Annotated[str, typer.Argument(metavar="SRC", help=MODEL)],
-    target: Annotated[
-        Path, typer.Argument(metavar="DST", help="Directory to create. A bundle that is there already is replaced.")
-    ],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="Directory to create. An existing bundle is replaced.")],
     stride: Annotated[
         Any,
         typer.Option(
             parser=pair,
             metavar="F,T",
-            help="Distance between patches in mel bins and frames. Give it where a warning says that it is a guess.",
+            help="Distance between patches in mel bins and frames. Give it if a warning says that it was guessed.",
             show_default="from the weights",
         ),
     ] = None,
@@ -75,7 +73,7 @@ def convert(
     ] = None,
     num_labels: Annotated[
         int | None,
-        typer.Option(min=1, help="Number of outputs to give a DeiT or ViT, if --labels does not.", show_default="527"),
+        typer.Option(min=1, help="Number of outputs for a DeiT or ViT, if --labels is not given.", show_default="527"),
     ] = None,
     channels: Annotated[
         Channels | None,
@@ -91,7 +89,7 @@ def convert(
             show_default="from the model",
         ),
     ] = None,
-    fp16: Annotated[bool, typer.Option("--fp16", help="Store the weights as float16, in half the space.")] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Store the weights as float16, which halves the size.")] = False,
 ) -> None:
     """Write any model as a bundle: a directory that spectag and transformers read.
 

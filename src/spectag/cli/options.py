@@ -1,4 +1,4 @@
-"""Options that several commands share, checked as far as that is possible without torch."""
+"""Options that several commands share, with the checks that are possible without torch."""
 
 from __future__ import annotations
 
@@ -10,14 +10,22 @@ import typer
 
 
 def device(value: str) -> str:
-    """Check the form of a device's name. Whether this machine has it is checked where torch is loaded."""
+    """Check the form of a device's name. Whether this machine has it is checked when torch is loaded.
+
+    >>> device("cuda:1")
+    'cuda:1'
+    """
     if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", value):
         raise typer.BadParameter(f"expected cpu, cuda, cuda:N or mps; got {value!r}")
     return value
 
 
 def pair(value: str) -> tuple[int, int]:
-    """Read two positive whole numbers, such as ``10,10``."""
+    """Read two positive whole numbers.
+
+    >>> pair("10,12")
+    (10, 12)
+    """
     match = re.fullmatch(r"([1-9]\d*),([1-9]\d*)", value)
     if match is None:
         raise typer.BadParameter(f"expected two whole numbers F,T (mel bins, frames) such as 10,10; got {value!r}")
@@ -25,14 +33,23 @@ def pair(value: str) -> tuple[int, int]:
 
 
 def folds(value: str | None) -> str | None:
-    """Check the form of a list of folds."""
+    """Check the form of a list of folds.
+
+    >>> folds("1,2")
+    '1,2'
+    """
     if value is not None and not re.fullmatch(r"all|\d+(,\d+)*", value):
         raise typer.BadParameter(f"expected all, or numbers such as 1,2,3; got {value!r}")
     return value
 
 
 def find_model(name: str) -> None:
-    """Raise what is wrong with the name of a model, before torch is imported for it."""
+    """Raise an error if the name of a model cannot be used, before torch is imported.
+
+    >>> find_model("a-file-that-does-not-exist.pth")
+    Traceback (most recent call last):
+    spectag.errors.ModelNotFound: 'a-file-that-does-not-exist.pth': no such file or directory, ...
+    """
     from spectag.model.source import resolve
 
     resolve(name)
@@ -45,7 +62,7 @@ MODEL = (
 Device = Annotated[
     str,
     typer.Option(
-        callback=device, help="Where the network runs: cpu, cuda (the first NVIDIA GPU), cuda:N, or mps (Apple)."
+        callback=device, help="Device to run the network on: cpu, cuda (the first NVIDIA GPU), cuda:N, or mps (Apple)."
     ),
 ]
 BatchSize = Annotated[
@@ -67,7 +84,7 @@ Data = Annotated[
 # Of train and sweep
 RECIPE = "A recipe: a name that `spectag recipes` lists, or a YAML file of your own."
 Fold = Annotated[
-    int | None, typer.Option(metavar="N", help="Train on all folds but this one, and report on the clips of this one.")
+    int | None, typer.Option(metavar="N", help="Hold out this fold: train on the other folds and report on this one.")
 ]
 Folds = Annotated[
     str | None,
@@ -75,13 +92,15 @@ Folds = Annotated[
         "--folds",
         callback=folds,
         metavar="all|1,2,..",
-        help="Cross-validation: one run for each of these folds, which is held out in it.",
+        help="Cross-validation: train one run for each of these folds, with this fold held out.",
     ),
 ]
 Seeds = Annotated[
     int,
     typer.Option(
-        metavar="N", min=1, help="Number of runs with consecutive seeds; reports their mean and standard deviation."
+        metavar="N",
+        min=1,
+        help="Number of runs, with consecutive seeds. Their mean and standard deviation are reported.",
     ),
 ]
 Init = Annotated[
@@ -100,6 +119,6 @@ Processes = Annotated[
         "--devices",
         metavar="N",
         min=1,
-        help="Number of processes that share each batch. On GPUs, each process uses one of them.",
+        help="Number of processes that share each batch. On GPUs, each process uses its own GPU.",
     ),
 ]

@@ -1,12 +1,12 @@
-"""What the commands print: one-line messages on stderr, results in a file, a progress bar."""
+"""The output of the commands: one-line messages on stderr, results in a file, and a progress bar."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
@@ -20,7 +20,12 @@ T = TypeVar("T")
 
 
 def say(kind: str, text: str = "") -> None:
-    """Print one line on stderr, such as ``spectag: error: dawn.wav: ...``. Whether anybody reads it does not matter."""
+    """Print one line on stderr. It is no error if nobody reads it.
+
+    >>> with contextlib.redirect_stderr(sys.stdout):
+    ...     say("error", "dawn.wav: expected a file, found none")
+    spectag: error: dawn.wav: expected a file, found none
+    """
     line = " ".join(f"spectag: {kind}: {text}".split()) if text else f"spectag: {kind}"
     try:
         print(line, file=sys.stderr, flush=True)
@@ -29,14 +34,17 @@ def say(kind: str, text: str = "") -> None:
 
 
 class Bar:
-    """A progress bar on stderr: how many files are done, and how far the current one is.
+    """A progress bar on stderr: how many files are done, and how much of the current one.
 
-    There is none if stderr is no terminal.
+    There is none if stderr is not a terminal.
 
     Args:
         total: number of files.
-        shared: whether results are printed to the same terminal. Then the bar appears only within a file that takes
-            longer than a second, and not while a result is printed.
+        shared: whether results are printed to the same terminal. Then the bar only appears within a file that takes
+            longer than a second, and disappears before a result is printed.
+
+    >>> list(Bar(2).over(["a.wav", "b.wav"]))
+    ['a.wav', 'b.wav']
     """
 
     def __init__(self, total: int, *, shared: bool = False) -> None:
@@ -87,12 +95,22 @@ class Bar:
 
 
 def watched(items: Iterable[T], total: int, *, quiet: bool) -> Iterator[T]:
-    """Pass items on and show a progress bar on stderr; not if ``quiet``."""
+    """Pass items on and show a progress bar on stderr; not if ``quiet``.
+
+    >>> list(watched([1, 2], 2, quiet=True))
+    [1, 2]
+    """
     return iter(items) if quiet else Bar(total).over(items)
 
 
 def refuse_overwriting(output: Path, inputs: Iterable[str]) -> None:
-    """Raise SaveError if ``output`` cannot be a new file, or is one of the inputs."""
+    """Raise SaveError if ``output`` cannot be a new file, or is one of the inputs.
+
+    >>> Path("dawn.wav").touch()
+    >>> refuse_overwriting(Path("dawn.wav"), ["dawn.wav"])
+    Traceback (most recent call last):
+    spectag.errors.SaveError: dawn.wav: is one of the inputs: choose another name
+    """
     if not output.parent.is_dir():
         raise SaveError(f"{output}: the folder {output.parent} does not exist: create it first")
     if output.is_dir():
@@ -101,7 +119,7 @@ def refuse_overwriting(output: Path, inputs: Iterable[str]) -> None:
         raise SaveError(f"{output}: is one of the inputs: choose another name")
 
 
-@contextmanager
+@contextlib.contextmanager
 def opened(output: Path | None, *, mark: bool = False) -> Iterator[IO[str]]:
     """Open a file for results, and keep other runs from writing to it.
 
@@ -110,7 +128,11 @@ def opened(output: Path | None, *, mark: bool = False) -> Iterator[IO[str]]:
         mark: begin it with a byte order mark, by which Excel recognises UTF-8.
 
     Raises:
-        SaveError: it cannot be written, or another run is writing to it. That run's results are intact.
+        SaveError: it cannot be written, or another run is writing to it. The results of that run are intact.
+
+    >>> with opened(None) as file:
+    ...     _ = file.write("dawn.wav")
+    dawn.wav
     """
     if output is None:
         yield sys.stdout

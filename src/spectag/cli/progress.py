@@ -1,4 +1,4 @@
-"""A progress bar for a training run: epoch, loss, figures and the time left for the whole of it."""
+"""A progress bar for a training run: epoch, loss, figures and remaining time."""
 
 from __future__ import annotations
 

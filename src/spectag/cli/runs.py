@@ -1,4 +1,4 @@
-"""What the commands that train have in common."""
+"""Functions that several commands share for reading data sets and for training."""
 
 from __future__ import annotations
 
@@ -18,13 +18,22 @@ if TYPE_CHECKING:
 
 
 def require_train_extra() -> None:
-    """Raise MissingExtra if a library of the extra ``train`` is not installed."""
+    """Raise MissingExtra if a library of the extra ``train`` is not installed.
+
+    >>> require_train_extra()  # all of them are installed here
+    """
     if any(find_spec(name) is None for name in ("lightning_fabric", "pydantic", "yaml", "sklearn", "scipy")):
         raise MissingExtra("train", f"spectag {sys.argv[1] if len(sys.argv) > 1 else 'train'}")
 
 
 def read_data(path: Path) -> Manifest:
-    """Read a data set, and warn about clips that are missing or not used."""
+    """Read a data set, and warn about clips that are missing or not used.
+
+    >>> Path("1.wav").touch()
+    >>> _ = Path("clips.csv").write_text("path,label\\n1.wav,owl")
+    >>> len(read_data(Path("clips.csv")))
+    1
+    """
     from spectag.data.layouts import read_manifest
 
     manifest = read_manifest(path)
@@ -38,7 +47,11 @@ def read_data(path: Path) -> Manifest:
 
 
 def list_folds(text: str, manifest: Manifest) -> list[int | None]:
-    """Turn ``all`` or ``1,2,3`` into the numbers of folds."""
+    """Turn ``all`` or ``1,2,3`` into the numbers of folds.
+
+    >>> list_folds("1,2", manifest=None)
+    [1, 2]
+    """
     if text == "all" and not manifest.folds:
         raise DataError(f"--folds all: the data set ({manifest.layout}) has no folds: leave --folds out")
     return list(manifest.folds) if text == "all" else [int(number) for number in text.split(",")]
@@ -47,7 +60,7 @@ def list_folds(text: str, manifest: Manifest) -> list[int | None]:
 def train_series(
     recipe: Recipe, manifest: Manifest, out: Path, held_out: list[int | None], seeds: int, options: RunOptions
 ) -> dict[str, Any]:
-    """Train over folds and seeds, print a line for each run and for all of them, and return the summary."""
+    """Train runs over folds and seeds, print a line for each run and for the summary, and return the summary."""
     from spectag.runs.processes import rank
     from spectag.runs.series import plan_series, run_all, summarise, write_summary
     from spectag.score.metrics import format_figures
@@ -67,7 +80,7 @@ def train_series(
 
 
 def run_one(plan: Plan) -> dict[str, Any]:
-    """Train as planned, with a progress bar, and return the report."""
+    """Carry out one run with a progress bar, and return its report."""
     from rich.console import Console
 
     from spectag.cli.progress import TrainingBar
@@ -78,7 +91,13 @@ def run_one(plan: Plan) -> dict[str, Any]:
 
 
 def make_scorer(device: str) -> Scorer:
-    """Make a scorer of held-out clips that uses the code that tags recordings."""
+    """Make a scorer of held-out clips that uses the tagger.
+
+    >>> import numpy as np
+    >>> [scores] = make_scorer("cpu")(spectag.load("esc10"), [np.sin(np.arange(16_000))])
+    >>> scores.shape
+    (10,)
+    """
     from spectag.tag.tagger import Tagger
 
     return lambda bundle, clips: Tagger(bundle, device=device).scores_many(clips)

@@ -25,10 +25,20 @@ Split = Annotated[str | None, typer.Option(help="Use only the clips of this spli
 
 
 def is_score_file(path: str | Path) -> bool:
+    """Whether a name is that of a score file.
+
+    >>> is_score_file("scores.npz"), is_score_file("esc10")
+    (True, False)
+    """
     return str(path).lower().endswith(".npz")
 
 
 def require_score_file(value: Path | None) -> Path | None:
+    """Refuse the name of an output file that is not that of a score file.
+
+    >>> require_score_file(Path("scores.npz")).name
+    'scores.npz'
+    """
     if value is not None and not is_score_file(value):
         raise typer.BadParameter(f"expected a file name that ends in .npz; got {str(value)!r}")
     return value
@@ -109,7 +119,7 @@ def score(
 def _prepare(
     model: str, data: Path, fold: int | None, split: str | None, device: str, batch_size: int
 ) -> tuple[Manifest, Tagger]:
-    """The clips to score and what scores them; whatever is wrong with the arguments is reported before torch loads."""
+    """The clips to score, and the tagger. Errors in the arguments are reported before torch is imported."""
     require_train_extra()
     find_model(model)
     manifest = read_data(data).only(fold=fold, split=split)

@@ -29,8 +29,8 @@ def sweep(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Settings that come with spectag: the paper's ablations initial-weights, overlap, patch-shape, "
-            "positions and pretraining; or from-scratch, which takes esc50-scratch apart.",
+            help="A sweep that comes with spectag. The paper's ablations are initial-weights, overlap, patch-shape, "
+            "positions and pretraining. from-scratch adds the parts of the recipe esc50-scratch one by one.",
         ),
     ] = None,
     weights: Annotated[
@@ -42,7 +42,7 @@ def sweep(
     seeds: Seeds = 1,
     override: Set = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the sweep in DIR where it stopped; finished runs are kept.")
+        bool, typer.Option("--resume", help="Continue the sweep in DIR where it stopped. Finished runs are kept.")
     ] = False,
     device: Device = DEVICE,
     processes: Processes = 1,
@@ -56,7 +56,7 @@ def sweep(
     if (axes is None) == (preset is None):
         raise typer.BadParameter("give either --over KEY=VALUES or --preset NAME")
     if every_fold is not None and fold is not None:
-        raise typer.BadParameter("--fold and --folds exclude each other")
+        raise typer.BadParameter("--fold and --folds cannot be used together")
     from spectag.runs.plan import RunOptions, make_plan
     from spectag.runs.processes import rank
     from spectag.runs.sweep import combine_axes, read_preset, tabulate_sweep, write_sweep_files
@@ -72,7 +72,7 @@ def sweep(
     options = RunOptions(resume=resume, device=device, processes=processes)
     for chosen in recipes:  # all of them are checked before the first run
         if make_plan(chosen, manifest, out, fold=held_out[0], options=options).scored is None:
-            raise typer.BadParameter("nothing is held out to compare by: give --fold or --folds, or --set holdout=0.2")
+            raise typer.BadParameter("no clips are held out to compare on: give --fold, --folds or --set holdout=0.2")
     summaries = []
     for setting, chosen in zip(settings, recipes, strict=True):
         if rank() == 0:

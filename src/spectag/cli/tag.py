@@ -69,7 +69,7 @@ def tag(
     names = [file if isinstance(file, str) else file.path or "" for file in files]
     if output is not None:
         refuse_overwriting(output, names)
-    format = choose_format(context, format, output)
+    format = _choose_format(context, format, output)
     find_model(model)
 
     from spectag.audio.readers import COUNT, Readers
@@ -102,7 +102,7 @@ def tag(
         raise typer.Exit(1)
 
 
-def choose_format(context: typer.Context, format: Format | None, output: Path | None) -> Format:
+def _choose_format(context: typer.Context, format: Format | None, output: Path | None) -> Format:
     """The format that is asked for, by --format or by the name of the output.
 
     Raises:

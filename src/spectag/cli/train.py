@@ -41,15 +41,15 @@ def train(
 ) -> None:
     """Train a model.
 
-    RUN/bundle is the model, RUN/report.html and RUN/report.json tell how good it is, and RUN/tensorboard holds the
-    curves. With --folds or --seeds, each run has a folder in RUN, and RUN/summary.json their mean and standard
-    deviation.
+    RUN/bundle is the model, RUN/report.html and RUN/report.json show how good it is, and RUN/tensorboard holds the
+    curves. With --folds or --seeds, each run has its own folder in RUN, and RUN/summary.json holds the mean and
+    standard deviation of their figures.
     """
     require_train_extra()
     if wandb is not None and find_spec("wandb") is None:
         raise MissingExtra("wandb", "--wandb")
     if every_fold is not None and fold is not None:
-        raise typer.BadParameter("--fold and --folds exclude each other")
+        raise typer.BadParameter("--fold and --folds cannot be used together")
     from spectag.runs.plan import RunOptions, check_directory, make_plan
     from spectag.runs.processes import rank
     from spectag.train.recipe_files import read_recipe
@@ -77,13 +77,13 @@ def train(
         for failure in report["result"]["failed"]:
             say("error", failure)
     elif manifest.folds:
-        say("note", "nothing was held out: use --fold N or --folds all to score clips that were not trained on")
+        say("note", "no clips were held out: use --fold N or --folds all to score clips that were not trained on")
     for clip in report["skipped"]:
         say("warning", f"skipped in training: {clip['reason']}")
 
 
 def recipes() -> None:
-    """List the recipes that come with spectag: what each is for, its command, its cost and its score."""
+    """List the recipes that come with spectag: the purpose, command, cost and score of each."""
     require_train_extra()
     from spectag.train.recipe_files import describe_recipes
 

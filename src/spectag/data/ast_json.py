@@ -19,7 +19,7 @@ _SPLIT = re.compile("train|eval|test|val|dev")
 
 
 def find_ast_json(root: Path) -> list[Path]:
-    """The files of this form in a folder; or the file itself if its name ends with ``.json``, whatever it holds.
+    """The files of this form in a folder; or the file itself if its name ends with ``.json``.
 
     >>> _ = Path("train.json").write_text('{"data": [{"wav": "dawn.wav", "labels": "owl"}]}')
     >>> _ = Path("other.json").write_text('{"version": 1}')
@@ -34,7 +34,7 @@ def find_ast_json(root: Path) -> list[Path]:
 def read_ast_json(root: Path) -> Manifest:
     """Read the files that :func:`find_ast_json` finds. If there are several, each is the split in its name.
 
-    The labels are those of ``*class_labels_indices*.csv`` beside them; otherwise those of AudioSet or Speech Commands
+    The labels are those of ``*class_labels_indices*.csv`` next to them; otherwise those of AudioSet or Speech Commands
     if these include all labels in the files; otherwise the texts in the files, sorted.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Problems of a data set: every clip is decoded once, and the table is examined as a whole.
+"""Find the problems of a data set. Every clip is decoded once, and then the clips are compared with each other.
 
 Kinds of findings, errors first. Errors must be corrected before training; warnings may be intended.
 
@@ -10,20 +10,21 @@ untrained        a class is in other splits, but not in ``train``
 leak             a group (one recording, one speaker) is in several splits or folds
 duplicate-splits the same sound is in several splits or folds
 duplicate-labels the same sound has different labels
-truncated        the recording ends before its header says, or is damaged
+truncated        the recording is shorter than its header states, or is damaged
 silent           the peak is below -60 dBFS
 clipped          over 0.5 % of the samples are at full scale
 short            the clip is shorter than 0.1 s
 length           the clip is over ten times as long as the median, or shorter than a tenth of it
 duplicate        the same sound occurs twice in one split or fold
 one-split        a class is in one split or fold only
-imbalance        a class has less than a twentieth of the clips of the largest class
-few              a class has less than five clips
-low-rate         the sampling rate is below 16 kHz, so the upper bands are empty, unlike in other clips
+imbalance        a class has fewer than a twentieth of the clips of the largest class
+few              a class has fewer than five clips
+low-rate         the sampling rate is below 16 kHz, unlike that of other clips, so the upper bands are empty
 ================ =======================================================================================
 
 Peaks and fractions are those of the waveform (mono, 16 kHz). Two clips are the same sound if their waveforms are equal
-when rounded to 16 bits, so a WAV file and a FLAC file made of it are. Silent clips are not compared.
+when rounded to 16 bits. A WAV file and a FLAC file made from it are therefore the same sound. Silent clips are not
+compared.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Finding:
         kind: one of the kinds in the table of this module.
         message: one line that names the clips or the class.
         clips: ids of the clips concerned.
-        label: name of the class concerned, if it is about a class.
+        label: name of the class, if the finding is about a class.
 
     >>> Finding("warning", "short", "1.wav: 0.05 s, below 0.1 s", ("1.wav",)).kind
     'short'
@@ -80,7 +81,7 @@ class CheckReport:
     Args:
         summary: counts and durations of the whole data set.
         classes: for each class its name, number of clips, seconds, and number of clips per split and fold.
-        findings: errors first, then warnings; those of one kind follow each other.
+        findings: errors first, then warnings. Findings of the same kind are next to each other.
 
     >>> CheckReport({}, [], (Finding("error", "empty", "1.wav: no samples"),)).errors
     1
@@ -102,7 +103,7 @@ class CheckReport:
 
 @dataclass(frozen=True)
 class Reading:
-    """What decoding one clip showed.
+    """What is known about a clip after decoding it.
 
     Args:
         clip: the clip.
@@ -113,7 +114,7 @@ class Reading:
         rate: sampling rate of the file in Hz; None if it cannot be read.
         channels: channels of the file; None if it cannot be read.
         error: why it cannot be read; None if it can.
-        notes: what is odd about it, one line each.
+        notes: problems that did not prevent reading, one line each.
 
     >>> from spectag.data.manifest import Clip
     >>> Reading(Clip("1.wav", Path("1.wav"), ()), 8000, 0.5, 0.0, b"", 44_100, 2, None, ()).seconds
@@ -142,7 +143,7 @@ def check_data_set(manifest: Manifest, jobs: int = 1, watch: Watch[Reading] = la
     Args:
         manifest: the data set.
         jobs: number of threads that decode.
-        watch: passes on the results of the clips; a progress bar, for example.
+        watch: a function that all results pass through, for example a progress bar.
 
     >>> from spectag.data.manifest import Clip, Manifest
     >>> report = check_data_set(Manifest((Clip("1.wav", Path("1.wav"), (0,)),), spectag.LabelSet(("owl",)), "a test"))
@@ -178,7 +179,7 @@ def _read(clip: Clip) -> Reading:
             full += int(np.count_nonzero(np.abs(block) >= FULL_SCALE))
             samples += len(block)
             digest.update(np.clip(np.rint(block * 32768), -32768, 32767).astype("<i2").data)
-    except (AudioError, InputError) as failure:  # InputError: times that make no segment
+    except (AudioError, InputError) as failure:  # InputError: the start or end of the segment is invalid
         samples, error = 0, failure
     return Reading(
         clip=clip,
@@ -249,7 +250,7 @@ def _flawed(readings: Iterable[Reading]) -> Iterator[Finding]:
         for note in reading.notes:
             yield Finding("warning", "truncated", f"{name}: {note}", (name,))
         if reading.peak < SILENT:
-            level = f"a peak of {20 * math.log10(reading.peak):.0f} dBFS" if reading.peak else "nothing but zeros"
+            level = f"a peak of {20 * math.log10(reading.peak):.0f} dBFS" if reading.peak else "all samples are zero"
             yield Finding("warning", "silent", f"{name}: {level}", (name,))
         if reading.clipped > CLIPPED:
             share = f"{name}: {100 * reading.clipped:.1f} % of its samples are at full scale"
@@ -264,7 +265,7 @@ def _odd_lengths(readings: Iterable[Reading]) -> Iterator[Finding]:
         if seconds < SHORT:
             yield Finding("warning", "short", f"{name}: {seconds:.3g} s, below {SHORT:g} s", (name,))
         elif not middle / ODD <= seconds <= middle * ODD:
-            yield Finding("warning", "length", f"{name}: {seconds:.3g} s, while the median is {middle:.3g} s", (name,))
+            yield Finding("warning", "length", f"{name}: {seconds:.3g} s; the median is {middle:.3g} s", (name,))
 
 
 def _uneven(manifest: Manifest) -> Iterator[Finding]:
@@ -284,11 +285,11 @@ def _uneven(manifest: Manifest) -> Iterator[Finding]:
                 message = f"{name!r} is only in {axis} {values.pop()}"
                 yield Finding("warning", "one-split", message, _ids(clips), name)
         if len(clips) < FEW:
-            message = f"{name!r} has {_count(len(clips), 'clip')}, less than {FEW}"
+            message = f"{name!r} has {_count(len(clips), 'clip')}, fewer than {FEW}"
             yield Finding("warning", "few", message, _ids(clips), name)
         if 0 < IMBALANCE * trained[name] < trained[largest]:
-            message = f"{name!r} has {_count(trained[name], 'clip')}, {largest!r} {trained[largest]}"
-            yield Finding("warning", "imbalance", f"{message}: over {IMBALANCE} : 1", label=name)
+            message = f"{name!r} has {_count(trained[name], 'clip')}, {largest!r} has {trained[largest]}"
+            yield Finding("warning", "imbalance", f"{message}: more than {IMBALANCE} : 1", label=name)
 
 
 def _low_rates(readings: Iterable[Reading]) -> Iterator[Finding]:
@@ -296,7 +297,7 @@ def _low_rates(readings: Iterable[Reading]) -> Iterator[Finding]:
     if max((rate for _, rate in known), default=0) >= SAMPLE_RATE:
         for name, rate in known:
             if rate < SAMPLE_RATE:
-                message = f"{name}: {rate} Hz, others at least {SAMPLE_RATE}: nothing above {rate / 2:.0f} Hz"
+                message = f"{name}: {rate} Hz, so it has nothing above {rate / 2:.0f} Hz, unlike other clips"
                 yield Finding("warning", "low-rate", message, (name,))
 
 
@@ -353,7 +354,7 @@ def _grouped(pairs: Iterable[tuple[Key, Clip]]) -> dict[Key, list[Clip]]:
 
 
 def _apart(clips: Iterable[Clip]) -> str:
-    """The splits or folds that clips are spread over, in words; empty if they are together."""
+    """The splits or folds that clips are in, in words; empty if all clips are in the same one."""
     splits = {clip.split for clip in clips if clip.split is not None}
     folds = {clip.fold for clip in clips if clip.fold is not None}
     if len(splits) > 1:
@@ -362,7 +363,7 @@ def _apart(clips: Iterable[Clip]) -> str:
 
 
 def _counts(values: Iterable[str | int | None]) -> dict[str, int]:
-    """How often each value occurs, ascending, with keys for JSON; None, for values that are not known, is left out."""
+    """Count how often each value occurs, in ascending order, with keys for JSON. None (unknown) is not counted."""
     counts = Counter(value for value in values if value is not None)
     return {str(value): counts[value] for value in sorted(counts, key=lambda value: (str(type(value)), value))}
 

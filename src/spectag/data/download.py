@@ -1,4 +1,4 @@
-"""Published data sets: fetched, verified and unpacked. A directory holds the whole of a set, or nothing of it."""
+"""Download published data sets: fetch, verify and unpack them. A directory has the complete data set or nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from spectag.errors import DataError, SaveError, SpectagWarning
 from spectag.files import new_folder, require_new
 
 Progress = Callable[[str, int, int], None]
-"""Called often, with the present activity (fetching, verifying or unpacking), bytes done, and bytes in all (about)."""
+"""Is called often, with the activity (fetching, verifying or unpacking), bytes done, and bytes in total (about)."""
 
 _TABLE = "meta/esc50.csv"
 _TABLE_BYTES = 1 << 20  # at most
@@ -62,17 +62,17 @@ def download_data_set(
 ) -> Manifest:
     """Fetch a data set, verify it and unpack it.
 
-    If this is interrupted, the archive stays beside the directory as ``ARCHIVE.partial``, and the next call continues
-    it. An archive that is beside the directory already is used, and stays there.
+    If this is interrupted, the archive stays next to the directory as ``ARCHIVE.partial``, and the next call continues
+    the download. If there is already an archive next to the directory, it is used and kept.
 
     Args:
         published: one of :data:`spectag.data.published.PUBLISHED`.
         directory: new or empty.
-        keep_archive: leave the archive beside the directory.
+        keep_archive: keep the archive next to the directory.
         progress: see :data:`Progress`.
 
     Raises:
-        DataError: it cannot be fetched, or is not what was published.
+        DataError: the data set cannot be fetched, or is not what was published.
         SaveError: the directory is not empty, or the disk is too small.
 
     >>> from spectag.data.published import PUBLISHED
@@ -105,7 +105,7 @@ def download_data_set(
 
 
 def _fetch(published: PublishedSet, partial: Path, progress: Progress) -> str:
-    """Fetch the archive, or what is lacking of it; returns its checksum."""
+    """Fetch the archive, or the missing rest of it, and return its checksum."""
 
     def fetch() -> str:
         limit = published.size if published.table_sha256 is None else 2 * published.size
@@ -189,7 +189,7 @@ def _unpack(published: PublishedSet, archive: Path, directory: Path, progress: P
 
 
 class _Writer:
-    """Writes files below a folder, whatever an archive calls them, and not more than twice the expected size."""
+    """Writes files below a folder. It refuses names that lead elsewhere, and more than twice the expected size."""
 
     def __init__(self, folder: Path, expected: int, progress: Progress) -> None:
         self._folder, self._expected, self._progress = folder, expected, progress

@@ -1,4 +1,4 @@
-"""Fetching one large file over HTTP; a transfer that broke off is continued."""
+"""Fetch one large file over HTTP. An interrupted transfer is continued."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ _CHUNK = 1 << 18  # bytes
 _TIMEOUT = 30.0  # seconds without a byte
 _DELAYS = (1, 2, 4, 8, 16, 32)  # seconds before the next attempt
 _TEMPORARY = (408, 425, 429, 500, 502, 503, 504)  # HTTP statuses after which another attempt may succeed
-_HOPELESS = (socket.gaierror, ConnectionRefusedError, ssl.SSLCertVerificationError)  # if the first attempt ends so
+_HOPELESS = (
+    socket.gaierror,
+    ConnectionRefusedError,
+    ssl.SSLCertVerificationError,
+)  # errors of the first attempt after which no other is made
 
 
 class _Interrupted(Exception):
@@ -28,14 +32,14 @@ class _Interrupted(Exception):
 
 
 def fetch_file(url: str, path: Path, limit: int, progress: Callable[[int], None] = lambda _: None) -> None:
-    """Fetch a file, or what ``path`` lacks of it.
+    """Fetch a file, or the rest of it if ``path`` exists.
 
-    If ``path`` exists, the server is asked for the bytes that follow. Nothing tells whether they belong to the same
-    version of the file: compare a checksum, and if it differs, delete ``path`` and start again.
+    If ``path`` exists, only the bytes that follow are requested. They may belong to another version of the file:
+    compare a checksum, and if it differs, delete ``path`` and start again.
 
     Args:
         url: http or https.
-        path: file to write to. What arrived stays there after an error, so that the next call continues.
+        path: file to write to. After an error it keeps what was fetched, so that the next call continues.
         limit: bytes; a longer file is refused.
         progress: called with the number of bytes that are there.
 
@@ -65,7 +69,7 @@ def fetch_file(url: str, path: Path, limit: int, progress: Callable[[int], None]
 
 
 def _transfer(url: str, path: Path, limit: int, progress: Callable[[int], None]) -> None:
-    """Fetch what is lacking over one connection."""
+    """Fetch the missing bytes over one connection."""
     have = path.stat().st_size if path.exists() else 0
     response = _open(url, have)
     if response is None:
@@ -89,7 +93,7 @@ def _transfer(url: str, path: Path, limit: int, progress: Callable[[int], None])
 
 
 def _open(url: str, have: int) -> http.client.HTTPResponse | None:
-    """The response to a request for what follows the first ``have`` bytes; None if nothing does."""
+    """Request the bytes after the first ``have`` bytes. Returns None if there are no more."""
     headers = {"User-Agent": f"spectag/{__version__}", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
@@ -114,7 +118,7 @@ def _open(url: str, have: int) -> http.client.HTTPResponse | None:
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:
-    """The next bytes as soon as some arrive, so that those before a break are kept."""
+    """Read the next bytes as soon as some arrive, so that nothing is lost if the connection breaks."""
     try:
         return response.read1(_CHUNK)
     except (OSError, http.client.HTTPException) as error:

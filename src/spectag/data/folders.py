@@ -1,4 +1,4 @@
-"""What data sets consist of on disk: folders, audio files and tables, some of them named after a split."""
+"""Find the folders, audio files and tables of a data set on disk."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def find_audio(folder: Path) -> list[Path]:
 
 
 def walk_audio(folder: Path) -> Iterator[str]:
-    """The paths of the audio files in a folder and below it, in no particular order, found while they are drawn.
+    """The paths of the audio files in a folder and below it, in no particular order, as they are found.
 
     Raises:
         DataError: a folder cannot be listed.
@@ -127,7 +127,7 @@ def read_text(path: Path) -> str:
 
 
 def read_lines(path: Path, newline: str | None = "") -> Iterator[str]:
-    """The lines of a table, read while they are drawn.
+    """The lines of a table, read one by one.
 
     Args:
         path: of the table.

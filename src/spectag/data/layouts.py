@@ -33,7 +33,7 @@ from spectag.labels import LabelSet
 
 
 def read_manifest(data: str | Path) -> Manifest:
-    """Read a data set in any known layout; nothing is decoded.
+    """Read a data set in any known layout. Nothing is decoded.
 
     Args:
         data: its directory, or the file that lists its clips.

@@ -1,4 +1,4 @@
-"""A data set as one table of clips, whatever its layout on disk. Nothing is decoded here."""
+"""A data set as one table of clips, independent of its layout on disk. Nothing is decoded here."""
 
 from __future__ import annotations
 

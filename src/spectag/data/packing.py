@@ -39,7 +39,7 @@ from spectag.files import new_folder
 from spectag.labels import LabelSet
 
 SHARD_BYTES = 256_000_000
-_HOUR = 3600  # seconds of sound that one task decodes at most, beyond one clip: bounds memory if recordings last days
+_HOUR = 3600  # most seconds of sound that one task decodes (or one clip, if longer), so that memory stays bounded
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Packed:
         clips, shards, bytes: number of clips and shards, and the size of all shards.
         seconds: duration of all clips.
         over: number of clips with peaks above full scale.
-        failed: a line for each clip that could not be read, which names it; these clips are not in the packed set.
+        failed: one message for each clip that could not be read. These clips are not in the packed set.
 
     >>> Packed(clips=2, shards=1, bytes=20_480, seconds=10.0, over=0, failed=()).seconds
     10.0
@@ -75,19 +75,20 @@ def pack_data_set(
 ) -> Packed:
     """Decode all clips of a data set and pack them. The same clips, seed and libraries give the same bytes.
 
-    Segments of one recording are decoded together, and then scattered over as many clips as a shard holds.
+    Segments of one recording are decoded together, and then mixed with other clips in a buffer as large as a shard.
 
     Args:
         manifest: the data set.
-        out: a new or empty folder. It appears when it is complete; until then ``OUT.partial`` grows beside it.
-        shard_bytes: size of a shard at most, unless a single clip is larger.
+        out: a new or empty folder. It appears when it is complete. Until then the files are in ``OUT.partial``.
+        shard_bytes: maximum size of a shard, unless a single clip is larger.
         seed: decides the order of the clips.
         workers: number of processes that decode; 1 for this one. Others are spawned, so a script that calls this needs
             ``if __name__ == "__main__":``.
-        watch: passes on all outcomes, given them and their number; a progress bar, for example.
+        watch: a function that all results pass through, for example a progress bar. It is called with them and their
+            number.
 
     Raises:
-        SaveError: ``out`` holds something, or could not be written; nothing is left behind.
+        SaveError: ``out`` is not empty, or could not be written. In this case no files are left behind.
         DataError: two clips have the same id, no clip could be read, or a process died.
 
     Warns:
@@ -107,7 +108,7 @@ def pack_data_set(
             raise DataError(f"{other.path}: expected unique ids, got {other.id!r} twice: rename one of the clips")
     rng = np.random.default_rng(seed)
     tasks = _tasks(clips)
-    scatter = shard_bytes if len(tasks) < len(clips) else 0  # whole files are in random order already
+    scatter = shard_bytes if len(tasks) < len(clips) else 0  # whole files are already in random order
     order = [tasks[task] for task in rng.permutation(len(tasks))]
     failed: dict[int, str] = {}
 
@@ -175,14 +176,14 @@ def _tasks(clips: Sequence[Clip]) -> list[list[int]]:
 
 
 def _outcomes(clips: Sequence[Clip], tasks: Sequence[list[int]], workers: int) -> Iterator[tuple[int, _Sound | str]]:
-    """For every clip, in the order of the tasks, its index and its sound, or the error that reading it raised."""
+    """Yield the index and the sound of every clip, or the error of reading it, in the order of the tasks."""
     sources: Iterator[list[Source]] = ([clips[index].source for index in task] for task in tasks)
     if workers == 1:
         results: Iterable[tuple[list[_Sound | str], list[str]]] = map(_encode, sources)
     else:
-        # Processes, since three quarters of decoding AAC is Python, packet by packet: threads would wait for one
-        # another. Spawned, since a fork inherits locks that the threads of torch hold. They ignore Ctrl-C, upon which
-        # this process stops them.
+        # Processes instead of threads, because three quarters of the time of decoding AAC is spent in Python, where
+        # threads would wait for each other. They are spawned, because a fork inherits locks that the threads of torch
+        # hold. They ignore Ctrl-C: this process receives it and stops them.
         ignore = (signal.SIGINT, signal.SIG_IGN)
         pool = ProcessPoolExecutor(workers, get_context("spawn"), signal.signal, ignore)
         results = in_order(_encode, sources, workers, pool)
@@ -198,7 +199,7 @@ def _outcomes(clips: Sequence[Clip], tasks: Sequence[list[int]], workers: int) -
 
 
 def _encode(sources: list[Source]) -> tuple[list[_Sound | str], list[str]]:
-    """The clips of one task as they are stored, or the errors of reading them; and notes about the recordings."""
+    """Read the clips of one task. Returns each clip as it is stored, or its error; and notes about the recordings."""
     notes: list[str] = []
     outcomes = [_store(x) if isinstance(x, np.ndarray) else str(x) for x in read_segments(sources, notes.append)]
     return outcomes, list(dict.fromkeys(notes))
@@ -206,7 +207,7 @@ def _encode(sources: list[Source]) -> tuple[list[_Sound | str], list[str]]:
 
 def _store(waveform: Waveform) -> _Sound:
     over = bool(np.abs(waveform).max() > 1)
-    if over:  # written by hand, since libsndfile would put the time of day into the header
+    if over:  # without libsndfile, which would write the time of day into the header
         content = waveform.astype("<f4").tobytes()
         form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 3, 1, SAMPLE_RATE, 4 * SAMPLE_RATE, 4, 32)
         body = b"WAVE" + form + struct.pack("<4sI", b"data", len(content)) + content
@@ -218,7 +219,7 @@ def _store(waveform: Waveform) -> _Sound:
 
 
 def _scatter(sounds: Iterable[tuple[int, _Sound]], size: int, rng: np.random.Generator) -> Iterator[tuple[int, _Sound]]:
-    """The same sounds in another order: each is drawn at random from those that wait, ``size`` bytes of them."""
+    """Shuffle the sounds: each is drawn at random from a buffer of ``size`` bytes."""
     waiting: list[tuple[int, _Sound]] = []
     held = 0
     for item in sounds:
@@ -236,7 +237,7 @@ def _scatter(sounds: Iterable[tuple[int, _Sound]], size: int, rng: np.random.Gen
 
 
 class _Tars:
-    """The shards of a folder while they grow, one at a time per split."""
+    """Writes the shards of a folder, one at a time for each split."""
 
     def __init__(self, folder: Path, limit: int) -> None:
         self.folder = folder
@@ -248,12 +249,12 @@ class _Tars:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for _number, file, _tar in self._open.values():  # there are some only after an error
+        for _number, file, _tar in self._open.values():  # files are still open only after an error
             with suppress(OSError):
                 file.close()
 
     def add(self, clip: Clip, key: int, sound: _Sound, labels: LabelSet) -> tuple[int, int]:
-        """Append a clip to a shard of its split; returns the number of the shard and the offset of the sound."""
+        """Append a clip to a shard of its split, and return the number of the shard and the offset of the sound."""
         names = [labels.names[label] for label in clip.labels]
         facts = {"id": clip.id, "labels": names, "split": clip.split, "fold": clip.fold, "group": clip.group}
         text = json.dumps(facts).encode()

@@ -15,7 +15,7 @@ from spectag.labels import LabelSet
 
 @dataclass(frozen=True)
 class TableRow:
-    """What one row of a table says about a recording or a segment of one.
+    """One row of a table, about a recording or a segment of one.
 
     Args:
         where: file and line, for messages.

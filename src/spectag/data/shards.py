@@ -1,4 +1,4 @@
-"""A data set decoded once: 16 kHz mono FLAC in large tars, which an epoch reads one after the other.
+"""Packed data sets: clips that were decoded once and stored as 16 kHz mono FLAC in large tar files (shards).
 
 ::
 
@@ -7,9 +7,10 @@
 
 A shard holds clips of one split only, in random order: to read a split, read its shards from beginning to end.
 
-A sample differs by half a step of 16 bits at most (by a whole one at full scale). Decoders of MP3 and AAC return peaks
-above full scale, which FLAC cannot hold: a clip with such a peak is kept exactly, as float WAV, in three to four times
-the space. So a waveform from a packed set never differs in level or form from the recording.
+A packed sample differs from the original by at most half a step of 16 bits (by a whole step at full scale). Decoders of
+MP3 and AAC can return peaks above full scale, which FLAC cannot store. A clip with such a peak is stored exactly, as
+float WAV, which takes three to four times the space. Packing therefore never changes the level of a clip or clips its
+peaks.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _PACKED = re.compile(r"packed \(was (.*)\)", re.DOTALL)
 
 
 def shard_name(number: int) -> str:
-    """The file name of a shard, which are numbered from 0.
+    """The file name of a shard. Shards are numbered from 0.
 
     >>> shard_name(17)
     'shard-000017.tar'
@@ -85,12 +86,14 @@ def read_packed(root: Path) -> Manifest:
 
 
 def reading_order(clips: Sequence[Clip], rng: np.random.Generator, buffer_shards: int = 4) -> list[int]:
-    """An order for an epoch that reads a few shards at a time: the shards are shuffled, and the clips of every few.
+    """Make a random order for an epoch that reads only a few shards at a time.
+
+    The shards are shuffled and divided into groups of a few. The clips of each group are then shuffled.
 
     Args:
         clips: of a packed set, or some of them.
         rng: decides the order.
-        buffer_shards: how many shards are read at the same time; the file cache of the system should hold as many.
+        buffer_shards: number of shards in a group. They should fit into the file cache of the system.
 
     Returns:
         every index into ``clips`` once.
@@ -175,7 +178,7 @@ def _load(table: Path) -> dict[str, Any]:
 
 
 def _header(table: Path, index: dict[str, Any]) -> LabelSet:
-    """The labels. What else the index says about the whole set is checked, too."""
+    """The labels. The other facts about the whole data set are checked, too."""
     facts: list[Any] = [index.get(name) for name in ("packed", "shards", "labels", "missing")]
     version, sizes, names, missing = facts
     ids = index.get("label_ids") or []
@@ -238,7 +241,7 @@ def _types(*columns: Iterable[Any]) -> set[type]:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Without the search for cycles of garbage, which would go through millions of clips again and again in vain."""
+    """Turn off garbage collection, which would repeatedly look through millions of clips and find nothing to free."""
     enabled = gc.isenabled()
     gc.disable()
     try:

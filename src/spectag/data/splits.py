@@ -28,7 +28,7 @@ CLIPS_WEIGHT = 2
 
 
 def divide(manifest: Manifest, *, share: float = 0.2, seed: int = 0, pattern: str | None = None) -> Manifest:
-    """Give every clip the split ``train`` or ``validation``, whatever it had before.
+    """Give every clip the split ``train`` or ``validation``. Its previous split is ignored.
 
     Every class keeps at least one group for training, so a class of one group is not validated.
 

@@ -59,7 +59,7 @@ class FbankStatistics:
     Args:
         mean, std: of the fbank, over all frames and bins, in natural log units.
         frames: number of frames of 10 ms that were measured.
-        failed: the errors of clips that could not be read, and were left out.
+        failed: the errors of the clips that could not be read. These clips are left out.
 
     >>> FbankStatistics(-6.0, 5.0, 98).failed
     ()
@@ -79,16 +79,17 @@ def measure_statistics(
     frames: int | None = None,
     watch: Watch[Moments | SpectagError] = lambda results: results,
 ) -> FbankStatistics:
-    """Measure the mean and standard deviation of the fbank of clips; each frame and bin has the same weight.
+    """Measure the mean and standard deviation of the fbank of clips. Each frame and bin has the same weight.
 
-    Sums are in float64, and bit for bit the same for any number of jobs. Memory does not grow with the length of clips.
+    The sums are computed in float64 and do not depend on the number of jobs, down to the last bit. Memory use does not
+    grow with the length of the clips.
 
     Args:
         sources: recordings as :func:`spectag.audio.read.open` takes them, including waveforms ``[N]``.
         front_end: its window function and number of bins are used, but not its own statistics or number of frames.
         jobs: number of threads.
         frames: measure only the first N frames of each clip; None for all.
-        watch: passes on the results of the clips; a progress bar, for example.
+        watch: a function that all results pass through, for example a progress bar.
 
     Raises:
         DataError: no clip could be read.

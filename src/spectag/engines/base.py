@@ -1,4 +1,4 @@
-"""What every engine can do, whatever library runs the network."""
+"""The protocol that every engine follows, whatever library runs the network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine that asks several others and answers with the mean of their scores."""
+"""The engine that runs several other engines and averages their scores."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class EnsembleEngine:
         return mean
 
     def embed(self, inputs: Tensor) -> NDArray[np.float32]:
-        """Inputs ``[B, T, F]`` -> the features of all engines side by side, ``[B, D_0 + D_1 + ...]``.
+        """Inputs ``[B, T, F]`` -> the features of all engines, concatenated, ``[B, D_0 + D_1 + ...]``.
 
-        They are not averaged, since a direction means something else in each network.
+        They are not averaged, since the same direction has a different meaning in each network.
         """
         return np.concatenate([engine.embed(inputs) for engine in self.engines], axis=1)

@@ -148,7 +148,7 @@ def make_card(config: ASTConfig, labels: LabelSet, window: WindowFunction, given
         config: the geometry.
         labels: names of the outputs.
         window: of the front end.
-        given: what the caller says.
+        given: options of the caller.
         what: the kind of file, for people.
         path: the file.
 

@@ -1,4 +1,4 @@
-"""The geometry of a network: its sizes, checked, without a single weight."""
+"""The geometry of a network: its sizes, without its weights."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class ASTConfig:
         (12, 12)
         """
         if self.mel_bins < self.patch[0]:
-            raise ShapeMismatch(f"mel_bins {self.mel_bins} is less than one patch of {self.patch[0]} bins")
+            raise ShapeMismatch(f"mel_bins {self.mel_bins} is smaller than one patch of {self.patch[0]} bins")
         if frames < self.patch[1]:
             raise ShapeMismatch(
                 f"{frames} frames are shorter than one patch of {self.patch[1]} frames: pad the fbank with zeros"

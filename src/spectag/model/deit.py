@@ -44,7 +44,7 @@ def read_deit(path: Path, state: State, given: Given) -> Checkpoint:
     Args:
         path: the file, for messages and provenance.
         state: its tensors.
-        given: what the caller says about the network that they are to become.
+        given: the caller's options for the network that is made of them.
 
     Raises:
         ModelError: one of its subclasses; the message names the file.

@@ -1,4 +1,4 @@
-"""Where networks run, and what a processor can compute there."""
+"""The devices that networks run on, and whether they compute in bf16."""
 
 from __future__ import annotations
 
@@ -27,18 +27,21 @@ def find_device(name: str) -> torch.device:
         raise InputError(f"device must be cpu, cuda, cuda:N or mps; got {name!r}")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(
-            f"device {name!r} is not there: PyTorch {torch.__version__} sees {torch.cuda.device_count()} CUDA devices "
-            "(0 with a CPU build of PyTorch): use cpu, or install a CUDA build"
+            f"device {name!r} is not available: PyTorch {torch.__version__} sees {torch.cuda.device_count()} CUDA "
+            "devices (0 with a CPU build of PyTorch): use cpu, or install a CUDA build"
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise InputError(f"device {name!r} is not there: this machine has no Metal GPU that PyTorch can use: use cpu")
+        raise InputError(
+            f"device {name!r} is not available: this machine has no Metal GPU that PyTorch can use: use cpu"
+        )
     return device
 
 
 def computes_bf16(device: torch.device) -> bool:
-    """Whether the device has instructions for bf16. Without them bf16 is emulated, several times slower than fp32.
+    """Whether the device has instructions for bf16. Without them, bf16 is emulated and several times slower than fp32.
 
-    Only asked of CPUs: a GPU without them is rare, and torch says so itself. True where an older torch cannot tell.
+    Only CPUs are checked. A GPU without these instructions is rare, and torch reports it itself. The result is True if
+    an older torch cannot tell.
 
     >>> computes_bf16(torch.device("cpu")) in (True, False)
     True
@@ -52,8 +55,8 @@ def computes_bf16(device: torch.device) -> bool:
 def trains_faster_in_bf16(device: torch.device) -> bool:
     """Whether training in bf16 is faster than in fp32: on GPUs that compute it, and on CPUs with AMX.
 
-    AVX-512 alone is not enough on a CPU: it computes bf16, but gradients gain nothing. False where an older torch
-    cannot tell.
+    AVX-512 alone is not enough on a CPU: it computes bf16, but gradients are no faster. The result is False if an
+    older torch cannot tell.
 
     >>> trains_faster_in_bf16(torch.device("mps"))
     False
@@ -64,6 +67,6 @@ def trains_faster_in_bf16(device: torch.device) -> bool:
 
 
 def _cpu_abilities() -> dict[str, object] | None:
-    """The processor's instruction sets by name; None where torch is too old to know."""
+    """The processor's instruction sets by name; None if torch is too old to know."""
     abilities: dict[str, object] | None = getattr(torch.cpu, "get_capabilities", lambda: None)()
     return abilities

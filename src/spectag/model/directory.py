@@ -1,4 +1,4 @@
-"""The directory of a bundle: that of a Hugging Face AST, and ``spectag.json`` for what this has no field for.
+"""The directory of a bundle: that of a Hugging Face AST, plus ``spectag.json`` with the facts that it has no field for.
 
 ============================  ==========================================================================================
 ``config.json``               geometry, labels and problem type, as ``transformers`` writes them for an AST; and a mark,
@@ -39,18 +39,18 @@ DIGEST = "weights_sha256"  # field of spectag.json; the first bundles lack it
 
 
 def read_card(folder: Path, outputs: int | None = None, given: Given | None = None) -> Card:
-    """Read everything but the weights of a bundle, or of an AST directory as ``transformers`` writes it.
+    """Read everything except the weights of a bundle, or of an AST directory as ``transformers`` writes it.
 
     Args:
         folder: the directory.
         outputs: outputs of the head in the weights, which the labels must fit; None where that is not known.
-        given: what the caller says, which needs no guess.
+        given: options of the caller, which are used instead of guesses.
 
     Raises:
         NewerBundle, NotAModel, UnreadableModel, ShapeMismatch, LabelMismatch: the message names file and field.
 
     Warns:
-        SpectagWarning: labels or activation are guesses.
+        SpectagWarning: labels or activation are guessed.
 
     >>> path = spectag.load("esc10").save("saved")
     >>> read_card(path).activation
@@ -72,7 +72,7 @@ def read_card(folder: Path, outputs: int | None = None, given: Given | None = No
 
 
 def check_digest(folder: Path) -> None:
-    """Check that ``spectag.json`` was written together with the weights beside it.
+    """Check that ``spectag.json`` was written together with the weights next to it.
 
     Raises:
         UnreadableModel: it was written with other weights.
@@ -104,7 +104,7 @@ def digest_of(path: Path) -> str:
 
 
 def documents(card: Card) -> dict[str, dict[str, Any]]:
-    """The JSON files that describe a bundle, by name: :func:`read_card` the other way. The digest is still missing.
+    """Make the JSON files of a bundle, by name, but without the digest. This is the inverse of :func:`read_card`.
 
     >>> documents(spectag.load("esc10").card)["spectag.json"]["window"]
     'hamming'

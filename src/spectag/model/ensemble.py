@@ -47,7 +47,7 @@ class Ensemble:
     """Several bundles that are used as one model. Its scores are the mean of theirs.
 
     The inputs of a recording are computed once, so the members share labels, activation and front end. Their networks
-    may differ in size, patches and strides. Features (``Tagger.embed``) are those of all members side by side,
+    may differ in size, patches and strides. Features (``Tagger.embed``) are those of all members, concatenated,
     ``[D_0 + D_1 + ...]``.
 
     Args:
@@ -78,7 +78,7 @@ class Ensemble:
 
     @classmethod
     def of(cls, models: Iterable[Bundle | Ensemble]) -> Ensemble:
-        """Unite bundles and the members of ensembles into one, in which every network weighs the same.
+        """Combine bundles and the members of ensembles into one ensemble, in which every network has the same weight.
 
         Raises as the class.
 
@@ -122,7 +122,7 @@ class Ensemble:
             dtype: of the weights in the files. float16 halves them; loading always gives float32.
 
         Raises:
-            SaveError: the directory holds something, writing failed, or dtype cannot hold the weights.
+            SaveError: the directory is not empty, writing failed, or dtype cannot hold the weights.
             NonFiniteWeights: NaN or infinite weights are not saved.
 
         >>> bundle = spectag.load("esc10")
@@ -162,7 +162,7 @@ def read_members(folder: Path) -> tuple[list[Path], str]:
 
     Raises:
         NotAModel, UnreadableModel, NewerBundle: ``ensemble.json`` is damaged, newer, or names something other than
-            folders beside it.
+            folders next to it.
 
     >>> bundle = spectag.load("esc10")
     >>> read_members(Ensemble((bundle,)).save("one"))
@@ -175,7 +175,7 @@ def read_members(folder: Path) -> tuple[list[Path], str]:
         raise NotAModel(f"{file.path}: members: expected a list of 1 to {MOST_MEMBERS} names, got {str(names)[:40]}")
     for name in names:
         if not isinstance(name, str) or not MEMBER.fullmatch(name):
-            raise NotAModel(f"{file.path}: members: expected plain names of folders beside it, got {str(name)[:40]!r}")
+            raise NotAModel(f"{file.path}: members: expected plain names of folders next to it, got {str(name)[:40]!r}")
         if not (folder / name).is_dir():
             raise NotAModel(f"{file.path}: members: the folder {name} is missing: restore it")
     if len(set(names)) != len(names):

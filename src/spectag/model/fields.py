@@ -1,4 +1,4 @@
-"""The JSON files of a model: their names; read with suspicion of every field, written for people."""
+"""The JSON files of a model: their names, and functions that read and write them. Every field is checked."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Fields:
         """Read a file.
 
         Raises:
-            UnreadableModel: the file is not there, too large, or not JSON.
+            UnreadableModel: the file does not exist, is too large, or is not JSON.
             NotAModel: it holds something other than an object.
         """
         try:
@@ -125,4 +125,4 @@ def is_marked(config: Fields) -> bool:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a number in JSON")

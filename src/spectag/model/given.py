@@ -1,4 +1,4 @@
-"""What the caller says about a checkpoint, where its files do not say it or are to be overruled."""
+"""Options of the caller that complete or replace what the files of a checkpoint say."""
 
 from __future__ import annotations
 

@@ -80,13 +80,17 @@ def read_huggingface_card(folder: Path, config: Fields, outputs: int | None, giv
         folder: the directory.
         config: its ``config.json``.
         outputs: outputs of the head in the weights, which the labels must fit; None where that is not known.
-        given: what the caller says.
+        given: options of the caller.
 
     Raises:
         ModelError: one of its subclasses; the message names file and field.
 
     Warns:
-        SpectagWarning: labels or activation are guesses.
+        SpectagWarning: labels or activation are guessed.
+
+    >>> folder = spectag.load("esc10").save("copy")
+    >>> read_huggingface_card(folder, Fields.read(folder / "config.json"), outputs=10, given=Given()).activation
+    'softmax'
     """
     names = read_names(config, outputs)
     labels = _guess_labels(config, outputs, given) if names is None else _known_labels(config, names)
@@ -202,7 +206,7 @@ def read_front_end(folder: Path, geometry: ASTConfig) -> FrontEnd:
 
 
 def config_document(card: Card) -> dict[str, Any]:
-    """The content of ``config.json``: :func:`read_names` and :func:`read_geometry` the other way.
+    """Make the content of ``config.json``, the inverse of :func:`read_names` and :func:`read_geometry`.
 
     >>> config_document(spectag.load("esc10").card)["hidden_size"]
     128
@@ -230,7 +234,7 @@ def config_document(card: Card) -> dict[str, Any]:
 
 
 def preprocessor_document(card: Card) -> dict[str, Any]:
-    """The content of ``preprocessor_config.json``: :func:`read_front_end` the other way.
+    """Make the content of ``preprocessor_config.json``, the inverse of :func:`read_front_end`.
 
     >>> preprocessor_document(spectag.load("esc10").card)["sampling_rate"]
     16000

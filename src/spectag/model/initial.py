@@ -1,7 +1,7 @@
-"""Better first weights for a network that learns from few sounds and no images: pure functions from state to state.
+"""Better initial weights for a network that learns from few sounds and no images: pure functions of the state.
 
-A transformer drawn at random spends its first epochs finding out that neighbouring patches belong together. Both
-functions below put that in from the start; all weights remain trainable.
+A transformer with random weights spends its first epochs on learning that neighbouring patches belong together. With
+both functions below it knows this from the start. All weights remain trainable.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Loading: what the user names is located, recognised, read, and made a model, in this direction only.
+"""Loading: find the files that the user names, recognise their kind, read them, and make a model of them.
 
 ::
 
@@ -65,7 +65,7 @@ def load(
     window: WindowFunction | None = None,
     activation: Activation | None = None,
 ) -> Bundle | Ensemble:
-    """Load a model from wherever it is, strictly: every tensor fits, or nothing is loaded.
+    """Load a model from a file, a directory or the Hub. If any tensor does not fit, nothing is loaded.
 
     Args:
         source: the first of these that exists:
@@ -77,14 +77,14 @@ def load(
             - the name of a bundled model (``esc10``);
             - ``audioset`` or ``speech-commands``: the published ASTs on the Hugging Face Hub;
             - any Hub id ``owner/name`` of an AST with ``model.safetensors``, through the Hugging Face cache.
-        stride: distance between patches (frequency, time) in mel bins and frames, where a file's tensors leave it open.
-        frames: length in frames of 10 ms, where a file's tensors leave it open. Initial weights are adapted to it;
+        stride: distance between patches (frequency, time) in mel bins and frames, if the tensors do not show it.
+        frames: length in frames of 10 ms, if the tensors do not show it. Initial weights are adapted to it;
             default 1024.
         heads: attention heads of a weight file. By default each is 64 wide, as in every published model.
         statistics: data set whose fbank mean and standard deviation a weight file was trained with. By default it
-            follows from the number of labels, and is AudioSet where that says nothing.
+            follows from the number of labels; for other numbers it is AudioSet.
         labels: names of the outputs, instead of those of the source.
-        num_labels: outputs of the fresh head of initial weights, where ``labels`` is not given.
+        num_labels: number of outputs of the new head of initial weights, if ``labels`` is not given.
         channels: how the patch kernel of initial weights gets one channel: by the ``mean`` (paper, the default) or the
             ``sum`` (released code) of the three colour channels.
         window: window function of the front end, instead of that of the source. By default it is Hann for checkpoints
@@ -99,7 +99,7 @@ def load(
         InputError: an option that does not apply to the source, or a source that is neither a path nor a name.
 
     Warns:
-        SpectagWarning: something is a guess (geometry, labels, statistics, activation), or the head is freshly drawn.
+        SpectagWarning: the geometry, labels, statistics or activation are guessed, or the head is untrained.
 
     >>> bundle = load("esc10")
     >>> bundle.labels.names[:2]
@@ -119,7 +119,7 @@ def load(
 
 
 def load_bundle(source: str | os.PathLike[str], given: Given | None = None) -> Bundle:
-    """Load one network, where an ensemble will not do. Otherwise as :func:`load`, whose options are in ``given``.
+    """Load one network and no ensemble. Otherwise this is like :func:`load`, whose options are in ``given``.
 
     Raises:
         NotAModel: the source is the folder of an ensemble. Otherwise as :func:`load`.
@@ -164,7 +164,7 @@ def read_checkpoint(source: str | os.PathLike[str], given: Given | None = None) 
         InputError: an option that does not apply to the source, or a source that is neither a path nor a name.
 
     Warns:
-        SpectagWarning: something is a guess: geometry, labels, statistics, activation.
+        SpectagWarning: the geometry, labels, statistics or activation are guessed.
 
     >>> checkpoint = read_checkpoint("esc10")
     >>> checkpoint.state["head.linear.weight"].shape
@@ -182,10 +182,10 @@ def read_checkpoint(source: str | os.PathLike[str], given: Given | None = None) 
 
 
 def recognise_table(keys: Collection[str]) -> KeyTable | None:
-    """The table that most of these keys are in.
+    """Find the key table that has most of these keys.
 
-    None where less than half of a table is there. Only one layer counts, so that a missing tensor is an error of its
-    own rather than an unknown file.
+    The result is None if fewer than half of a table's keys are found. Only the first layer counts, so that a missing
+    tensor gives its own error and not that of an unknown file.
 
     >>> recognise_table(["v.cls_token"]) is None
     True
@@ -234,7 +234,7 @@ def _read_directory(folder: Path, given: Given) -> Checkpoint:
 
 
 def _read_file(path: Path, given: Given) -> Checkpoint:
-    """Read a file of weights that nothing describes."""
+    """Read a file that has only weights."""
     state = tensors.read_weights(path)
     table = _require_table(state, path)
     if table is OFFICIAL:
@@ -256,7 +256,7 @@ def _require_table(keys: Collection[str], path: Path) -> KeyTable:
 
 
 def _refuse_options(given: Given, kind: Kind, source: str) -> None:
-    """Refuse options that this kind of source has no use for."""
+    """Refuse options that do not apply to this kind of source."""
     for name in given.names():
         if name in OPTIONS[kind]:
             continue
@@ -264,11 +264,11 @@ def _refuse_options(given: Given, kind: Kind, source: str) -> None:
             raise InputError(f"{source}: {name}= is for one network; an ensemble takes no options")
         if name == "channels":
             raise InputError(f"{source}: channels= is for initial weights (DeiT, ViT); an AST's kernel has one channel")
-        raise InputError(f"{source}: {name}= is for weight files; the files of a directory say it")
+        raise InputError(f"{source}: {name}= is for weight files; a directory contains this information")
 
 
 def _overrule(card: Card, given: Given, located: Located, source: str) -> Card:
-    """The card with what the caller says, and where it comes from."""
+    """Replace facts on the card by the options of the caller, and record where the model comes from."""
     if given.labels is not None:
         if len(given.labels) != card.config.labels:
             raise LabelMismatch(

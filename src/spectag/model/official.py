@@ -61,13 +61,13 @@ def read_official(path: Path, state: State, given: Given) -> Checkpoint:
     Args:
         path: the file, for messages and provenance.
         state: its tensors, without the prefix ``module.``.
-        given: what the caller says.
+        given: options of the caller.
 
     Raises:
         ModelError: one of its subclasses; the message names the file.
 
     Warns:
-        SpectagWarning: geometry, labels, statistics or activation are guesses.
+        SpectagWarning: geometry, labels, statistics or activation are guessed.
 
     >>> config = spectag.ASTConfig(width=16, depth=1, heads=1)
     >>> state = tensors.from_ours(spectag.AST(config).state_dict(), OFFICIAL.rows(depth=1, tokens=2))

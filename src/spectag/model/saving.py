@@ -1,4 +1,4 @@
-"""Writing a bundle: four files that belong together, none of them replaced before all are written."""
+"""Write a bundle of four files. No file is replaced before all of them are written."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from spectag.model.huggingface import TRANSFORMERS
 
 
 def write_bundle(folder: Path, card: Card, state: State, dtype: torch.dtype) -> None:
-    """Write a bundle into a directory, in which other files may lie and stay.
+    """Write a bundle into a directory. Other files in the directory stay.
 
-    Renaming four files is not one step. ``spectag.json`` goes first and the weights, whose digest it holds, last: where
-    the machine stops in between, the two do not fit, and loading says so
+    The four files cannot be renamed in one step. ``spectag.json`` is renamed first, and the weights, whose digest it
+    has, last. If the machine stops in between, the two do not fit each other, and loading raises an error
     (:func:`spectag.model.directory.check_digest`).
 
     Args:
@@ -34,7 +34,7 @@ def write_bundle(folder: Path, card: Card, state: State, dtype: torch.dtype) -> 
 
     Raises:
         NonFiniteWeights: there are NaN or infinite weights.
-        SaveError: a fact is more than plain values, dtype cannot hold the weights, or writing failed; the message says
+        SaveError: a fact is not a plain value, dtype cannot hold the weights, or writing failed. The message says
             whether files were replaced.
 
     >>> checkpoint = spectag.read_checkpoint("esc10")

@@ -52,6 +52,9 @@ def read_shapes(path: Path) -> Shapes:
     Raises:
         UnreadableModel: the file is truncated or not safetensors at all.
         ShapeMismatch: a tensor is not floating point.
+
+    >>> read_shapes(spectag.load("esc10").save("copy") / "model.safetensors")["classifier.dense.bias"]
+    (10,)
     """
     try:
         with safe_open(path, framework="np") as file:
@@ -65,6 +68,10 @@ def read_shapes(path: Path) -> Shapes:
 
 
 def unreadable(path: Path, error: Exception) -> UnreadableModel:
-    """The error to raise for weights that a library could not read, in one line."""
+    """Make the error for weights that a library could not read, in one line.
+
+    >>> str(unreadable(Path("a.pth"), EOFError("no more bytes")))
+    'a.pth: cannot read the weights, the file is truncated or damaged: no more bytes'
+    """
     reason = str(error).strip().splitlines() or [type(error).__name__]
     return UnreadableModel(f"{path}: cannot read the weights, the file is truncated or damaged: {reason[0][:200]}")

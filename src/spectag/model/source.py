@@ -1,4 +1,4 @@
-"""From what the user names to a path on this machine: paths, bundled models, aliases, the Hugging Face Hub."""
+"""Find the local path of a model: a path, a bundled model, an alias, or a Hugging Face Hub id."""
 
 from __future__ import annotations
 
@@ -33,7 +33,11 @@ def find_bundled() -> dict[str, Path]:
 
 @dataclass(frozen=True)
 class Located:
-    """A local file or directory, and the name to remember it by: a file name, or ``owner/name@revision``."""
+    """A local file or directory, and its name: a file name, or ``owner/name@revision``.
+
+    >>> resolve("esc10").name
+    'esc10'
+    """
 
     path: Path
     name: str

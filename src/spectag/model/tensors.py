@@ -1,6 +1,6 @@
-"""Tensors by name: read from files with suspicion of every byte, written, and renamed.
+"""Read, write and rename tensors. Files are not trusted: everything in them is checked.
 
-Files are safetensors, or pickles that hold nothing but tensors.
+Files are safetensors, or pickles that contain only tensors.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PARALLEL = "module."  # what torch.nn.DataParallel puts before every key
 
 
 def read_safetensors(path: Path) -> State:
-    """Read all tensors of a safetensors file as float32, into memory of their own.
+    """Read all tensors of a safetensors file as float32, as copies in memory.
 
     Raises:
         UnreadableModel: the file is truncated or not safetensors at all.
@@ -82,7 +82,7 @@ def read_weights(path: Path) -> State:
 
 
 def strip_parallel(state: State) -> State:
-    """Take off the prefix ``module.`` where every key has it.
+    """Remove the prefix ``module.`` if every key has it.
 
     >>> strip_parallel({"module.bias": torch.zeros(1)}).keys()
     dict_keys(['bias'])
@@ -93,7 +93,7 @@ def strip_parallel(state: State) -> State:
 
 
 def to_ours(state: State, rows: Iterable[TensorRow]) -> State:
-    """Give checked tensors of a file this package's names, joining what the file keeps apart.
+    """Rename checked tensors of a file to this package's names, and join those that are one tensor here.
 
     >>> to_ours({"q": torch.zeros(2), "k": torch.ones(1)}, [TensorRow("qk", ("q", "k"), axis=0)])
     {'qk': tensor([0., 0., 1.])}
@@ -106,7 +106,7 @@ def to_ours(state: State, rows: Iterable[TensorRow]) -> State:
 
 
 def from_ours(state: State, rows: Iterable[TensorRow]) -> State:
-    """Give this package's tensors the names of a file: :func:`to_ours` the other way.
+    """Rename this package's tensors to the names of a file. This is the inverse of :func:`to_ours`.
 
     >>> from_ours({"qk": torch.zeros(2)}, [TensorRow("qk", ("q", "k"), axis=0)])
     {'q': tensor([0.]), 'k': tensor([0.])}
@@ -119,7 +119,7 @@ def from_ours(state: State, rows: Iterable[TensorRow]) -> State:
 
 
 def all_finite(value: Tensor) -> bool:
-    """Whether there is no NaN and no infinity, found by the extremes: 30 times as fast as asking every value.
+    """Whether there is no NaN and no infinity. Only the extremes are checked, which is 30 times as fast.
 
     NaN passes through minimum and maximum, so the extremes show it, too.
 

@@ -12,8 +12,8 @@ from torch import Tensor
 class WeightMean:
     """The equal mean of network states, summed in float64.
 
-    ``torch.optim.swa_utils.AveragedModel`` keeps a running mean in float32 instead and rounds it with every state, so
-    that half of the weights differ in their last digits. Sums do not depend on where a run was stopped and resumed.
+    ``torch.optim.swa_utils.AveragedModel`` keeps a running mean in float32 and rounds it after every state, which
+    changes the last digits of half of the weights. The sums do not depend on where a run was stopped and resumed.
 
     >>> mean = WeightMean()
     >>> for value in (1.0, 2.0):
@@ -27,20 +27,20 @@ class WeightMean:
         self.sums: dict[str, Tensor] = {}
 
     def add(self, state: Mapping[str, Tensor]) -> None:
-        """Add one more state; all must have the same tensors."""
+        """Add a state. All states must have the same tensors."""
         for key, value in state.items():
             term = value.detach().to("cpu", torch.float64, copy=True)
             self.sums[key] = self.sums[key].add_(term) if self.count else term
         self.count += 1
 
     def compute(self) -> dict[str, Tensor]:
-        """The mean of the states added so far, at least one, in float32."""
+        """Return the mean of the states added so far (at least one), in float32."""
         return {key: (total / self.count).float() for key, total in self.sums.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values and tensors for a checkpoint."""
+        """Return plain values and tensors for a checkpoint."""
         return {"count": self.count, "sums": self.sums}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what :meth:`state_dict` returned."""
+        """Continue from what :meth:`state_dict` returned."""
         self.count, self.sums = state["count"], state["sums"]

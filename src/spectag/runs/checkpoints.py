@@ -1,4 +1,4 @@
-"""The state of a run on disk: written whole, read without trusting it, and read as earlier versions wrote it."""
+"""The checkpoint of a run: it is written completely or not at all, and files of earlier versions can be read."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from spectag.files import replacing
 FORMAT = 1
 
 State = dict[str, Any]
-"""What a checkpoint holds, nothing but plain values and tensors:
+"""The content of a checkpoint, which has only plain values and tensors:
 
 ============== ======================================================================================================
 ``format``     int, 1
 ``epoch``      int, from 0: the epoch that was being trained
-``batches``    int: how many of its batches were done
+``batches``    int: number of its batches that were done
 ``network``    the network's state
-``ema``        the state of the moving average, if the recipe asks for one
+``ema``        the state of the moving average, if the recipe has one
 ``optimizer``  the optimiser's state by parameter name
 ``precision``  the state of the gradient scaler, empty except in fp16
 ``history``    of :class:`spectag.runs.history.History`
-``mean``       of :class:`spectag.runs.averaging.WeightMean`, if the recipe asks for one
-``skipped``    why each training clip that could not be read was skipped, by clip id
+``mean``       of :class:`spectag.runs.averaging.WeightMean`, if the recipe averages weights
+``skipped``    by clip id, the error of each training clip that could not be read
 ============== ======================================================================================================
 """
 
 
 def write_state(path: Path, state: State) -> None:
-    """Replace a checkpoint.
+    """Write a checkpoint, replacing the previous one.
 
     Raises:
-        SaveError: the file could not be written; the checkpoint before it is intact.
+        SaveError: the file could not be written. The previous checkpoint is intact.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_state(Path(folder, "last.ckpt"), {"format": 1, "epoch": 2, "batches": 0})
@@ -48,8 +48,8 @@ def write_state(path: Path, state: State) -> None:
     except (SaveError, OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         reason = " ".join(str(error.__cause__ or error).split())[:200]
         raise SaveError(
-            f"{path}: the checkpoint could not be written ({reason}); the one before it is intact: free some space and "
-            "continue with --resume"
+            f"{path}: the checkpoint could not be written ({reason}), but the previous one is intact: free some space "
+            "and continue with --resume"
         ) from error
 
 
@@ -58,14 +58,19 @@ def read_state(path: Path, parameters: list[str]) -> State:
 
     Args:
         path: the file.
-        parameters: the names of the optimiser's parameters, in its order; files of earlier versions number them.
+        parameters: the names of the optimiser's parameters, in its order. Files of earlier versions only number them.
 
     Raises:
         RunFailed: the file is damaged, or was written by a newer version.
+
+    >>> _ = Path("last.ckpt").write_bytes(b"half a file")
+    >>> read_state(Path("last.ckpt"), [])
+    Traceback (most recent call last):
+    spectag.errors.RunFailed: last.ckpt: cannot be read (...): delete it to train from the beginning
     """
     try:
         state: State = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever unpickling damaged bytes raises
+    except Exception as error:  # unpickling damaged bytes can raise anything
         reason = " ".join(str(error).split())[:200]
         raise RunFailed(f"{path}: cannot be read ({reason}): delete it to train from the beginning") from error
     if "pytorch-lightning_version" in state:
@@ -76,7 +81,7 @@ def read_state(path: Path, parameters: list[str]) -> State:
 
 
 def _from_lightning(old: dict[str, Any], parameters: list[str]) -> State:
-    """The state that spectag 0.1 left to Lightning's Trainer."""
+    """Convert a checkpoint that Lightning's Trainer wrote for spectag 0.1."""
     weights = {part: _below(f"{part}.", old["state_dict"]) for part in ("network", "averaged")}
     callbacks = old["callbacks"]
     state = {

@@ -1,4 +1,4 @@
-"""The figures of a run as curves to look at while it trains: TensorBoard, and Weights & Biases if asked."""
+"""Log the figures of a run while it trains: to TensorBoard and, on request, to Weights & Biases."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ from spectag.runs.plan import Plan
 from spectag.runs.processes import rank
 
 Log = Callable[[Mapping[str, float], int], None]
-"""Records figures under the number of steps taken so far."""
+"""Logs figures with the number of steps taken so far."""
 
 
 @contextmanager
 def open_curves(plan: Plan) -> Iterator[Log]:
-    """Record the curves of a run until the block ends; only the first process does so.
+    """Log the curves of a run until the block ends. Only the first process does so.
 
     Raises:
-        InputError: Weights & Biases does not know who is logged in.
+        InputError: nobody is logged in to Weights & Biases.
+
+    >>> with open_curves(plan) as log:  # plan: that of make_plan's example
+    ...     log({"loss": 0.5}, 1)
+    >>> len(list(Path("run", "tensorboard").iterdir()))
+    1
     """
     if rank():
         yield lambda figures, step: None
@@ -42,7 +47,7 @@ def open_curves(plan: Plan) -> Iterator[Log]:
     finally:
         board.close()
         if sent is not None:
-            sent.finish()  # the next run of a series is another one
+            sent.finish()  # the next run of a series is a new one
 
 
 def _begin_wandb(out: Path, name: str, project: str) -> Any:

@@ -1,4 +1,4 @@
-"""Everything that a recipe may leave open, decided once: geometry, front end, statistics, precision."""
+"""Decide everything that a recipe may leave open: geometry, front end, statistics and precision."""
 
 from __future__ import annotations
 
@@ -17,49 +17,57 @@ from spectag.model.device import trains_faster_in_bf16
 from spectag.runs.plan import Plan
 from spectag.train.recipe import SIZES, FrontEndRecipe, Recipe
 
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+FabricPrecision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Measure = Callable[[FrontEnd], tuple[float, float]]
 """Measures the mean and the standard deviation of the training clips' fbank, in natural log units."""
 
-FIXED = ("width", "depth", "heads", "mlp_ratio", "tokens")  # sizes that a checkpoint cannot be fitted to
+FIXED = ("width", "depth", "heads", "mlp_ratio", "tokens")  # sizes of a checkpoint that cannot be changed
 
 
 @dataclass(frozen=True)
 class Decisions:
-    """What a run works with; no field is optional.
+    """The values that a run uses. None of them is open.
 
     Args:
-        recipe: the plan's recipe without nulls in its sections ``model`` and ``front_end``; its loss and number of
-            epochs are decided too.
+        recipe: the plan's recipe, without nulls in its sections ``model`` and ``front_end``. Its loss and number of
+            epochs are decided, too.
         config: the network's geometry.
-        front_end: turns waveforms into inputs; its statistics are those to normalise with.
-        activation: of the bundle, which follows from the loss.
+        front_end: turns waveforms into inputs, and has the statistics that they are normalised with.
+        activation: of the bundle. It follows from the loss.
         precision: of the training step.
+
+    >>> decisions = decide(plan, None, torch.device("cpu"), lambda front_end: (-6.0, 4.0))
+    >>> decisions.activation, decisions.config.labels
+    ('sigmoid', 2)
     """
 
     recipe: Recipe
     config: ASTConfig
     front_end: FrontEnd
     activation: Activation
-    precision: Precision
+    precision: FabricPrecision
 
 
 def decide(plan: Plan, checkpoint: Checkpoint | None, device: torch.device, measure: Measure) -> Decisions:
-    """Answer every null of a plan's recipe.
+    """Replace every null in a plan's recipe by a value.
 
-    The recipe has the first word, then the checkpoint, then the paper: Hamming window, 128 bins, 1024 frames, patches
-    of 16x16 with stride 10. Statistics are measured where neither the recipe nor a checkpoint that was trained on
-    sounds brings any.
+    A value in the recipe comes first, then that of the checkpoint, then that of the paper: Hamming window, 128 bins,
+    1024 frames, patches of 16x16 with stride 10. The statistics are measured if neither the recipe nor a checkpoint
+    that was trained on sounds has them.
 
     Args:
-        plan: whose recipe is completed.
-        checkpoint: its initial weights, if it has any.
-        device: that trains; precision ``auto`` depends on it.
-        measure: called at most once, since it decodes all clips.
+        plan: its recipe is completed.
+        checkpoint: the initial weights, if there are any.
+        device: the training device. FabricPrecision ``auto`` depends on it.
+        measure: measures the statistics. It is called at most once, since it decodes all clips.
 
     Raises:
-        RecipeError: the recipe asks for sizes that the checkpoint does not have (the message names the key), or for a
-            precision that the device does not have.
+        RecipeError: the recipe has a size that does not fit the checkpoint (the message names the key), or a precision
+            that the device does not support.
+
+    >>> decisions = decide(plan, None, torch.device("cpu"), lambda front_end: (-6.0, 4.0))
+    >>> decisions.recipe.front_end.window, decisions.front_end.mean
+    ('hamming', -6.0)
     """
     recipe = plan.recipe
     precision = _precision(recipe, device)
@@ -80,8 +88,8 @@ def _geometry(recipe: Recipe, labels: int, checkpoint: Checkpoint | None) -> AST
         have = getattr(checkpoint.card.config, key.split(".")[1])
         if value is not None and value != have:
             raise RecipeError(
-                f"recipe {recipe.name}: {key} is {value}, but {recipe.init} has {have}: leave it null to take the "
-                "checkpoint's, or train without init"
+                f"recipe {recipe.name}: {key} is {value}, but {recipe.init} has {have}: set it to null to use the "
+                "value of the checkpoint, or train without init"
             )
     own = checkpoint.card.config
     try:
@@ -108,10 +116,10 @@ def _front_end(recipe: Recipe, config: ASTConfig, checkpoint: Checkpoint | None,
     return replace(front_end, mean=mean, std=std)
 
 
-def _precision(recipe: Recipe, device: torch.device) -> Precision:
+def _precision(recipe: Recipe, device: torch.device) -> FabricPrecision:
     if recipe.precision == "fp16" and device.type != "cuda":
         raise RecipeError(f"recipe {recipe.name}: precision fp16 needs a CUDA device, got {device}: set bf16 or fp32")
     if recipe.precision == "auto":
         return "bf16-mixed" if trains_faster_in_bf16(device) else "32-true"
-    named: dict[str, Precision] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+    named: dict[str, FabricPrecision] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
     return named[recipe.precision]

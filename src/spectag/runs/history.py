@@ -1,4 +1,4 @@
-"""What a run remembers of its epochs: figures, the best of them, and the clips that were skipped."""
+"""The history of a run: the figures of its epochs, the best epoch, and the clips that were skipped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ from spectag.train.examples import Unreadable
 
 @dataclass
 class Losses:
-    """The losses of this process since the epoch began: their sum over examples, and the number of examples."""
+    """The losses of this process since the epoch began: their sum over examples, and the number of examples.
+
+    >>> losses = Losses()
+    >>> losses.add(0.5, examples=4)
+    >>> losses.total
+    2.0
+    """
 
     total: float = 0.0
     examples: float = 0.0
@@ -28,7 +34,7 @@ class Losses:
 
 
 class History:
-    """One row of figures per epoch, written to a table. It is part of a checkpoint, so that it survives a resume.
+    """The figures of every epoch, written to a table. A checkpoint contains them, so a resumed run continues the table.
 
     Args:
         table: the CSV file.
@@ -36,9 +42,14 @@ class History:
     Attributes:
         rows: one per epoch: ``epoch`` from 1, mean ``loss`` of its examples, ``lr`` at its end, the figures of the
             held-out clips if they were scored, and ``seconds`` of training and scoring since the run began.
-        seconds: the same up to now, without the time between a stop and a resume.
-        best: the highest figure that an epoch was chosen by, and
-        best_epoch: which epoch that was, from 1; None where no epoch is chosen.
+        seconds: of training and scoring so far, without the time between a stop and a resume.
+        best: the highest figure so far; None if no epoch is chosen.
+        best_epoch: the epoch with that figure, from 1; None if no epoch is chosen.
+
+    >>> history = History(Path("metrics.csv"))
+    >>> history.losses.add(0.5, examples=4)
+    >>> history.end_epoch(lr=1e-3, metrics=None)
+    {'epoch': 1, 'loss': 0.5, 'lr': 0.001}
     """
 
     def __init__(self, table: Path) -> None:
@@ -80,20 +91,20 @@ class History:
         return row
 
     def is_best(self, figure: float | None) -> bool:
-        """Whether the last epoch's figure is higher than those of all epochs before; if it is, it is noted."""
+        """Whether the last epoch's figure is the highest so far. If so, it becomes the best epoch."""
         if figure is None or (self.best is not None and figure <= self.best):
             return False
         self.best, self.best_epoch = figure, len(self.rows)
         return True
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values for a checkpoint; all processes must call this."""
+        """Return plain values for a checkpoint. All processes must call this."""
         self._count_time()
         state = {name: getattr(self, name) for name in ("rows", "seconds", "best", "best_epoch")}
         return state | {"losses": self._everyones_losses()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what :meth:`state_dict` returned."""
+        """Continue from what :meth:`state_dict` returned."""
         self.rows, self.seconds = state["rows"], state["seconds"]
         self.best, self.best_epoch = state["best"], state["best_epoch"]
         if rank() == 0:  # the first process continues the sums of all
@@ -109,10 +120,15 @@ class History:
 
 
 class Skipped:
-    """The training clips that could not be read, so that others stood in for them.
+    """The training clips that could not be read and were replaced by others.
 
     Args:
-        strict: the first such clip ends the run.
+        strict: raise the error of the first such clip.
+
+    >>> skipped = Skipped(strict=False)
+    >>> skipped.add([Unreadable("1.wav", spectag.errors.NotAudio("1.wav", "no decoder recognises it"))])
+    >>> skipped.reasons
+    {'1.wav': '1.wav: no decoder recognises it'}
     """
 
     def __init__(self, strict: bool) -> None:
@@ -120,10 +136,10 @@ class Skipped:
         self.reasons: dict[str, str] = {}  # by clip id
 
     def add(self, clips: Iterable[Unreadable]) -> None:
-        """Note some clips.
+        """Record clips that could not be read.
 
         Raises:
-            AudioError: under ``strict``; names the clip.
+            AudioError: ``strict`` is set. The message names the clip.
         """
         for clip in clips:
             if self._strict:

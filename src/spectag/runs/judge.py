@@ -1,4 +1,4 @@
-"""Scores the held-out clips of a run, again and again, and compares the scores with their labels."""
+"""Score the held-out clips of a run after each epoch, and compare the scores with the labels."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from spectag.audio.read import Waveform
 from spectag.audio.source import Source
 from spectag.data.manifest import Manifest
 from spectag.errors import FileError
@@ -17,20 +17,26 @@ from spectag.score.evaluate import Evaluation, evaluate_scores
 from spectag.score.table import ScoreRow
 from spectag.train.examples import Waveforms
 
-Waveform: TypeAlias = "NDArray[np.float32]"  # [N], mono, 16 kHz, full scale = 1.0
-# Scores clips with a bundle, in order: recordings, or waveforms that are decoded already. The command line passes one
-# in, so that a run is scored by the very code that tags recordings.
+# Scores clips with a bundle, in order. A clip is a recording or a decoded waveform. The command line passes in a scorer
+# that uses the tagger, so a run is scored by the same code that tags recordings.
 Scorer: TypeAlias = "Callable[[Bundle, Iterable[Source | Waveform]], Iterable[ScoreRow | FileError]]"
 
 
 class Judge:
-    """Scores manifests with bundles. It decodes each clip once, and shares the clips between the processes of a run.
+    """Evaluates bundles on manifests. Each clip is decoded once, and the processes of a run share the clips.
 
     Args:
         scorer: see :data:`Scorer`.
-        cache_bytes: memory for decoded waveforms; clips that do not fit are decoded each time.
-        rank, world: the number of this process, from 0, and of all processes. Every process must ask for the same
+        cache_bytes: memory for decoded waveforms. Clips that do not fit are decoded each time.
+        rank, world: number of this process, from 0, and number of processes. Every process must make the same
             evaluations in the same order.
+
+    >>> from spectag.data.manifest import Clip
+    >>> bundle = spectag.load("esc10")
+    >>> clips = Manifest((Clip("1.wav", Path("1.wav"), (0,)),), bundle.labels, "a table of clips")
+    >>> judge = Judge(lambda bundle, sources: [np.eye(10, dtype=np.float32)[0]], cache_bytes=0)
+    >>> judge(bundle, clips).metrics.accuracy  # this scorer always chooses the first class
+    1.0
     """
 
     def __init__(self, scorer: Scorer, cache_bytes: float, rank: int = 0, world: int = 1) -> None:

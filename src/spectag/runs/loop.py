@@ -21,46 +21,53 @@ from spectag.score.metrics import Metrics
 from spectag.train.examples import Batch
 from spectag.train.schedule import compute_lr_factor
 
-SAVE_EVERY = 900  # s between two checkpoints within an epoch
-LOOK_EVERY = 20  # steps between two looks at the clock
+SAVE_EVERY = 900  # seconds between two checkpoints within an epoch
+LOOK_EVERY = 20  # steps between two checks of the clock
 
 
 class Watcher:
-    """Follows a run, as a progress bar does; its methods do nothing unless they are overridden."""
+    """Is called during a run, for example to show a progress bar. Override the methods that you need.
+
+    >>> class Printer(Watcher):
+    ...     def on_epoch(self, job, row):
+    ...         print(f"epoch {row['epoch']}: loss {row['loss']}")
+    >>> Printer().on_epoch(None, {"epoch": 1, "loss": 0.5})
+    epoch 1: loss 0.5
+    """
 
     def on_start(self, job: Job) -> None:
-        """The loop begins, from the first step or where the run was resumed."""
+        """The loop begins, at the first step or where the run was resumed."""
 
     def on_batch(self, job: Job) -> None:
         """A batch is about to be computed."""
 
     def on_gradients(self, job: Job) -> None:
-        """The gradients of a step are complete; the weights have not moved yet."""
+        """The gradients of a step are complete. The weights have not changed yet."""
 
     def on_step(self, job: Job, loss: float) -> None:
-        """A step was taken; the loss is that of its last batch."""
+        """A step was taken. The loss is that of its last batch."""
 
     def on_epoch(self, job: Job, row: dict[str, float]) -> None:
-        """An epoch is over; its row is described at :class:`spectag.runs.history.History`."""
+        """An epoch is over. Its row is described in :class:`spectag.runs.history.History`."""
 
     def on_end(self, job: Job) -> None:
-        """The loop is over, because the run is trained or by an error."""
+        """The loop is over, because the run is complete or because of an error."""
 
 
 def fit(job: Job, judge: Judge, log: Log, watcher: Watcher) -> None:
-    """Train to the end of the last epoch, from wherever the job stands.
+    """Train from the job's current step to the end of the last epoch.
 
-    A checkpoint is written after each epoch, every quarter of an hour within long ones, and on SIGTERM, always between
-    two steps. SIGTERM to any process of a run stops all of them after the same step.
+    A checkpoint is written after each epoch, every quarter of an hour within long epochs, and on SIGTERM. It is always
+    written between two steps. SIGTERM to any process of a run stops all of them after the same step.
 
     Args:
-        job: trained in place.
+        job: the run. It is changed in place.
         judge: scores the held-out clips.
         log: records the figures of each epoch.
-        watcher: is told what happens.
+        watcher: is called at each stage.
 
     Raises:
-        RunInterrupted: SIGTERM came; what was done is saved.
+        RunInterrupted: SIGTERM was received. The progress is saved.
         RunFailed: the loss is not finite.
         AudioError: a clip cannot be read, and the run is strict.
         SaveError: a checkpoint could not be written.
@@ -123,9 +130,9 @@ def fit(job: Job, judge: Judge, log: Log, watcher: Watcher) -> None:
 
 
 def _share(job: Job, examples: int) -> float:
-    """How much a batch counts in its step, beside ``1 / accumulate``: by its number of examples.
+    """The weight of a batch in its step, in addition to ``1 / accumulate``, by its number of examples.
 
-    It is 1 but for the last step of an epoch, whose batches may differ in size or be fewer.
+    It is 1, except in the last step of an epoch, which may have fewer or smaller batches.
     """
     whole = job.recipe.batch_size // job.fabric.world_size
     step = job.batches // job.recipe.accumulate
@@ -137,31 +144,31 @@ def _require_finite(loss: float, job: Job, batch: Batch) -> float:
         clips = ", ".join(job.plan.train.clips[i].id for i in batch.clip.tolist())
         raise RunFailed(
             f"step {job.steps + 1}: the loss is {loss} with the clips {clips}: lower lr, set clip_norm or "
-            "precision=fp32; if it is always the same clips, look at them with `spectag data check`"
+            "precision=fp32; if the clips are always the same, check them with `spectag data check`"
         )
     return loss
 
 
 def _score(job: Job, judge: Judge) -> Metrics | None:
-    """Figures of the held-out clips after an epoch, if there are any and the recipe asks for it."""
+    """Score the held-out clips after an epoch, if there are any and this epoch is to be scored."""
     clips, epoch = job.plan.validation or job.plan.test, job.epoch + 1
     due = epoch % job.recipe.evaluate_every == 0 or epoch == job.recipe.epochs
     return judge(job.bundle(job.scored_network), clips).metrics if clips and due else None
 
 
 def _save(job: Job) -> None:
-    state = job.state_dict()  # by all processes, since it sums up their losses
+    state = job.state_dict()  # called by all processes, since it sums their losses
     if rank() == 0:
         write_state(job.last, state)
 
 
 def _any_process(job: Job, here: bool) -> bool:
-    """Whether something is so in any of the processes; all of them learn it in the same place."""
+    """Whether a condition holds in any process. All processes must call this and get the same answer."""
     return bool(job.fabric.all_reduce(torch.tensor(float(here)), reduce_op="max"))
 
 
 def interrupted(job: Job) -> RunInterrupted:
-    """The error that says how far a run is that was stopped."""
+    """Make the error of a run that was stopped, which says how many epochs are done."""
     done = f"{job.epoch} of {job.recipe.epochs} epochs"
     return RunInterrupted(f"{job.plan.out}: stopped after {done}; the same command with --resume continues")
 
@@ -177,25 +184,25 @@ def _watched(watcher: Watcher, job: Job) -> Iterator[None]:
 
 @contextmanager
 def _ended_workers(job: Job) -> Iterator[None]:
-    """End the processes that read clips, whatever happens.
+    """End the processes that read clips when the block ends, even after an error.
 
     They ignore SIGTERM, so Python would wait for them forever when it exits. The loader ends them only when it is
-    deleted, which the traceback of an error can put off until then, and torch has no public way to ask for it.
+    deleted, but the traceback of an error can keep it alive until Python exits. Torch has no public function for this.
     """
     try:
         yield
     finally:
         batches = job.loader._iterator
         if batches is not None:
-            batches._shutdown_workers()  # type: ignore[attr-defined]  # only the iterator of several processes has it
+            batches._shutdown_workers()  # type: ignore[attr-defined]  # only an iterator with processes has it
             job.loader._iterator = None
 
 
 @contextmanager
 def _sigterm() -> Iterator[Callable[[], bool]]:
-    """Note SIGTERM instead of ending; the function tells whether it came."""
+    """Catch SIGTERM. The function tells whether it was received."""
     came = threading.Event()
-    if threading.current_thread() is not threading.main_thread():  # only that one may handle signals
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
         yield came.is_set
         return
     before = signal.signal(signal.SIGTERM, lambda *_: came.set())

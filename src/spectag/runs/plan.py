@@ -1,4 +1,4 @@
-"""What a run will do with the clips of a data set, checked before anything costly is imported or decoded."""
+"""The plan of a run: which clips it uses for what. It is checked before anything slow is imported or decoded."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ REPORT = "report.json"
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a run is carried out, as whoever starts it chooses; the recipe and the clips decide the rest.
+    """Options of a run that do not depend on the recipe or the data set.
 
     Args:
-        resume: continue from the last checkpoint in the run's directory, if there is one.
-        strict: a training clip that cannot be read ends the run; otherwise it is skipped and named in the report.
+        resume: continue from the last checkpoint in the run's directory, if it has one.
+        strict: stop at the first training clip that cannot be read. Otherwise such clips are skipped and reported.
         device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
-        processes: number of processes that share each batch; on GPUs each has one of its own.
+        processes: number of processes that share each batch. On GPUs, each process has its own GPU.
         wandb: name of a Weights & Biases project to log to, besides TensorBoard.
-        command: what was typed, for the report.
+        command: the command that started the run, for the report.
 
     >>> RunOptions(resume=True).device
     'cpu'
@@ -52,17 +52,20 @@ DEFAULTS = RunOptions()
 
 @dataclass(frozen=True)
 class Plan:
-    """What one run does.
+    """Everything that one run does.
 
     Args:
-        recipe: as written, except that the loss and the number of epochs are decided for these clips. What else it
-            leaves null is decided when the run starts, see :func:`spectag.runs.decide.decide`.
+        recipe: as written, but its loss and number of epochs are decided for these clips. Its other nulls are decided
+            when the run starts, see :func:`spectag.runs.decide.decide`.
         train: the clips to learn from.
-        validation: the clips to score while training and to choose by, if any.
-        test: the clips to report on, if any; they choose nothing.
-        description: in words, which clips are reported on.
+        validation: the clips that are scored during training and that may choose an epoch, if any.
+        test: the clips that the results are reported on, if any. They never choose anything.
+        description: the clips that the results are reported on, in words.
         out: the run's directory, see :func:`spectag.runs.run.run`.
         options: how the run is carried out.
+
+    >>> [clip.id for clip in plan.scored.clips]  # plan: that of make_plan's example
+    ['2.wav', '3.wav']
     """
 
     recipe: Recipe
@@ -75,7 +78,7 @@ class Plan:
 
     @property
     def scored(self) -> Manifest | None:
-        """The clips that the run's figures are about: the test clips, or else those for validation."""
+        """The clips that the run reports on: the test clips or, if there are none, the validation clips."""
         return self.validation if self.test is None else self.test
 
 
@@ -88,19 +91,30 @@ def make_plan(
     holdout_seed: int | None = None,
     options: RunOptions = DEFAULTS,
 ) -> Plan:
-    """Divide a data set as asked: by one fold, by its splits, by a share put aside, or all of it for training.
+    """Divide the clips of a data set into training, validation and test clips.
+
+    They are divided by ``fold`` if it is given, otherwise by the splits of the data set, otherwise by the recipe's
+    ``holdout``. If none of these applies, all clips are for training.
 
     Args:
-        recipe: says which splits, and what share.
+        recipe: names the splits and the share to hold out.
         manifest: the data set.
         out: the run's directory.
-        fold: the fold to report on; the others are for training.
-        holdout_seed: decides which clips are put aside; None for the recipe's seed.
+        fold: the fold to report on. The other folds are for training.
+        holdout_seed: decides which clips are held out; None for the recipe's seed.
         options: how the run is carried out.
 
     Raises:
-        DataError: there is no such fold, or nothing is left to train on.
-        RecipeError: keys that do not fit this data set or the number of processes.
+        DataError: there is no such fold, or no clips are left to train on.
+        RecipeError: a key does not fit this data set or the number of processes.
+
+    >>> from spectag.data.manifest import Clip
+    >>> clips = tuple(Clip(f"{n}.wav", Path(f"{n}.wav"), (n % 2,), fold=1 + n // 2) for n in range(4))
+    >>> manifest = Manifest(clips, spectag.LabelSet(("fox", "owl")), "a table of clips")
+    >>> recipe = Recipe(name="mine", epochs=1, batch_size=2, lr=1e-3)
+    >>> plan = make_plan(recipe, manifest, Path("run"), fold=2)
+    >>> plan.description, len(plan.train), len(plan.scored)
+    ('fold 2', 2, 2)
     """
     clips = manifest.excluding(recipe.exclude)
     validation: Manifest | None = None
@@ -130,7 +144,7 @@ def make_plan(
         raise DataError(f"no clips are left to train on after holding out {description}")
     if recipe.select == "best" and validation is None:
         raise RecipeError(
-            f"recipe {recipe.name}: select best needs clips to choose by, and there are none: set select=last, or "
+            f"recipe {recipe.name}: select best needs validation clips, and there are none: set select=last, or "
             "splits.validation to a split of the data set, or holdout to a fraction"
         )
     if recipe.batch_size % (recipe.accumulate * options.processes):
@@ -148,7 +162,7 @@ def _split(clips: Manifest, names: tuple[str, ...]) -> Manifest | None:
 
 
 def _loss(recipe: Recipe, clips: Manifest) -> dict[str, Any]:
-    """The keys ``loss`` and ``label_smoothing``, decided by whether every clip has one label."""
+    """Decide the keys ``loss`` and ``label_smoothing`` by whether every clip has exactly one label."""
     others = [clip.id for clip in clips.clips if len(clip.labels) != 1]
     if recipe.loss == "ce" and others:
         raise RecipeError(
@@ -161,7 +175,7 @@ def _loss(recipe: Recipe, clips: Manifest) -> dict[str, Any]:
 
 
 def _epochs(recipe: Recipe, clips: int) -> int:
-    """As many epochs as the recipe's limits on steps allow."""
+    """The number of epochs, raised or lowered to stay within the recipe's limits on steps."""
     if recipe.steps is None:
         return recipe.epochs
     least, most = recipe.steps
@@ -170,10 +184,16 @@ def _epochs(recipe: Recipe, clips: int) -> int:
 
 
 def check_directory(plan: Plan) -> None:
-    """Make sure that the run's directory is new or empty, or holds this very run: same recipe, same clips on all sides.
+    """Make sure that the run's directory is new or empty, or holds the same run: same recipe and same clips.
 
     Raises:
-        RecipeError: it holds something else, or another run.
+        RecipeError: it holds another run or something else.
+
+    >>> Path("run").mkdir()
+    >>> Path("run", "notes.txt").touch()
+    >>> check_directory(plan)
+    Traceback (most recent call last):
+    spectag.errors.RecipeError: --out run: is not empty: ...
     """
     out = plan.out
     if out.exists() and not out.is_dir():
@@ -185,10 +205,14 @@ def check_directory(plan: Plan) -> None:
 
 
 def make_directory(plan: Plan, complete: Recipe) -> None:
-    """Make the run's directory, with the complete recipe and what the run is recognised by.
+    """Make the run's directory, and write the complete recipe and the facts that identify the run.
 
     Raises:
-        SaveError: it cannot be made.
+        SaveError: the directory cannot be made.
+
+    >>> make_directory(plan, plan.recipe)
+    >>> sorted(path.name for path in Path("run").iterdir())
+    ['plan.json', 'recipe.yaml']
     """
     try:
         plan.out.mkdir(parents=True, exist_ok=True)
@@ -200,7 +224,7 @@ def make_directory(plan: Plan, complete: Recipe) -> None:
 
 
 def _digests(plan: Plan) -> dict[str, str]:
-    """Which clips are on which side; with the recipe, this is what must not change when a run is continued."""
+    """Digests of the training, validation and test clips, which must not change when a run is resumed."""
 
     def digest(manifest: Manifest | None) -> str:
         rows = [(clip.id, *map(str, clip.labels)) for clip in manifest.clips] if manifest else []
@@ -215,16 +239,16 @@ def _digests(plan: Plan) -> dict[str, str]:
 
 
 def _check_same(plan: Plan) -> None:
-    """Raise RecipeError unless the directory's ``plan.json`` is of this run.
+    """Raise RecipeError unless the directory's ``plan.json`` belongs to this run.
 
-    Recipes are compared as parsed, so that keys that were renamed or added since do not make another run of it.
+    Recipes are compared after parsing, so keys that were renamed or added since then make no difference.
     """
     path = plan.out / PLAN
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
         recipe = build(yaml.safe_load(str(before["recipe"])), f"in {path}")
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError, RecipeError) as error:
-        raise RecipeError(f"--out {plan.out}: is not empty, and holds no {PLAN} of a run to resume") from error
+        raise RecipeError(f"--out {plan.out}: is not empty, but has no {PLAN} of a run to resume") from error
     differing = ["recipe"] if recipe != plan.recipe else []
     differing += [name for name, value in _digests(plan).items() if before.get(name) != value]
     if differing:

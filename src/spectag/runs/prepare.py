@@ -1,4 +1,4 @@
-"""Everything between a plan and the first step: what is open is decided, clips are decoded, the network is built."""
+"""Everything between a plan and the first step: complete the recipe, decode the clips, build the network."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from spectag.model.loading import load_bundle, read_checkpoint
 from spectag.model.network import AST, build_network
 from spectag.runs.averaging import WeightMean
 from spectag.runs.checkpoints import FORMAT, read_state
-from spectag.runs.decide import Decisions, Precision, decide
+from spectag.runs.decide import Decisions, FabricPrecision, decide
 from spectag.runs.history import History, Skipped
 from spectag.runs.plan import RECIPE, Plan, check_directory, make_directory
 from spectag.runs.processes import check_processes, leave, meet, rank
@@ -44,24 +44,24 @@ from spectag.version import __version__
 
 @dataclass
 class Job:
-    """A run while it trains: what was decided, read and built for it, and how far it is.
+    """A run while it trains: everything that was decided, read and built for it, and its progress.
 
     Args:
         plan: what to do.
-        decisions: what the recipe left open.
+        decisions: the values that the recipe left open.
         fabric: devices, precision and processes.
         network: the weights.
         model: the network as Fabric wraps it for the precision and the processes.
-        step: from a batch to its loss, through the model.
-        optimizer: moves the weights.
+        step: computes the loss of a batch with the model.
+        optimizer: updates the weights.
         ema: their moving average, if the recipe asks for one.
         sampler: draws the examples of an epoch.
         loader: batches of this process.
-        history: what is remembered of the epochs.
+        history: the figures of the epochs.
         skipped: the clips that could not be read.
         mean: the mean of the weights after some epochs, if the recipe asks for one.
-        epoch: the present one, from 0.
-        batches: how many batches of it are done, in this process.
+        epoch: the current epoch, from 0.
+        batches: number of its batches that are done in this process.
     """
 
     plan: Plan
@@ -92,17 +92,17 @@ class Job:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps in an epoch; the last one may be smaller."""
+        """Number of steps in an epoch. The last step may have fewer examples."""
         return -(-len(self.loader) // self.recipe.accumulate)
 
     @property
     def total_steps(self) -> int:
-        """Steps of the whole run."""
+        """Number of steps of the whole run."""
         return self.steps_per_epoch * self.recipe.epochs
 
     @property
     def steps(self) -> int:
-        """Steps taken since the run began."""
+        """Number of steps taken since the run began."""
         ended = self.batches == len(self.loader)
         return self.epoch * self.steps_per_epoch + (
             self.steps_per_epoch if ended else self.batches // self.recipe.accumulate
@@ -127,12 +127,12 @@ class Job:
 
     @property
     def data(self) -> dict[str, Any]:
-        """What is learned from, for the report and the bundles."""
+        """Facts about the training clips, for the report and the bundles."""
         train = self.plan.train
         return {"layout": train.layout, "clips": len(train), "held_out": self.plan.description}
 
     def bundle(self, network: AST) -> Bundle:
-        """A bundle around a network of this run."""
+        """Make a bundle of a network of this run."""
         provenance = {
             "source": "trained by spectag",
             "recipe": self.recipe.model_dump(mode="json"),
@@ -149,7 +149,7 @@ class Job:
         if self.mean is not None:
             found["averaged"] = self.bundle(build_network(self.decisions.config, self.mean.compute()))
         if self.recipe.select == "best":
-            meet()  # the first process has written it by then
+            meet()  # afterwards the first process has written it
             found["best"] = load_bundle(self.best)
         return found
 
@@ -202,14 +202,14 @@ class Job:
 
 
 def prepare(plan: Plan) -> Job:
-    """Make everything that a run needs before its first step, and start the other processes if there are to be any.
+    """Make everything that a run needs before its first step, and start its other processes.
 
     Raises:
-        InputError: the device is not there.
+        InputError: the device is not available.
         ModelError: the initial checkpoint cannot be used.
         RecipeError: the directory holds another run, or the recipe does not fit the checkpoint or the device.
         DataError: no training clip can be read.
-        AudioError: one cannot be read, and the run is strict.
+        AudioError: a training clip cannot be read, and the run is strict.
         RunFailed: the run's own checkpoint cannot be read.
         SaveError: the directory cannot be made.
     """
@@ -261,14 +261,14 @@ def prepare(plan: Plan) -> Job:
     history = History(plan.out / "metrics.csv")
     mean = WeightMean() if recipe.average else None
     if rank() == 0:
-        make_directory(plan, recipe)  # not before it is sure that the run can begin
+        make_directory(plan, recipe)  # only when it is certain that the run can begin
     job = Job(plan, decisions, fabric, network, model, step, optimizer, ema, sampler, loader, history, skipped, mean)
     job.resume()
     return job
 
 
 def _recorded_statistics(plan: Plan) -> tuple[float, float] | None:
-    """Those that the run was begun with, if it is resumed."""
+    """The statistics that the run started with, if it is resumed."""
     path = plan.out / RECIPE
     if not (plan.options.resume and path.is_file()):
         return None
@@ -277,16 +277,16 @@ def _recorded_statistics(plan: Plan) -> tuple[float, float] | None:
 
 
 def _measure_statistics(waveforms: Waveforms, front_end: FrontEnd) -> tuple[float, float]:
-    """The mean and the deviation of the training clips, as far as the network sees them."""
+    """The mean and standard deviation of the training clips, up to the length that the network sees."""
     found = measure_statistics(waveforms.sources(), front_end, os.cpu_count() or 1, frames=front_end.frames)
     if not found.std:
         raise DataError(f"expected sounds, got {len(waveforms)} training clips of digital silence: check the data")
     return found.mean, found.std
 
 
-def _launch(device: torch.device, processes: int, precision: Precision) -> Fabric:
-    """Start the other processes, which run the same command, and meet them."""
-    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # its advice is for its own users
+def _launch(device: torch.device, processes: int, precision: FabricPrecision) -> Fabric:
+    """Start the other processes, which run the same command, and wait for them."""
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # its hints are meant for users of Lightning
     fabric = Fabric(
         accelerator="gpu" if device.type == "cuda" else device.type,
         devices=processes if device.index is None else [device.index],
@@ -306,5 +306,5 @@ def _order(plan: Plan) -> Callable[[Rng], Sequence[int]] | None:
 
 
 def _ignore_sigterm(_: int) -> None:
-    """For the processes that read clips: a signal to the whole group must leave the run the time to save."""
+    """For the processes that read clips: a signal to the whole group must leave the run time to save."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,6 +1,6 @@
-"""The processes that share a run: which of them this one is, and what they tell each other.
+"""The processes that share a run: the number of each, and how they exchange values and wait for each other.
 
-Torch is imported when it is first needed, so that whatever only asks for the rank answers at once.
+Torch is imported only when it is needed, so that :func:`rank` answers at once.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ def rank() -> int:
     >>> rank()
     0
     """
-    return int(os.environ.get("LOCAL_RANK", 0))  # set for each process where several are started
+    return int(os.environ.get("LOCAL_RANK", 0))  # Fabric sets this variable if it starts several processes
 
 
 def gathered(own: T) -> list[T]:
-    """What each process passes, in order of rank. All must call this; a single process gets its own value back.
+    """Collect one value from each process, in order of rank. Every process must call this.
+
+    If there is only one process, it gets a list of its own value.
 
     >>> gathered(5)
     [5]
@@ -41,7 +43,7 @@ def gathered(own: T) -> list[T]:
 
 
 def meet() -> None:
-    """Wait until all processes are here.
+    """Wait until every process has called this function.
 
     >>> meet()
     """
@@ -49,7 +51,7 @@ def meet() -> None:
 
 
 def leave() -> None:
-    """Part from the other processes. A process that ends without doing so is sometimes aborted, its work done.
+    """Close the connection to the other processes. A process that exits without this call is sometimes aborted.
 
     >>> leave()
     """
@@ -60,7 +62,7 @@ def leave() -> None:
 
 
 def check_processes(processes: int, device: torch.device) -> None:
-    """Make sure that each process has a device of its own, where they need one.
+    """Make sure that each process has a GPU of its own, if the run uses GPUs.
 
     Raises:
         InputError: there are fewer GPUs than processes, or one GPU is named for several processes.

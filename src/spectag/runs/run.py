@@ -50,7 +50,7 @@ def run(plan: Plan, scorer: Scorer, watcher: Watcher | None = None) -> dict[str,
         first writes it.
 
     Raises:
-        InputError: the device is not there, or nobody is logged in to Weights & Biases.
+        InputError: the device is not available, or nobody is logged in to Weights & Biases.
         ModelError: the initial checkpoint cannot be used.
         RecipeError: the directory holds another run, or the recipe does not fit the checkpoint or the device.
         DataError: no training clip can be read.
@@ -70,14 +70,26 @@ def run(plan: Plan, scorer: Scorer, watcher: Watcher | None = None) -> dict[str,
 
 @dataclass(frozen=True)
 class Results:
-    """Figures of the candidates: on the clips reported on, and on those that chose, where these are others."""
+    """The figures of the candidates, by name.
+
+    Args:
+        reported: on the clips that the run reports on.
+        chosen_by: on the clips that an epoch was chosen by, if these are other clips.
+
+    >>> judge_candidates(plan, judge=None, candidates={})
+    Results(reported={}, chosen_by={})
+    """
 
     reported: dict[str, Evaluation]
     chosen_by: dict[str, Evaluation]
 
 
 def judge_candidates(plan: Plan, judge: Judge, candidates: Mapping[str, Bundle]) -> Results:
-    """Score every candidate on the clips that the run reports on, and on the clips that chose among them."""
+    """Score every candidate on the clips that the run reports on, and on the clips that a candidate was chosen by.
+
+    >>> judge_candidates(plan, lambda bundle, clips: f"figures of {len(clips)} clips", {"last": "a bundle"}).reported
+    {'last': 'figures of 2 clips'}
+    """
     reported, chosen_by = {}, {}
     for name, bundle in candidates.items():
         if plan.scored is not None:
@@ -122,13 +134,13 @@ def write_results(job: Job, candidates: Mapping[str, Bundle], results: Results) 
 
 
 def _united(own: dict[str, str]) -> dict[str, str]:
-    """The entries of all processes."""
+    """Merge the entries of all processes."""
     return {name: reason for entries in gathered(own) for name, reason in entries.items()}
 
 
 @contextmanager
 def _explained(job: Job) -> Iterator[None]:
-    """Say in a user's terms what ended the loop."""
+    """Turn the error that ended the loop into a message that tells the user what to do."""
     try:
         yield
     except KeyboardInterrupt as stop:

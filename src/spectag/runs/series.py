@@ -1,4 +1,4 @@
-"""Several runs of one recipe, over folds and seeds, and what they come to together."""
+"""Several runs of one recipe with different folds and seeds, and a summary of their figures."""
 
 from __future__ import annotations
 
@@ -23,8 +23,17 @@ SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True)
-class Member:
-    """One run of a series: its fold and seed, and what it does."""
+class SeriesRun:
+    """One run of a series.
+
+    Args:
+        fold: the fold that is held out; None for no folds.
+        seed: of the recipe.
+        plan: what the run does.
+
+    >>> [member.fold for member in plan_series(recipe, manifest, Path("cv"), folds=[1, 2], seeds=1)]
+    [1, 2]
+    """
 
     fold: int | None
     seed: int
@@ -39,21 +48,25 @@ def plan_series(
     folds: Sequence[int | None],
     seeds: int,
     options: RunOptions = DEFAULTS,
-) -> list[Member]:
-    """The runs over folds and seeds, each in a directory of its own, such as ``out/fold1-seed0``.
+) -> list[SeriesRun]:
+    """Plan one run for each fold and seed. Each run has its own directory, such as ``out/fold1-seed0``.
 
-    Where a share of the clips is put aside, it is the same one in all runs.
+    If a share of the clips is held out for validation, all runs hold out the same clips.
 
     Args:
-        recipe: its seed is the first; the others follow it.
+        recipe: its seed is the first one; the other seeds are the numbers that follow.
         manifest: the data set.
         out: directory of the series.
-        folds: each held out in turn; ``[None]`` for no folds.
+        folds: one is held out in each run; ``[None]`` for no folds.
         seeds: number of seeds, at least 1.
         options: how the runs are carried out.
 
     Raises:
         DataError, RecipeError: as :func:`spectag.runs.plan.make_plan`.
+
+    >>> members = plan_series(recipe, manifest, Path("cv"), folds=[2], seeds=2)
+    >>> [member.plan.out.name for member in members]
+    ['fold2-seed0', 'fold2-seed1']
     """
     members = []
     for fold in dict.fromkeys(folds):
@@ -62,17 +75,20 @@ def plan_series(
             plan = make_plan(
                 recipe.replace(seed=seed), manifest, out / name, fold=fold, holdout_seed=recipe.seed, options=options
             )
-            members.append(Member(fold, seed, plan))
+            members.append(SeriesRun(fold, seed, plan))
     return members
 
 
-def run_all(members: Sequence[Member], run: Callable[[Plan], dict[str, Any]]) -> list[dict[str, Any]]:
-    """The reports of the members, in order. Members that were finished earlier are not run again.
+def run_all(members: Sequence[SeriesRun], run: Callable[[Plan], dict[str, Any]]) -> list[dict[str, Any]]:
+    """Run the members, and return their reports in order. Members that were finished earlier are not run again.
 
     Raises:
-        RecipeError: the directory of a member holds something else, or another run; nothing was run then.
+        RecipeError: the directory of a member holds another run or something else. In this case nothing is run.
+
+    >>> run_all([SeriesRun(2, 0, plan)], lambda plan: {"held out": plan.description})
+    [{'held out': 'fold 2'}]
     """
-    if rank() == 0:  # the others find what the first has written by now
+    if rank() == 0:  # the other processes would find what the first has written
         for member in members:
             check_directory(member.plan)
     finished = {plan.out for plan in (member.plan for member in members) if _is_finished(plan)}
@@ -88,10 +104,15 @@ def _read_report(plan: Plan) -> dict[str, Any]:
     return report
 
 
-def summarise(members: Sequence[Member], reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Figures of every run, their mean and sample standard deviation.
+def summarise(members: Sequence[SeriesRun], reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Compute the mean and sample standard deviation of the figures of several runs.
 
-    Where folds were held out in turn, also those of each seed's clips of all folds pooled.
+    If the runs hold out different folds, the summary also has pooled figures: for each seed, those of the clips of all
+    folds taken together.
+
+    >>> result = {"clips": 2, "accuracy": 0.5, "mean_ap": 0.75, "mean_auc": None, "d_prime": None}
+    >>> summarise([SeriesRun(2, 0, plan)], [{"result": result}])["mean"]
+    {'accuracy': 0.5, 'mean_ap': 0.75}
     """
     runs = [
         {"fold": member.fold, "seed": member.seed, "out": member.plan.out.name, **_figures(report["result"])}
@@ -105,7 +126,11 @@ def summarise(members: Sequence[Member], reports: Sequence[Mapping[str, Any]]) -
 
 
 def measure_spread(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """``mean`` and, of two rows or more, ``std`` (n - 1) of each figure that all rows have."""
+    """Compute ``mean`` and, for two or more rows, ``std`` (n - 1) of each figure that all rows have.
+
+    >>> measure_spread([{"accuracy": 0.5}, {"accuracy": 0.75}])
+    {'mean': {'accuracy': 0.625}, 'std': {'accuracy': 0.1767...}}
+    """
     names = [name for name in FIGURES if all(row.get(name) is not None for row in rows)]
     columns = {name: [float(row[name]) for row in rows] for name in names}
     out = {"mean": {name: fmean(values) for name, values in columns.items()}}
@@ -115,7 +140,15 @@ def measure_spread(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, flo
 
 
 def write_summary(out: Path, figures: Mapping[str, Any]) -> None:
-    """``out/summary.json``. Raises SaveError."""
+    """Write ``out/summary.json``.
+
+    Raises:
+        SaveError: the file could not be written.
+
+    >>> write_summary(Path("."), {"mean": {"accuracy": 0.5}})
+    >>> json.loads(Path("summary.json").read_text())["mean"]
+    {'accuracy': 0.5}
+    """
     write_text(out / SUMMARY, json.dumps(figures, indent=1))
 
 
@@ -123,7 +156,7 @@ def _figures(result: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: result[name] for name in ("clips", *FIGURES)} if result else {}
 
 
-def _pooled(members: Iterable[Member]) -> dict[str, Any]:
+def _pooled(members: Iterable[SeriesRun]) -> dict[str, Any]:
     tables = [read_scores(member.plan.out / "scores.npz") for member in members]
     figures = compute_metrics(
         np.concatenate([table.targets for table in tables]), np.concatenate([table.scores for table in tables])

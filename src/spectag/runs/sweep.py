@@ -1,4 +1,4 @@
-"""A recipe over several values of its keys: the settings, and their figures as a table and a plot."""
+"""Sweeps: train a recipe with several values of its keys, and show the figures as a table and a plot."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from spectag.train.recipe_files import packaged_presets
 
 @dataclass(frozen=True)
 class Setting:
-    """One row of a sweep: its name, and the overrides that make its recipe."""
+    """One setting of a sweep: its name, and the overrides that are applied to the recipe."""
 
     name: str
     overrides: tuple[str, ...]
@@ -39,7 +39,7 @@ def combine_axes(axes: Sequence[str]) -> list[Setting]:
     """All combinations of the values of some keys.
 
     Args:
-        axes: ``key=value,value,...`` each. Commas within brackets belong to a value.
+        axes: one ``key=value,value,...`` for each key. Commas within brackets belong to a value.
 
     Raises:
         RecipeError: an axis has no key or no values, or a key is given twice.
@@ -87,9 +87,9 @@ def read_preset(name: str, weights: str, recipe: str) -> list[Setting]:
 
 
 def tabulate_sweep(settings: Iterable[Setting], summaries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Make a row per setting: its name, the number of runs, and mean and deviation of each figure.
+    """Make a row per setting: its name, the number of runs, and mean and standard deviation of each figure.
 
-    The figures of a cross-validation are those of the clips of all folds pooled.
+    For a cross-validation, the figures are those of the clips of all folds taken together.
 
     Args:
         settings: of the sweep.
@@ -111,10 +111,15 @@ def tabulate_sweep(settings: Iterable[Setting], summaries: Iterable[Mapping[str,
 
 
 def write_sweep_files(out: Path, title: str, metric: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write ``sweep.csv``, ``sweep.json``, ``sweep.svg`` and, with table and plot, ``sweep.html`` into a directory.
+    """Write ``sweep.csv``, ``sweep.json``, ``sweep.svg`` and ``sweep.html`` (table and plot) to a directory.
 
     Raises:
         SaveError: a file could not be written.
+
+    >>> row = {"setting": "lr=1", "runs": 1, "accuracy": 0.5, "accuracy std": None}
+    >>> write_sweep_files(Path("."), "lr", "accuracy", [row])
+    >>> sorted(path.name for path in Path(".").iterdir())
+    ['sweep.csv', 'sweep.html', 'sweep.json', 'sweep.svg']
     """
     write_table(out / "sweep.csv", rows, [name for name in rows[0] if any(row[name] is not None for row in rows)])
     write_text(out / "sweep.json", json.dumps(list(rows), indent=1))

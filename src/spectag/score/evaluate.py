@@ -24,6 +24,10 @@ class Evaluation:
         model_labels: number of classes that the model knows.
         failed: one message for each clip that could not be scored.
         table: the scores themselves.
+
+    >>> table = ScoreTable(["a", "b"], np.eye(2), np.eye(2), ["cat", "dog"], "softmax")
+    >>> Evaluation(table.compute_metrics(), spectag.LabelSet(("cat", "dog")), 2, (), table).to_dict()["ap"]
+    {'cat': 1.0, 'dog': 1.0}
     """
 
     metrics: Metrics

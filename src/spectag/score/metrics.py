@@ -1,4 +1,4 @@
-"""The figures of the field, computed by scikit-learn from targets and scores; their names, and how they are printed."""
+"""Metrics, computed by scikit-learn from targets and scores; their names and how they are printed."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def printable(text: object) -> str:
 
 @contextmanager
 def _style() -> Iterator[None]:
-    """Matplotlib's defaults with :data:`STYLE`, whatever the user has set; the user's settings are restored."""
+    """Use Matplotlib's defaults with :data:`STYLE`, and restore the user's settings afterwards."""
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of glyphs that the font here lacks: the browser draws them with another font
         matplotlib.rcdefaults()

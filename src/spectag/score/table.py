@@ -1,4 +1,4 @@
-"""Score tables: the scores that models give the clips of a data set, beside the clips' labels; and means of them.
+"""Score tables: the scores of models for the clips of a data set, with the labels of the clips; and their means.
 
 The paper's ensembles are means of the scores of several models. Ensemble-S is one recipe trained with three seeds.
 Ensemble-M adds three models with patch strides of 12, 14 and 16::
@@ -36,7 +36,7 @@ TableActivation = Literal[Activation, "mixed"]
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """Scores of N clips for C classes, beside the truth.
+    """Scores of N clips for C classes, and the true labels.
 
     Args:
         ids: the name of each clip, N.
@@ -48,7 +48,7 @@ class ScoreTable:
         model: where the scores come from.
         members: the number of models that the scores are the mean of; :func:`average_tables` gives each the same
             weight.
-        source: how messages call the table; it is not saved.
+        source: the name of the table in messages. It is not saved.
 
     Raises:
         InputError: the shapes do not fit each other.
@@ -131,7 +131,7 @@ def make_table(
     activation: Activation,
     members: int = 1,
 ) -> tuple[ScoreTable, tuple[str, ...]]:
-    """Put the scores of a model beside the labels of a manifest.
+    """Make a table of the scores of a model and the labels of a manifest.
 
     Args:
         manifest: N clips with C classes.

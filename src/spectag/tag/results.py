@@ -48,6 +48,10 @@ class ClipScores:
         starts: first frame of each window, ``[W]``; a frame is 10 ms. W >= 1.
         scores: ``[W, C]``, 0..1, for each label of the model.
         sound: how much of each window is sound, ``[W]``, 0..1.
+
+    >>> clip = spectag.Tagger("esc10").score_windows(np.zeros(160_000, np.float32))
+    >>> clip.scores.shape, clip.starts[:3].tolist()  # 7 windows of 2.56 s, half a window apart
+    ((7, 10), [0, 128, 256])
     """
 
     recording: Recording
@@ -63,6 +67,10 @@ class ClipFeatures:
     Args:
         recording, starts, sound: as in :class:`ClipScores`.
         features: ``[W, D]``, the network's output before its head.
+
+    >>> clip = spectag.Tagger("esc10").embed_windows(np.zeros(160_000, np.float32))
+    >>> clip.features.shape
+    (7, 128)
     """
 
     recording: Recording
@@ -95,7 +103,7 @@ class ClipTags:
         path: the file as it was given; None for arrays, bytes and unnamed streams.
         duration: seconds of sound that were read.
         tags: in descending order of score.
-        warnings: what was odd about the recording, one line each.
+        warnings: problems of the recording, one line each.
 
     >>> ClipTags("rain.wav", 5.0, (Tag("Rain", 0.8),)).to_dict()
     {'path': 'rain.wav', 'duration': 5.0, 'tags': [{'label': 'Rain', 'score': 0.8}]}
@@ -128,7 +136,12 @@ class Writer(Protocol):
 
 
 class JSONLines:
-    """One JSON object per line."""
+    """One JSON object per line.
+
+    >>> import sys
+    >>> JSONLines(sys.stdout).write(FileError("dawn.wav", "no such file"))
+    {"path": "dawn.wav", "error": "no such file"}
+    """
 
     def __init__(self, file: IO[str]) -> None:
         self.file = file
@@ -142,7 +155,13 @@ class JSONLines:
 
 
 class JSONArray:
-    """One JSON array of the objects."""
+    """One JSON array of the objects.
+
+    >>> import sys
+    >>> writer = JSONArray(sys.stdout)
+    >>> writer.close()
+    []
+    """
 
     def __init__(self, file: IO[str]) -> None:
         self.file = file
@@ -158,7 +177,13 @@ class JSONArray:
 
 
 class CSV:
-    """A table with one row per tag."""
+    """A table with one row per tag.
+
+    >>> import sys
+    >>> CSV(sys.stdout).write(ClipTags("rain.wav", 5.0, (Tag("Rain", 0.8),)))
+    path,duration,rank,label,score,error,warnings
+    rain.wav,5.0,1,Rain,0.8,,
+    """
 
     def __init__(self, file: IO[str]) -> None:
         self.file = file
@@ -188,6 +213,11 @@ class Text:
     Args:
         file: the text file to write to.
         clip_width: length of the longest path that will be written.
+
+    >>> import sys
+    >>> Text(sys.stdout, clip_width=8).write(ClipTags("rain.wav", 5.0, (Tag("Rain", 0.8),)))
+    clip      tags
+    rain.wav  Rain 0.80
     """
 
     def __init__(self, file: IO[str], clip_width: int = 4) -> None:

@@ -1,6 +1,6 @@
-"""The front door: recordings in, tags out.
+"""The tagger: recordings in, tags out.
 
-One chain serves every way in. A recording is decoded, resampled and turned into a spectrogram once::
+All methods use the same chain. A recording is decoded, resampled and turned into a spectrogram once::
 
     source -> Recording -> blocks -> fbank -> windows -> inputs         for many files: in threads, ahead of the network
            -> batches of windows of one or several recordings -> engine -> ClipScores -> tags
@@ -116,6 +116,10 @@ class Tagger:
         Raises:
             AudioError: the recording cannot be used.
             InputError: a source, ``top_k`` or ``threshold`` out of its range.
+
+        >>> [tag] = Tagger("esc10").tag(np.sin(np.arange(16_000)), top_k=1).tags
+        >>> 0 < tag.score <= 1
+        True
         """
         _check_choice(top_k, threshold)
         return self._tags(self.score_windows(source), top_k, threshold)
@@ -142,6 +146,10 @@ class Tagger:
 
         Raises:
             InputError: ``top_k`` or ``threshold`` out of its range, or one recording in place of several.
+
+        >>> [result] = Tagger("esc10").tag_many(["a-file-that-does-not-exist.wav"])
+        >>> str(result)
+        'a-file-that-does-not-exist.wav: expected a file, found none: check the path'
         """
         _check_choice(top_k, threshold)
         clips = self.score_windows_many(sources, watch=watch)
@@ -150,7 +158,10 @@ class Tagger:
     def scores(self, source: Source) -> Scores:
         """The scores of one recording for every label, ``[C]``, 0..1: the weighted mean over its windows.
 
-        Raises as :meth:`tag`. Warns of what is odd about the recording (:class:`spectag.errors.AudioWarning`).
+        Raises as :meth:`tag`. Warns about problems of the recording (:class:`spectag.errors.AudioWarning`).
+
+        >>> Tagger("esc10").scores(np.sin(np.arange(16_000))).shape
+        (10,)
         """
         return _scores(self.score_windows(source))
 
@@ -188,6 +199,9 @@ class Tagger:
         """Features of one recording, ``[D]``: the mean over its windows, weighted as that of the scores.
 
         Those of an ensemble are its members' features, concatenated. Raises and warns as :meth:`scores`.
+
+        >>> Tagger("esc10").embed(np.sin(np.arange(16_000))).shape
+        (128,)
         """
         clip = self.embed_windows(source)
         read.warn(clip.recording)
@@ -254,7 +268,7 @@ def _read(source: Source, front_end: FrontEnd, processes: Readers | None = None)
         yield _Inputs(recording, window, normalise(fitted, front_end.mean, front_end.std))
     recording.silent = recording.silent or not heard  # a codec may leave less than the network can hear
     if recording.silent:
-        recording.notes.append("digital silence throughout, so it has no tags: check how it was recorded")
+        recording.notes.append("digital silence throughout, so nothing can be heard: check how it was recorded")
     if recording.peak > LOUDEST:
         recording.notes.append(
             f"samples reach {recording.peak:.0f} times full scale: divide by 32768 if they were 16-bit PCM"

@@ -1,4 +1,4 @@
-"""Windows of a long fbank, and how their scores become one: pure arithmetic, no network."""
+"""Cut a long fbank into windows, and average the scores of the windows. No network is needed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,16 @@ FLOOR_MARGIN = 0.05  # nepers: the dither of the last bit is not sound
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of a recording's fbank that the network sees at once.
+    """A section of a recording's fbank that the network sees at once.
 
     Args:
         start: its first frame within the recording; a frame is 10 ms.
         fbank: ``[t, F]``, not normalised; shorter than a window only if the recording is.
         sound: how much of the window is sound, 0..1, see :func:`measure_sound`.
+
+    >>> [window] = cut_windows([torch.zeros(50, 128)], frames=100)
+    >>> window.start, window.sound
+    (0, 0.5)
     """
 
     start: int

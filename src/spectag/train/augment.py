@@ -1,21 +1,20 @@
-"""Augmentation: every step between a clip and what the network sees of it, in the order in which they act.
+"""Augmentation: all steps that turn a clip into the input of the network during training, in order.
 
-The chain has three stages, which stand first in this file:
+The chain has three stages, which are the first functions in this file:
 
 - :func:`build_example`, one clip at a time, on the CPU:
   excerpt -> gain -> cut to the window -> mix with another clip -> end early;
 - :func:`build_inputs`, a batch at a time, on the training device:
   fbank -> equalise -> pad -> mask -> normalise -> add noise -> roll;
-- :func:`draw_patches`, for a batch: the patches that the network does not see are dropped.
+- :func:`draw_patches`, a batch at a time: choose the patches that the network sees.
 
-Below them, every augmentation is a pair. ``draw_gain`` draws random parameters from a NumPy generator, and ``gain``
-applies given ones to a tensor; the latter is a formula. All numbers are drawn on the CPU, so that a seed means the same
-on every device. The order of the draws is part of the format of a run: if it changes, runs that were started before
-cannot be resumed to the same weights.
+Below them, each augmentation is a pair of functions. For example, ``draw_gain`` draws random parameters from a NumPy
+generator, and ``gain`` applies given parameters to a tensor. All random numbers are drawn on the CPU, so a seed gives
+the same result on every device. The order of the draws must not change: otherwise older runs could not be resumed.
 
-To add an augmentation, write its pair, call it at its place in a stage, and add its limits to
-:class:`spectag.train.recipe.AugmentRecipe`. When it is off it must not draw anything. (Mixing and the early end draw
-one number each even when they are off; they always did.)
+To add an augmentation, write its two functions, call them in the right place of a stage, and add its limits to
+:class:`spectag.train.recipe.AugmentRecipe`. It must not draw any numbers while it is off. (Mixing and the early end are
+exceptions: for compatibility with older runs, they each draw one number even while they are off.)
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from spectag.audio.front_end import FRAME, FrontEnd
 from spectag.train.recipe import AugmentRecipe
 from spectag.train.rng import BatchRng, Rng
 
-MIN_PERIOD = 1600  # samples = 0.1 s: the shortest clip that an excerpt repeats; shorter ones are followed by zeros
+MIN_PERIOD = 1600  # samples = 0.1 s: the shortest clip that an excerpt repeats; shorter ones are padded first
 QUIET = 1e-4  # full scale = 1: -80 dB, added to levels so that their ratio stays finite
 KNOTS = 6  # points of a random equaliser curve
 
@@ -53,7 +52,7 @@ def build_example(
         clips: number of clips that the other one is drawn from.
         samples: length of the network's window.
         recipe: which augmentations to apply.
-        rng: decides everything that is random.
+        rng: draws all random numbers.
 
     Returns:
         waveform ``[1..samples]`` and target ``[C]``, 0..1.
@@ -88,10 +87,10 @@ def build_inputs(waveform: Tensor, frames: Tensor, front_end: FrontEnd, recipe: 
 
     Args:
         waveform: ``[B, N]``, as long as the network's window, zeros at the end.
-        frames: ``[B]``, how many frames of each clip are sound; the rest is padding.
+        frames: ``[B]``, number of frames of each clip that are sound. The rest is padding.
         front_end: computes and normalises the fbank.
         recipe: which augmentations to apply.
-        rng: decides everything that is random.
+        rng: draws all random numbers.
 
     Returns:
         inputs ``[B, T, F]`` on the device of the waveform.
@@ -124,7 +123,7 @@ def draw_patches(batch: int, grid: tuple[int, int], recipe: AugmentRecipe, rng: 
         batch: number of clips B.
         grid: patches along (frequency, time).
         recipe: its ``row_drop``, ``column_drop`` and ``patch_drop`` are the shares to drop.
-        rng: decides which.
+        rng: draws which.
 
     Returns:
         ascending indices ``[B, K]`` into the patches, counted along time first; None if the recipe drops nothing.
@@ -146,12 +145,12 @@ def draw_patches(batch: int, grid: tuple[int, int], recipe: AugmentRecipe, rng: 
 
 
 class Excerpt(NamedTuple):
-    """Where and how a stretch of a clip is taken.
+    """Where an excerpt of a clip begins, and how fast it is played.
 
     Args:
         silence: share of the silence at the clip's end that is kept, 0..1.
         rate: playback rate; 2 plays twice as fast, an octave higher.
-        start: where the stretch begins, as a share of the clip without the silence that is not kept, 0..1.
+        start: where the excerpt begins, as a share of the clip without the silence that is not kept, 0..1.
     """
 
     silence: float
@@ -160,7 +159,7 @@ class Excerpt(NamedTuple):
 
 
 def draw_excerpt(speed: float, rng: Rng) -> Excerpt:
-    """Draw an excerpt; its rate is log-uniform in ``[1 / speed, speed]``, the rest is uniform.
+    """Draw an excerpt. Its rate is log-uniform in ``[1 / speed, speed]``, and the other values are uniform.
 
     >>> draw_excerpt(1.0, np.random.default_rng(0)).rate
     1.0
@@ -171,11 +170,12 @@ def draw_excerpt(speed: float, rng: Rng) -> Excerpt:
 
 
 def excerpt(x: Tensor, samples: int, drawn: Excerpt) -> Tensor:
-    """Take a stretch ``[samples]`` of a clip ``[N]``, which wraps around at the clip's end.
+    """Take an excerpt ``[samples]`` of a clip ``[N]``. It wraps around at the end of the clip.
 
     With ``period = max(MIN_PERIOD, sound + silence * (N - sound))``, where sound is the length without the zeros at the
     end, sample ``n`` is the clip at ``(start * period + rate * n) mod period``, interpolated linearly. The silence is
-    shortened because data sets fill short sounds up with zeros; a short sound recurs with pauses of random length.
+    shortened because some data sets pad short sounds with zeros. A short sound is thus repeated with pauses of random
+    length.
 
     >>> excerpt(torch.arange(4000.0), 3, Excerpt(silence=1.0, rate=2.0, start=0.5))
     tensor([2000., 2002., 2004.])
@@ -209,7 +209,11 @@ def gain(x: Tensor, decibels: float) -> Tensor:
 
 
 class Mixing(NamedTuple):
-    """The index of the clip that is mixed in, and the share of the first clip in the mixture, 0..1."""
+    """The index of the clip that is mixed in, and the share of the first clip in the mixture, 0..1.
+
+    >>> Mixing(partner=3, share=0.5).partner
+    3
+    """
 
     partner: int
     share: float
@@ -218,7 +222,7 @@ class Mixing(NamedTuple):
 def draw_mixing(clips: int, rate: float, alpha: float, rng: Rng) -> Mixing | None:
     """Draw, with probability ``rate``, a clip to mix in, and ``share ~ Beta(alpha, alpha)``; None for no mixing.
 
-    The clip is uniform over the whole set, as in the released code, also where clips are drawn by weight otherwise.
+    The clip is drawn uniformly from the whole data set, as in the released code, even if balanced sampling is on.
 
     >>> draw_mixing(1, 1.0, 10.0, np.random.default_rng(0)).partner
     0
@@ -240,7 +244,7 @@ def mix(a: Tensor, b: Tensor, share: float) -> Tensor:
 
 
 def mix_between(a: Tensor, b: Tensor, share: float) -> Tensor:
-    """Between-class mixing (Tokozume et al. 2018): the clips' own levels are evened out, and the power is kept.
+    """Between-class mixing (Tokozume et al. 2018): the levels of the clips are equalised, and the power is kept.
 
     ``(p a + (1 - p) b) / sqrt(p^2 + (1 - p)^2)`` with ``p = 1 / (1 + level_a / level_b * (1 - share) / share)``; a
     level is the root of the mean square. The shorter clip is padded with zeros.
@@ -257,15 +261,15 @@ def mix_between(a: Tensor, b: Tensor, share: float) -> Tensor:
 
 
 def _align(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Both minus their means, and equally long."""
+    """Subtract the mean of each clip, and pad the shorter one with zeros."""
     size = max(len(a), len(b))
     return functional.pad(a - a.mean(), (0, size - len(a))), functional.pad(b - b.mean(), (0, size - len(b)))
 
 
 def draw_length(samples: int, rate: float, rng: Rng) -> int:
-    """Draw, with probability ``rate``, an earlier end: a length uniform in ``[FRAME, samples]``; else ``samples``.
+    """Draw the length of a clip: with probability ``rate`` uniform in ``[FRAME, samples]``, otherwise ``samples``.
 
-    The network thus learns the padding that short recordings get when they are tagged.
+    The network thus learns to handle the padding of short recordings.
 
     >>> draw_length(16000, 0.0, np.random.default_rng(0))
     16000
@@ -289,7 +293,7 @@ def draw_equaliser(batch: int, limit: float, rng: BatchRng) -> NDArray[np.float3
 
 
 def equalise(x: Tensor, knots: NDArray[np.float32]) -> Tensor:
-    """Add a curve over frequency to each fbank ``[B, T, F]``, as another microphone or room would.
+    """Add a curve over frequency to each fbank ``[B, T, F]``, which imitates another microphone or room.
 
     The curve is linear between the ``knots`` ``[B, 1, K]``, its values at K equally spaced bins, first to last.
 
@@ -301,7 +305,7 @@ def equalise(x: Tensor, knots: NDArray[np.float32]) -> Tensor:
 
 
 def pad(x: Tensor, frames: Tensor) -> Tensor:
-    """Set all frames from ``frames[b]`` on to 0, the value that tagging pads a short fbank with.
+    """Set all frames from ``frames[b]`` on to 0, the value that short recordings are padded with in tagging.
 
     >>> pad(torch.ones(1, 3, 1), torch.tensor([2])).flatten()
     tensor([1., 1., 0.])

@@ -29,11 +29,11 @@ from spectag.train.sampler import Draw
 
 
 class Waveforms(Sequence[Tensor]):
-    """The waveforms ``[N]`` of clips, by position; decoded and resampled once as long as they fit into memory.
+    """The waveforms ``[N]`` of clips, by position. Each is decoded and resampled once, if it fits into memory.
 
     Args:
         clips: the clips to read.
-        cache_bytes: memory for decoded waveforms; what does not fit is decoded at every access.
+        cache_bytes: memory for decoded waveforms. Clips that do not fit are decoded at every access.
 
     Raises:
         AudioError: on access to a clip that cannot be read. It is not tried again.
@@ -68,11 +68,11 @@ class Waveforms(Sequence[Tensor]):
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left to decode."""
+        """Whether all clips were decoded or failed."""
         return len(self._kept) + len(self.failed) == len(self.clips)
 
     def preload(self, threads: int = 2) -> None:
-        """Decode in parallel until all clips are in memory or the memory is used up.
+        """Decode clips in parallel until all are in memory, or the memory is full.
 
         A file that holds several clips is decoded once.
         """
@@ -82,7 +82,7 @@ class Waveforms(Sequence[Tensor]):
             pass
 
     def _load(self, indices: list[int]) -> None:
-        """Keep the clips of one file, which is decoded once for all of its segments."""
+        """Load the clips of one file. The file is decoded once for all of its segments."""
         segments = [i for i in indices if isinstance(self.clips[i].source, Segment)]
         segments.sort(key=lambda i: self.clips[i].start or 0.0)
         for index, found in zip(segments, read_segments([self.clips[i].source for i in segments], _warn), strict=True):
@@ -97,7 +97,7 @@ class Waveforms(Sequence[Tensor]):
                 self[index]
 
     def sources(self) -> Iterator[Source | NDArray[np.float32]]:
-        """Yield the waveform of each clip that is in memory, and the source of each other clip; decodes nothing."""
+        """Yield the waveform of each clip that is in memory, and the source of each other clip. Nothing is decoded."""
         for index, clip in enumerate(self.clips):
             kept = self._kept.get(index)
             yield clip.source if kept is None else kept.numpy()
@@ -119,7 +119,10 @@ class Unreadable(NamedTuple):
 
     Args:
         clip: its id.
-        error: why; ``str(error)`` is one line that names the file.
+        error: the error of reading it. ``str(error)`` is one line that names the file.
+
+    >>> str(Unreadable("1.wav", AudioError("1.wav", "no decoder recognises it")).error)
+    '1.wav: no decoder recognises it'
     """
 
     clip: str
@@ -131,10 +134,13 @@ class Example(NamedTuple):
 
     Args:
         waveform: ``[N]``, as long as the network's window, zeros at the end.
-        frames: number of frames of its fbank that are sound; the others are padding.
+        frames: number of frames of its fbank that are sound. The others are padding.
         target: ``[C]``, 0..1.
         clip: index of the clip that was drawn.
-        unreadable: clips that were drawn but could not be read; the next clip that can be read replaces each of them.
+        unreadable: clips that were drawn but could not be read. Each was replaced by the next clip that can be read.
+
+    >>> Example(torch.zeros(880), frames=4, target=torch.zeros(2), clip=7).unreadable
+    ()
     """
 
     waveform: Tensor
@@ -145,7 +151,11 @@ class Example(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """B training examples: ``[B, N]``, ``[B]``, ``[B, C]``, ``[B]``, and the unreadable clips of all of them."""
+    """B training examples: ``[B, N]``, ``[B]``, ``[B, C]``, ``[B]``, and the unreadable clips of all of them.
+
+    >>> collate([Example(torch.zeros(880), 4, torch.zeros(2), 7)]).frames
+    tensor([4])
+    """
 
     waveform: Tensor
     frames: Tensor
@@ -155,7 +165,7 @@ class Batch(NamedTuple):
 
 
 def collate(examples: Sequence[Example]) -> Batch:
-    """Make a batch of examples; the ``collate_fn`` of a data loader.
+    """Make a batch of examples, as the ``collate_fn`` of a data loader.
 
     >>> batch = collate([Example(torch.zeros(880), 4, torch.zeros(2), 7)] * 3)
     >>> batch.waveform.shape, batch.clip, batch.unreadable
@@ -171,7 +181,7 @@ def collate(examples: Sequence[Example]) -> Batch:
 
 
 class TrainingClips(Dataset[Example]):
-    """Training examples by draw: augmented and mixed waveforms, padded to the window; see :mod:`spectag.train.augment`.
+    """Training examples: augmented waveforms, padded to the network's window. See :mod:`spectag.train.augment`.
 
     Args:
         waveforms: of the training clips.
@@ -181,6 +191,13 @@ class TrainingClips(Dataset[Example]):
 
     Raises:
         DataError: on access, none of the clips can be read.
+
+    >>> import soundfile
+    >>> soundfile.write("1.wav", np.ones(800) / 2, 16_000)
+    >>> waveforms = Waveforms([Clip("1.wav", Path("1.wav"), (0,))], cache_bytes=1e9)
+    >>> clips = TrainingClips(waveforms, np.ones((1, 1), np.float32), FrontEnd(frames=10), AugmentRecipe())
+    >>> clips[Draw(clip=0, seed=0)].frames  # the other 7 are padding
+    3
     """
 
     def __init__(
@@ -207,7 +224,7 @@ class TrainingClips(Dataset[Example]):
         return Example(padded, num_frames(len(waveform)), target, draw.clip, tuple(unreadable))
 
     def _first_readable(self, index: int, unreadable: list[Unreadable]) -> tuple[Tensor, Tensor]:
-        """Waveform and target of the first clip from ``index`` on that can be read; those before it are noted."""
+        """Waveform and target of the first clip from ``index`` on that can be read. Unreadable clips are recorded."""
         for step in range(len(self)):
             place = (index + step) % len(self)
             try:

@@ -1,4 +1,4 @@
-"""Muon: AdamW, except that the encoder's weight matrices move by orthogonalised momentum.
+"""Muon: AdamW, except that the encoder's weight matrices are updated by orthogonalised momentum.
 
 Jordan et al. 2024, with the step size of Liu et al. 2025 (section 2.2), so that learning rates of AdamW carry over.
 ``torch.optim.Muon`` takes no parameters other than matrices, orthogonalises one matrix at a time, and always in bf16,
@@ -19,7 +19,7 @@ RMS = 0.2  # root mean square of an update's entries, as is usual for AdamW
 
 
 class Muon(torch.optim.AdamW):
-    """AdamW with parameter groups that Muon moves instead.
+    """AdamW, with parameter groups that Muon updates instead.
 
     A group with ``"muon": True`` holds matrices ``[rows, columns]``. Its ``"stacked"`` is a list parallel to its
     ``"params"``: the number of matrices that are stacked along the rows of each parameter, such as 3 for queries, keys
@@ -27,7 +27,7 @@ class Muon(torch.optim.AdamW):
 
     Args:
         params: parameter groups.
-        momentum: decay of the gradient's moving average, 0..1, applied with Nesterov's look ahead.
+        momentum: decay of the gradient's moving average, 0..1, applied with Nesterov's look-ahead.
         precision: in which the matrices are orthogonalised.
         options: of AdamW.
 
@@ -49,7 +49,7 @@ class Muon(torch.optim.AdamW):
             group.setdefault("stacked", [1] * len(group["params"]))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state; what is stacked remains as it was given, since older states do not say it."""
+        """Load a state. ``"stacked"`` keeps its present value, since older states do not contain it."""
         stacked = [group["stacked"] for group in self.param_groups]
         super().load_state_dict(state_dict)
         for group, numbers in zip(self.param_groups, stacked, strict=True):
@@ -57,7 +57,7 @@ class Muon(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
-        """Move all parameters that have a gradient; the closure, if any, computes the loss and the gradients first."""
+        """Update all parameters that have a gradient. The closure, if any, computes the gradients first."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -69,7 +69,7 @@ class Muon(torch.optim.AdamW):
         return loss
 
     def _move(self, group: dict[str, Any]) -> None:
-        """Move the matrices of a group, those of one shape together, which is faster."""
+        """Update the matrices of a group. Matrices of one shape are updated together, which is faster."""
         by_shape: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}  # matrices and their directions
         for stack, number in zip(group["params"], group["stacked"], strict=True):
             if stack.grad is None:
@@ -85,7 +85,7 @@ class Muon(torch.optim.AdamW):
                 matrix.sub_(update, alpha=group["lr"] * RMS * max(shape) ** 0.5)
 
     def _direction(self, stack: Tensor, group: dict[str, Any]) -> Tensor:
-        """Bring the gradient's moving average up to date and look ahead of it."""
+        """Update the moving average of the gradient, and return the look-ahead direction."""
         assert stack.grad is not None
         state = self.state[stack]
         if not state:
@@ -96,7 +96,7 @@ class Muon(torch.optim.AdamW):
 
 
 def orthogonalise(x: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
-    """Make all singular values of matrices about 1, by Newton-Schulz iteration; the singular vectors remain.
+    """Make all singular values of matrices about 1, by Newton-Schulz iteration. The singular vectors stay.
 
     Every iteration replaces each singular value s by ``a s + b s^3 + c s^5``, see :data:`COEFFICIENTS`; the first one
     begins with the matrix divided by its Frobenius norm.

@@ -1,4 +1,4 @@
-"""Which parameter learns how fast: the recipe's optimiser and its parameter groups."""
+"""The recipe's optimiser and its parameter groups, which set the learning rate of each parameter."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from spectag.train.recipe import Recipe
 def build_optimizer(network: AST, recipe: Recipe, precision: torch.dtype = torch.float32) -> torch.optim.Optimizer:
     """Build the recipe's optimiser over all parameters of a network.
 
-    Adam decays all weights, as the released code does. AdamW and Muon spare biases, norms, tokens and positions, as
-    recipes for vision transformers do. Muon moves the weight matrices of the encoder. The learning rate of a layer is
-    ``lr * layer_decay ** n`` with n layers above it: 0 for the last norm, all for patches and positions. That of the
-    head is ``head_lr``, or ``lr`` if that is null. Each group keeps its rate as ``highest_lr``, which the schedule
-    scales.
+    Adam applies weight decay to all weights, as the released code does. AdamW and Muon do not apply it to biases,
+    norms, tokens and positions, as in recipes for vision transformers. Muon updates the weight matrices of the encoder,
+    and AdamW the other weights. The learning rate of a layer is ``lr * layer_decay ** n`` with n layers above it: 0 for
+    the last norm, all for patches and positions. The rate of the head is ``head_lr``, or ``lr`` if that is null. The
+    schedule multiplies the ``highest_lr`` of each group.
 
     Args:
-        network: whose parameters move.
-        recipe: says how.
-        precision: of the network's training, which Muon uses as well.
+        network: the network to train.
+        recipe: the settings.
+        precision: precision of the training. Muon uses it as well.
 
     >>> network = spectag.model.network.AST(spectag.ASTConfig(width=8, depth=1, heads=2, frames=16, labels=2))
     >>> recipe = spectag.train.recipe.Recipe(name="x", epochs=1, batch_size=1, lr=1e-3, optimizer="adamw")

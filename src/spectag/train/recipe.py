@@ -1,7 +1,7 @@
-"""A recipe: everything that decides how a network is trained, as validated data.
+"""A recipe: all settings that decide how a network is trained, as validated data.
 
 Recipes are YAML files. ``--set key=value`` overrides single keys, for example ``lr=5e-6`` or ``model.stride=[10,10]``.
-The complete recipe, in which nothing is left open, is saved with every run and in every bundle.
+Every run and every bundle has a copy of the complete recipe, in which every open value is decided.
 """
 
 from __future__ import annotations
@@ -26,11 +26,15 @@ def _both(value: Any) -> Any:
 
 Pair = Annotated[tuple[int, int], BeforeValidator(_both)]  # a single number stands for both
 SIZES = ("width", "depth", "heads", "mlp_ratio", "patch", "stride", "tokens")
-RENAMED = {"parts": "splits"}  # keys that older recipes call by another name
+RENAMED = {"parts": "splits"}  # keys that had another name in older versions
 
 
 class Section(BaseModel):
-    """Part of a recipe. It cannot be changed, and an unknown key is an error."""
+    """A section of a recipe. It is immutable, and an unknown key is an error.
+
+    >>> sorted(kind.__name__ for kind in Section.__subclasses__())[:2]
+    ['AugmentRecipe', 'FrontEndRecipe']
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -38,23 +42,23 @@ class Section(BaseModel):
 class ModelRecipe(Section):
     """Geometry of the network, see :class:`spectag.model.config.ASTConfig`. Pairs are (frequency, time).
 
-    A key that is null takes the size of the initial checkpoint, or that of the paper's network if there is none. A
-    checkpoint is fitted to another ``patch``, ``stride`` or ``front_end.frames``; other sizes must be its own.
+    A key that is null takes the value of the initial checkpoint or, without a checkpoint, of the paper's network. A
+    checkpoint is adapted to another ``patch``, ``stride`` or ``front_end.frames``. The other sizes cannot be changed.
 
     Args:
         width: size of the embedding.
         depth: number of encoder layers.
-        heads: number of attention heads per layer; divides ``width``.
+        heads: number of attention heads per layer. ``width`` must be a multiple of it.
         mlp_ratio: hidden size of the MLP in a layer, as a multiple of ``width``.
         patch: size of a patch in mel bins and frames.
-        stride: distance between patches in mel bins and frames; patches overlap if it is smaller than ``patch``.
+        stride: distance between patches in mel bins and frames. Patches overlap if it is smaller than ``patch``.
         tokens: number of class tokens: 1, or 2 as in DeiT and the paper.
-        drop_path: probability of skipping a branch of the last layer while training; it grows linearly from 0 in the
+        drop_path: probability of skipping a branch of the last layer during training. It grows linearly from 0 in the
             first layer.
-        initial: how weights are drawn without a checkpoint: ``random`` as in ViT, or ``structured`` with sinusoidal
-            positions and mimetic attention.
-        positions: how the positional embedding of a checkpoint is fitted to another grid: ``bilinear`` interpolation
-            (paper), ``nearest``, or ``fresh`` to draw it anew.
+        initial: how the weights are initialised without a checkpoint: ``random`` as in ViT, or ``structured`` with
+            sinusoidal positions and mimetic attention.
+        positions: how the positional embedding of a checkpoint is adapted to another grid: ``bilinear`` interpolation
+            (paper), ``nearest``, or ``fresh`` for new random values.
         channels: how a patch kernel for colour images becomes one for spectrograms: ``mean`` of the channels (paper) or
             their ``sum`` (released code).
     """
@@ -72,7 +76,11 @@ class ModelRecipe(Section):
     channels: Channels = "mean"
 
     def given(self) -> dict[str, Any]:
-        """The sizes that are not null."""
+        """Return the sizes that are not null.
+
+        >>> ModelRecipe(depth=6).given()
+        {'depth': 6}
+        """
         return {name: value for name in SIZES if (value := getattr(self, name)) is not None}
 
 
@@ -86,7 +94,10 @@ class FrontEndRecipe(Section):
         window: window function of the frames, ``hamming`` or ``hanning``.
         mel_bins: number of mel bands.
         frames: length of the network's input in frames of 10 ms.
-        mean, std: mean and standard deviation of the log-mel energies, which inputs are normalised with.
+        mean, std: mean and standard deviation of the log-mel energies. The inputs are normalised with them.
+
+    >>> FrontEndRecipe(frames=512).window is None
+    True
     """
 
     window: WindowFunction | None = None
@@ -97,25 +108,30 @@ class FrontEndRecipe(Section):
 
 
 class AugmentRecipe(Section):
-    """Augmentation of training clips, in the order in which it is applied; everything is off by default.
+    """Augmentation of training clips, in the order in which it is applied. Everything is off by default.
 
     See :mod:`spectag.train.augment`.
 
     Args:
-        excerpt: take a random stretch of each clip, which wraps around if the clip is too short; otherwise take its
-            beginning, as in the paper.
-        speed: highest factor by which the stretch is played faster or slower, changing its pitch; 1 for none.
-        gain_db: highest change of level, up or down, in decibels.
-        mix_rate: probability of mixing another clip in.
-        mix_alpha: the clips' shares are drawn from Beta(mix_alpha, mix_alpha); small values favour unequal shares.
-        mix_law: ``linear`` (mixup, the paper), or ``between`` (between-class mixing, which evens the levels out).
+        excerpt: take a random excerpt of each clip, which wraps around if the clip is too short. If this is off, the
+            beginning of the clip is taken, as in the paper.
+        speed: highest factor by which the excerpt is played faster or slower, which changes its pitch; 1 for none.
+        gain_db: largest change of the level, up or down, in decibels.
+        mix_rate: probability of mixing the clip with another one.
+        mix_alpha: the share of the first clip is drawn from Beta(mix_alpha, mix_alpha). Small values give unequal
+            shares.
+        mix_law: ``linear`` (mixup, the paper), or ``between`` (between-class mixing, which equalises the levels first).
+        short_rate: probability of ending a clip early and padding it, as spectag pads short recordings when it tags
+            them.
         equalise_db: highest gain of a random smooth equaliser curve, in decibels.
-        short_rate: probability of ending a clip early and padding it, as short recordings are when they are tagged.
         time_mask, freq_mask: longest band of frames and of mel bins to mask (SpecAugment); 0 for none.
-        noise_and_roll: add a little noise and roll the frames by up to 10, after normalising (released code).
+        noise_and_roll: add a little noise and shift the frames by up to 10, after normalising (released code).
         patch_drop: fraction of patches to drop at random (PaSST, unstructured).
         row_drop, column_drop: fraction of rows (frequency) and columns (time) of patches to drop at random (PaSST,
             structured).
+
+    >>> AugmentRecipe(time_mask=192).mix_rate
+    0.0
     """
 
     excerpt: bool = False
@@ -124,8 +140,8 @@ class AugmentRecipe(Section):
     mix_rate: float = Field(0.0, ge=0, le=1)
     mix_alpha: float = Field(10.0, gt=0)
     mix_law: Literal["linear", "between"] = "linear"
-    equalise_db: float = Field(0.0, ge=0, le=60)
     short_rate: float = Field(0.0, ge=0, le=1)
+    equalise_db: float = Field(0.0, ge=0, le=60)
     time_mask: int = Field(0, ge=0)
     freq_mask: int = Field(0, ge=0)
     noise_and_roll: bool = False
@@ -135,16 +151,19 @@ class AugmentRecipe(Section):
 
 
 class ScheduleRecipe(Section):
-    """Learning rate over time, as a factor of ``lr``.
+    """The learning rate over time, as a factor of ``lr``.
 
     Args:
-        kind: ``milestones`` (multiplied by ``gamma`` after each listed epoch, the paper), ``cosine`` (falls to zero at
-            the end) or ``constant``.
-        warmup_steps: number of steps at the beginning in which the rate grows linearly from 0.
+        kind: ``milestones`` (paper: the rate is multiplied by ``gamma`` after each listed epoch), ``cosine`` (the rate
+            falls to zero at the end) or ``constant``.
+        warmup_steps: number of steps at the beginning during which the rate grows linearly from 0.
         warmup_every: number of steps between two increases while it grows.
         milestones: epochs after which the rate is multiplied by ``gamma``.
         repeat: number of epochs between further milestones after the last one listed; 0 for none.
         gamma: see ``milestones``.
+
+    >>> ScheduleRecipe(milestones=(2, 3)).gamma
+    0.5
     """
 
     kind: Literal["milestones", "cosine", "constant"] = "milestones"
@@ -156,12 +175,15 @@ class ScheduleRecipe(Section):
 
 
 class SplitsRecipe(Section):
-    """What the splits of a data set are for, by name; names that the data set does not have are ignored.
+    """The purpose of the splits of a data set. Names that the data set does not have are ignored.
 
     Args:
-        train: splits to learn from.
-        validation: splits to score while training, and to choose by.
-        test: splits to report on; they never choose anything.
+        train: names of the splits to learn from.
+        validation: names of the splits that are scored during training and may choose an epoch.
+        test: names of the splits that results are reported on. They never choose anything.
+
+    >>> SplitsRecipe(test=("eval",)).train
+    ('train',)
     """
 
     train: tuple[str, ...] = ("train",)
@@ -170,42 +192,44 @@ class SplitsRecipe(Section):
 
 
 class Recipe(Section):
-    """Everything that decides a training run, except for the data.
+    """All settings of a training run, except for the data.
 
     Args:
-        name: of the run.
+        name: name of the recipe.
         init: initial weights: a bundle, a ``.pth`` file, a known name or a Hub id; null to train from scratch.
         epochs: number of passes over the training clips.
         batch_size: clips per step, over all processes.
-        steps: lowest and highest number of steps of a run; ``epochs`` is raised or lowered to stay within. Null for no
-            limits.
+        steps: lowest and highest number of steps of a run. ``epochs`` is raised or lowered to stay within these limits.
+            Null for no limits.
         lr: highest learning rate.
-        seed: decides everything that is drawn at random.
-        optimizer: ``adam`` (the paper), ``adamw``, or ``muon`` for the encoder's matrices with AdamW for the rest.
+        seed: seed of all random numbers.
+        optimizer: ``adam`` (paper), ``adamw``, or ``muon`` (Muon for the encoder's matrices, AdamW for the rest).
         betas: decay of the optimiser's averages of gradients and of their squares.
-        weight_decay: of the optimiser; AdamW and Muon spare biases, norms, tokens and positions.
-        layer_decay: learning rate of a layer as a fraction of that of the next layer; 1 for the same rate everywhere.
+        weight_decay: weight decay. AdamW and Muon do not apply it to biases, norms, tokens and positions.
+        layer_decay: learning rate of a layer, as a fraction of that of the next layer; 1 for the same rate everywhere.
         head_lr: highest learning rate of the classification head; null for ``lr``.
         loss: ``bce`` (several labels per clip; the model's scores are sigmoids), ``ce`` (one label per clip; the scores
             are a softmax), or ``auto`` to take ``ce`` if every clip has exactly one label.
-        label_smoothing: fraction of each target to spread evenly over all classes; for ``ce`` only.
-        clip_norm: highest norm of a gradient, longer ones are shortened to it; 0 to leave them alone.
-        accumulate: number of parts that each batch is computed in; more parts take less memory.
-        ema: decay per step of a moving average of the weights, which is then scored and saved; 0 for none.
-        average: first and last epoch of those whose weights are averaged in the end; null for none.
-        select: weights to keep as the model: those of the ``last`` epoch, of the ``best`` epoch on the validation
-            clips, or ``averaged`` ones.
-        metric: figure by which ``best`` chooses.
+        label_smoothing: fraction of each target that is spread evenly over all classes; only for ``ce``.
+        clip_norm: highest norm of a gradient. Longer gradients are scaled down to it; 0 for no limit.
+        accumulate: number of pieces in which each batch is computed. More pieces need less memory.
+        ema: decay per step of a moving average of the weights. If it is above 0, the average is scored and saved.
+        average: first and last of the epochs whose weights are averaged at the end; null for none.
+        select: weights to keep as the model: those of the ``last`` epoch, those of the ``best`` epoch on the validation
+            clips, or the ``averaged`` ones.
+        metric: figure that chooses the ``best`` epoch.
         balanced: draw clips of rare labels more often, with replacement (released code).
         precision: ``fp32``, ``bf16``, ``fp16`` (GPUs only), or ``auto`` for bf16 where that is faster.
-        compile: compile the network with ``torch.compile``: minutes at the start, faster steps.
-        checkpoint_layers: recompute each layer's activations in the backward pass: less memory, a third more time.
-        evaluate_every: number of epochs between two scorings of the held-out clips; the last epoch is always scored.
-        holdout: fraction of the clips to put aside for validation if the data set has neither folds nor splits.
-        groups: regular expression for file names; clips for which its first group is equal stay on the same side of
-            ``holdout``, for example all takes of a recording. Null for the data set's own groups.
-        cache_gb: most memory to use for decoded clips, in GB.
-        exclude: file names of clips never to train or score on; other takes of the same recordings are excluded, too.
+        compile: compile the network with ``torch.compile``. This takes minutes at the start and makes steps faster.
+        checkpoint_layers: recompute each layer's activations in the backward pass. This needs less memory and a third
+            more time.
+        evaluate_every: score the held-out clips after every N epochs. They are always scored after the last one.
+        holdout: fraction of the clips to hold out for validation if the data set has neither folds nor splits.
+        groups: regular expression for file names. Clips for which its first group matches the same text stay together
+            when clips are held out, for example all takes of a recording. Null for the data set's own groups.
+        cache_gb: maximum memory for decoded clips, in GB.
+        exclude: file names of clips that are neither trained nor scored on. Other takes of the same recordings are
+            excluded, too.
     """
 
     name: str
@@ -253,7 +277,9 @@ class Recipe(Section):
         if self.batch_size % self.accumulate:
             raise ValueError(f"accumulate {self.accumulate} must divide batch_size {self.batch_size}")
         if self.average and not 1 <= self.average[0] <= self.average[1] <= self.epochs:
-            raise ValueError(f"average {list(self.average)} must lie within epochs 1 to {self.epochs}, first then last")
+            raise ValueError(
+                f"average {list(self.average)} must lie within epochs 1 to {self.epochs} and not end before it begins"
+            )
         if self.select == "averaged" and not self.average:
             raise ValueError("select averaged needs average: [first epoch, last epoch]")
         return self
@@ -268,7 +294,7 @@ class Recipe(Section):
         return self
 
     def network_config(self, labels: int) -> ASTConfig:
-        """The geometry of a network from scratch; the paper's where the recipe has nulls."""
+        """Return the geometry of a network from scratch, with the paper's sizes where the recipe has nulls."""
         from spectag.model.config import ASTConfig
 
         lengths = {
@@ -277,10 +303,10 @@ class Recipe(Section):
         return ASTConfig(**self.model.given(), **lengths, labels=labels)
 
     def replace(self, **keys: Any) -> Recipe:
-        """The recipe with other values of some keys, validated again.
+        """Return a copy with other values for some keys. The copy is validated.
 
         Raises:
-            RecipeError: a value that does not fit.
+            RecipeError: a value is not valid.
 
         >>> Recipe(name="mine", epochs=2, batch_size=4, lr=1e-3).replace(epochs=3).epochs
         3
@@ -288,15 +314,15 @@ class Recipe(Section):
         return build({**self.model_dump(), **keys}, self.name)
 
     def to_yaml(self) -> str:
-        """The recipe as YAML, every key written out."""
+        """Return the recipe as YAML, with all keys."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def build(data: Any, source: str) -> Recipe:
-    """Validate plain values as a recipe; ``source`` opens the message of an error.
+    """Make a recipe of plain values. Error messages begin with ``source``.
 
     Raises:
-        RecipeError: these are no keys and values, a key is unknown or missing, or a value does not fit.
+        RecipeError: the data are not keys and values, a key is unknown or missing, or a value is not valid.
 
     >>> build({"name": "mine", "epochs": 2, "batch_size": 4, "lr": 1e-3}, "mine").lr
     0.001
@@ -310,7 +336,7 @@ def build(data: Any, source: str) -> Recipe:
 
 
 def present_names(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The same keys and values, each key by its present name.
+    """Replace the old names of keys by their present names.
 
     >>> present_names({"parts": {"train": ["learn"]}})
     {'splits': {'train': ['learn']}}
@@ -340,7 +366,7 @@ def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 def _suggest(key: str, known: Iterable[str]) -> str:
-    """Keys like this one, also where only the section is missing: ``front_end.mean`` for ``mean``."""
+    """Suggest similar keys, also if only the section is missing: ``front_end.mean`` for ``mean``."""
     by_last = {name.rsplit(".", 1)[-1]: name for name in known}
     near = difflib.get_close_matches(key, list(known), 3, 0.5)
     near += [by_last[last] for last in difflib.get_close_matches(key.rsplit(".", 1)[-1], list(by_last), 3, 0.6)]

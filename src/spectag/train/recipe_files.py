@@ -48,7 +48,7 @@ def _texts(folder: Traversable) -> dict[str, str]:
 
 
 def describe_recipes() -> dict[str, dict[str, str]]:
-    """What the recipes that come with spectag say about themselves.
+    """Return the descriptions of the recipes that come with spectag.
 
     Returns:
         by name, the keys ``about``, ``command``, ``cost`` and ``score``.

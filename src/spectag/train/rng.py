@@ -12,10 +12,10 @@ BatchRng: TypeAlias = "np.random.Generator | Rows"
 
 
 def make_rng(*seeds: int) -> Rng:
-    """Make a generator that depends on some numbers alone, for example on a run's seed and an epoch.
+    """Make a generator that depends only on some numbers, for example on a run's seed and an epoch.
 
     Args:
-        seeds: 0 or more each. Every sequence has a stream of its own, but zeros at its end do not count.
+        seeds: numbers of at least 0. Every sequence gives its own stream, but zeros at the end make no difference.
 
     >>> bool(make_rng(1, 2).uniform() == make_rng(1, 2).uniform())
     True

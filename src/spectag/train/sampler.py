@@ -1,4 +1,4 @@
-"""Which clips an epoch draws, in which order, and which process gets which of them."""
+"""The order in which an epoch draws the clips, and the share of each process."""
 
 from __future__ import annotations
 
@@ -13,18 +13,22 @@ from spectag.train.rng import Rng, make_rng
 
 
 class Draw(NamedTuple):
-    """The index of a training clip, and the seed of everything random about its example."""
+    """The index of a training clip, and the seed of the random numbers of its example.
+
+    >>> next(iter(EpochSampler(clips=1, seed=0))).clip
+    0
+    """
 
     clip: int
     seed: int
 
 
 class EpochSampler(Sampler[Draw]):
-    """The draws of one epoch, which depend on the run's seed and the epoch alone.
+    """The draws of one epoch. They depend only on the run's seed and the epoch.
 
-    Every process makes the same list and takes every Nth draw of it, N being the number of processes. Together they
-    therefore draw, step by step, what a single process would. If the number of clips is not a multiple of N, the last
-    draws of the epoch are left out.
+    Every process makes the same list and takes every Nth draw of it, where N is the number of processes. Together they
+    therefore draw the same clips in each step as a single process. If the number of clips is not a multiple of N, the
+    last draws of the epoch are left out.
 
     Args:
         clips: number of clips.
@@ -32,8 +36,8 @@ class EpochSampler(Sampler[Draw]):
         weights: ``[clips]``, any scale; as many clips are drawn with replacement, by weight. None: each clip once.
         rank: number of this process, from 0.
         world: number of processes.
-        order: makes an order of the clips from a generator, for clips that are faster to read near one another. None:
-            any order.
+        order: makes an order of the clips from a generator, for data sets that are faster to read in a certain order.
+            None: a random order.
 
     >>> sorted(draw.clip for draw in EpochSampler(clips=3, seed=0))
     [0, 1, 2]
@@ -58,11 +62,11 @@ class EpochSampler(Sampler[Draw]):
         self.skip = 0
 
     def start_epoch(self, epoch: int, skip: int = 0) -> None:
-        """Choose what the next iteration gives.
+        """Choose the epoch of the next iteration.
 
         Args:
             epoch: from 0.
-            skip: number of its draws that this process made before the run was resumed; they are left out.
+            skip: number of draws that this process made before the run was resumed. They are left out.
         """
         self.epoch, self.skip = epoch, skip
 

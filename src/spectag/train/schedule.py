@@ -10,8 +10,8 @@ from spectag.train.recipe import ScheduleRecipe
 def compute_lr_factor(step: int, steps_per_epoch: int, total_steps: int, schedule: ScheduleRecipe) -> float:
     """Compute the factor by which the recipe's ``lr`` is multiplied in one step.
 
-    During the warm-up it is ``k / warmup_steps``, where k is the step rounded down to a multiple of ``warmup_every``;
-    the released code's stairs begin at 0 as well. Afterwards it is 1 (constant), ``gamma`` to the number of milestones
+    During the warm-up it is ``k / warmup_steps``, where k is the step rounded down to a multiple of ``warmup_every``,
+    as in the released code. Afterwards it is 1 (constant), ``gamma`` to the number of milestones
     passed, or half a cosine from 1 to 0.
 
     Args:

@@ -1,4 +1,4 @@
-"""The network that a run starts from: drawn at random, or a checkpoint fitted to the run's geometry and labels."""
+"""The network that a run starts from: random weights, or a checkpoint adapted to the run's geometry and labels."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def build_start(recipe: Recipe, config: ASTConfig, labels: LabelSet, checkpoint:
     """Build the network that a run starts from, in training mode, on the CPU.
 
     Args:
-        recipe: its seed decides what is drawn at random.
-        config: the geometry that was decided for the run.
-        labels: of the data set. A head that was trained for exactly these is kept, any other is drawn anew.
-        checkpoint: initial weights; None to draw all of them.
+        recipe: its seed is used for the random weights.
+        config: the geometry of the run.
+        labels: of the data set. A head that was trained for exactly these labels is kept. Otherwise it is drawn anew.
+        checkpoint: initial weights; None to draw all weights at random.
 
     >>> from spectag.train.recipe import Recipe
     >>> recipe = Recipe(name="mine", epochs=1, batch_size=4, lr=1e-4)

@@ -1,4 +1,4 @@
-"""One training step, up to its loss: waveforms and targets in, a number to learn from out."""
+"""One training step, from waveforms and targets to the loss."""
 
 from __future__ import annotations
 
@@ -19,13 +19,20 @@ class TrainingStep:
     """``fbank -> augment -> normalise -> network -> loss``, all on the training device.
 
     Args:
-        network: takes inputs ``[B, T, F]`` and the patches to keep, and returns logits ``[B, C]``; its precision is its
-            own affair.
+        network: takes inputs ``[B, T, F]`` and the patches to keep, and returns logits ``[B, C]``. It computes in
+            any precision.
         grid: patches of the network along (frequency, time).
         front_end: of the run.
-        recipe: complete; decides augmentation and loss.
+        recipe: the complete recipe.
         rank: number of this process, from 0.
         world: number of processes.
+
+    >>> config = spectag.ASTConfig(width=16, depth=1, heads=1, frames=16, labels=2)
+    >>> recipe = Recipe(name="mine", epochs=1, batch_size=1, lr=1e-3)
+    >>> step = TrainingStep(spectag.AST(config), config.grid, FrontEnd(frames=16), recipe)
+    >>> batch = Batch(torch.zeros(1, 2800), torch.tensor([16]), torch.zeros(1, 2), torch.tensor([0]), [])
+    >>> step(batch, number=0).shape
+    torch.Size([])
     """
 
     def __init__(
@@ -50,11 +57,11 @@ class TrainingStep:
 
         Args:
             batch: on the training device.
-            number: of the batch, counted over the whole run from 0. Everything random follows from it and the recipe's
-                seed, so that a run that is resumed repeats it exactly.
+            number: of the batch, counted over the whole run from 0. All random numbers depend only on it and the
+                recipe's seed, so a resumed run repeats the step exactly.
         """
         rng = make_rng(self.recipe.seed, self.recipe.epochs, number)
-        torch.manual_seed(int(rng.integers(2**62)) + self.rank)  # for drop path, which draws on the device
+        torch.manual_seed(int(rng.integers(2**62)) + self.rank)  # for drop path, which draws its numbers on the device
         rows = Rows(rng, self.rank, self.world)
         with torch.no_grad():
             inputs = build_inputs(batch.waveform, batch.frames, self.front_end, self.recipe.augment, rows)
