@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spectag.choices import WindowFunction
+from spectag.cli.commands import Commands
 from spectag.cli.output import say, watched
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ Jobs = Annotated[
     typer.Option(min=1, help="Number of clips to decode at the same time.", show_default="one per processor"),
 ]
 
-app = typer.Typer(help="Examine and pack data sets before training on them.", rich_markup_mode=None)
+app = typer.Typer(cls=Commands, help="Examine and pack data sets before training on them.", rich_markup_mode=None)
 
 _SHOWN = 5  # findings of each kind that are printed as text
 

@@ -17,11 +17,13 @@ from typing import Annotated, Any
 import typer
 
 from spectag.cli import data, download, ensemble, model, pack, score, sweep, tag, train
+from spectag.cli.commands import Commands
 from spectag.cli.output import say
 from spectag.errors import SpectagError, SpectagWarning
 from spectag.version import __version__
 
 app = typer.Typer(
+    cls=Commands,
     help="Tag, train, reproduce and deploy the Audio Spectrogram Transformer on recordings of any length.",
     epilog="Run spectag COMMAND --help for the options of a command.",
     add_completion=False,
