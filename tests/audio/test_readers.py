@@ -222,5 +222,7 @@ if child:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_after_a_fork_both_have_their_own(tmp_path: Path) -> None:
     path = written(tmp_path, "x.wav", 8_000)
-    done = subprocess.run([sys.executable, "-c", FORKED, path], capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKED, path], capture_output=True, text=True, timeout=600
+    )
     assert (done.returncode, done.stderr) == (0, "")

@@ -98,6 +98,8 @@ def make_scorer(device: str) -> Scorer:
     >>> scores.shape
     (10,)
     """
+    from spectag.audio.readers import Readers
     from spectag.tag.tagger import Tagger
 
-    return lambda bundle, clips: Tagger(bundle, device=device).scores_many(clips)
+    readers = Readers()  # shared by all epochs
+    return lambda bundle, clips: Tagger(bundle, device=device, readers=readers).scores_many(clips)
