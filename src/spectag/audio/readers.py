@@ -136,6 +136,10 @@ class _Reader:
         assert self._process.stdout is not None
         self._requests: IO[bytes] = self._process.stdin
         self._answers: Any = self._process.stdout
+        with suppress(ImportError, AttributeError, OSError):  # Linux: a short clip fits in, which saves waiting
+            import fcntl
+
+            fcntl.fcntl(self._answers, fcntl.F_SETPIPE_SZ, 2**20)
         self._began = False
         self.idle = False
         self.recordings = 0
