@@ -62,6 +62,8 @@ WITHOUT_EXAMPLE = {
     "spectag.cli.train.recipes": COMMAND,
     "spectag.cli.train.train": COMMAND,
     "spectag.cli.progress.TrainingBar": "draws on a terminal",
+    "spectag.cli.runs.fail_if_unscored": "ends the command",
+    "spectag.cli.runs.report_clips": "prints to stderr",
     "spectag.cli.runs.run_one": RUN,
     "spectag.cli.runs.train_series": RUN,
     "spectag.model.source.fetch": "needs a network connection",

@@ -181,3 +181,12 @@ class MissingExtra(SpectagError):
     def __init__(self, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs the extra '{extra}': pip install 'spectag[{extra}]'")
         self.extra = extra
+
+
+def reason(error: BaseException) -> str:
+    """The message of an exception without the number and the file name that Python adds.
+
+    >>> reason(OSError(28, "No space left on device", "out.wav"))
+    'No space left on device'
+    """
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

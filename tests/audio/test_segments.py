@@ -1,6 +1,7 @@
 """Segments that are decoded together are those that are read one by one."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from spectag.audio import segments as module
 from spectag.audio.read import open as open_recording, read
 from spectag.audio.segments import read_segments
 from spectag.audio.source import Segment
-from spectag.errors import AudioError, InputError
+from spectag.errors import AudioError, EmptyAudio, InputError
 
 NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, 75 * 16_000).astype(np.float32)  # 2.5 blocks
 
@@ -97,3 +98,51 @@ def test_notes_have_the_name_of_the_recording(tmp_path):
     require_same(read_segments(sources, notes.append), sources)
     [note] = notes
     assert note.startswith(f"{path} (0 s to 40 s): ")
+
+
+@pytest.mark.parametrize("start", [75.0, 75.5, 36_000.0], ids=["at the end", "behind it", "hours behind it"])
+@pytest.mark.parametrize("end", [None, 40_000.0])
+def test_a_stretch_that_begins_after_the_end_says_where_the_end_is(start, end):
+    """Kind of fault: a true error with a false reason; the recording was said to hold no sound, and should be recorded
+    again, where a table has wrong times.
+    """
+    segment = Segment(NOISE, start, end)
+    for error in (alone(segment), list(read_segments([Segment(NOISE, 1.0, 2.0), segment, segment]))[1]):
+        assert isinstance(error, EmptyAudio)
+        assert str(error).startswith(f"<array> ({start:g} s to ")
+        assert str(error).endswith(": begins after the end of the recording, which is 75.000 s long: correct the times")
+
+
+def test_stretches_after_the_end_are_not_looked_for_one_by_one(opened):
+    sources = [Segment(NOISE, float(start), start + 1.0) for start in (0, 80, 90, 100)]
+    assert [isinstance(x, AudioError) for x in read_segments(sources)] == [False, True, True, True]
+    assert len(opened) == 1
+
+
+def test_a_recording_without_sound_still_says_so(tmp_path):
+    soundfile.write(tmp_path / "a.wav", NOISE[:0], 16_000)
+    for error in (alone(Segment(tmp_path / "a.wav", 1.0, 2.0)), alone(tmp_path / "a.wav")):
+        assert isinstance(error, EmptyAudio)
+        assert "begins after" not in str(error)
+    soundfile.write(tmp_path / "b.wav", NOISE[:1600], 16_000)
+    assert "at least one sample" in str(alone(Segment(tmp_path / "b.wav", 0.01, 0.010001)))
+
+
+@pytest.mark.parametrize("rate", [16_000, 8_000])
+def test_a_stretch_late_in_a_long_file_takes_no_more_memory_than_an_early_one(tmp_path, rate):
+    """Kind of fault: what is passed over is kept, as an empty view of it: 64 kB for each second before the stretch,
+    which is 2.3 GB after ten hours.
+    """
+    minutes = 20
+    with soundfile.SoundFile(tmp_path / "long.wav", "w", rate, 1, subtype="PCM_16") as file:
+        for _ in range(minutes):
+            file.write(np.full(60 * rate, 100, np.int16))
+    peaks = []
+    for start in (0.0, 60.0 * minutes - 10):
+        tracemalloc.start()
+        try:
+            assert len(read(Segment(tmp_path / "long.wav", start, start + 10.0))) == 160_000
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 2_000_000, "20 minutes at 16 kHz are 77 MB"

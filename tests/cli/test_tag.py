@@ -179,35 +179,6 @@ def test_info(model: Path, capsys: Captured) -> None:
     assert json.loads(capsys.readouterr().out)["front_end"]["frames"] == 50
 
 
-def test_convert(model: Path, tmp_path: Path, capsys: Captured) -> None:
-    target = tmp_path / "half"
-    table = tmp_path / "labels.csv"
-    table.write_text("index,display_name\n0,Hund\n1,Regen\n2,Meer\n", encoding="utf-8")
-    assert call("convert", model, target, "--fp16", "--labels", table, "--activation", "sigmoid") == 0
-    assert "3 labels" in capsys.readouterr().out
-    assert (target / "model.safetensors").stat().st_size < 0.7 * (model / "model.safetensors").stat().st_size
-    assert call("info", target, "--json") == 0
-    facts = json.loads(capsys.readouterr().out)
-    assert facts["labels"]["first"] == ["Hund", "Regen", "Meer"]
-    assert facts["activation"]["name"] == "sigmoid"
-    assert call("convert", model, target) == 0  # a bundle may be replaced
-
-
-def test_convert_refuses_to_overwrite(model: Path, good: dict[str, Path], capsys: Captured) -> None:
-    file = good["1.0.wav"]
-    for target in (file, file.parent):
-        assert call("convert", model, target) == 1
-        err = capsys.readouterr().err
-        assert "is not a bundle" in err
-        assert err.count("\n") == 1
-    assert sorted(path.name for path in file.parent.iterdir()) == sorted(good)
-
-
-def test_convert_says_what_an_option_is_for(model: Path, tmp_path: Path, capsys: Captured) -> None:
-    assert call("convert", model, tmp_path / "out", "--stride", "10,10") == 1
-    assert "stride" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("name", "format"),
     [

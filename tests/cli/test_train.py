@@ -111,6 +111,95 @@ def test_a_broken_training_clip_is_named(clips, tmp_path, capsys):
     assert "1-9-A.wav" in one_line(capsys)
 
 
+@pytest.fixture
+def partly_broken(clips, tmp_path) -> Path:
+    """The clips and two that cannot be read, in fold 2."""
+    shutil.copytree(clips, tmp_path / "data")
+    for name in ("2-8-A.wav", "2-9-A.wav"):
+        (tmp_path / "data" / "002 - Falling" / name).write_bytes(b"")
+    return tmp_path / "data"
+
+
+def test_what_was_heard_is_counted(partly_broken, tmp_path, capsys):
+    """Kind of fault: a report that counts what a table lists, where less was there."""
+    words = ["train", "esc10", "--data", str(partly_broken), "--out", str(tmp_path / "run"), "--fold", "1", *SETS]
+    assert main(words) == 0
+    captured = capsys.readouterr()
+    assert "trained on 6 of 8 clips" in captured.out
+    assert captured.err.count("warning: skipped in training: ") == 2
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["heard"] == {"clips": 6, "labels": {"Rising": 3, "Falling": 3}, "without_label": 0}
+
+
+def test_a_class_of_which_nothing_was_heard_is_named(clips, tmp_path, capsys):
+    shutil.copytree(clips, tmp_path / "data")
+    shutil.copytree(tmp_path / "data" / "002 - Falling", tmp_path / "data" / "003 - Broken")
+    for path in (tmp_path / "data" / "003 - Broken").iterdir():
+        path.write_text("not audio")
+    words = ["train", "esc10", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"), *SETS]
+    assert main(words) == 0
+    captured = capsys.readouterr()
+    assert "trained on 12 of 18 clips" in captured.out
+    assert "warning: no training clip of 1 of 3 classes was heard: Broken" in captured.err
+
+
+@pytest.mark.parametrize("more", [[], ["--seeds", "2"]], ids=["one run", "a series"])
+def test_held_out_clips_that_cannot_be_scored_fail_the_command(partly_broken, tmp_path, capsys, more):
+    """Kind of fault: figures over fewer clips than were asked for, and an exit code that says all went well, so that
+    a script goes on; `spectag evaluate` of the same clips fails. The figures and the model are there all the same.
+    """
+    run = tmp_path / "run"
+    assert main(["train", "esc10", "--data", str(partly_broken), "--out", str(run), "--fold", "2", *SETS, *more]) == 1
+    captured = capsys.readouterr()
+    for name in ("2-8-A.wav", "2-9-A.wav"):
+        assert captured.err.count(f"{name}: expected a recording, got 0 bytes") == (2 if more else 1)
+    assert "spectag: error: " in captured.err
+    assert "accuracy" in captured.out
+    for bundle in run.glob("**/bundle"):
+        assert main(["evaluate", str(bundle), "--data", str(partly_broken), "--fold", "2"]) == 1
+    if more:
+        assert [row["failed"] for row in json.loads((run / "summary.json").read_text())["runs"]] == [2, 2]
+
+
+def test_a_sweep_fails_too(partly_broken, tmp_path, capsys):
+    words = ["sweep", "esc10", "--data", str(partly_broken), "--out", str(tmp_path / "sweep"), "--fold", "2", *SETS]
+    assert main([*words, "--set", "epochs=1", "--over", "lr=1e-3,1e-4"]) == 1
+    assert (tmp_path / "sweep" / "sweep.csv").is_file(), "whatever could be compared is"
+    assert capsys.readouterr().err.count("2-8-A.wav: expected a recording, got 0 bytes") == 2
+
+
+def test_one_class_without_negatives_is_refused_with_advice(clips, tmp_path, capsys):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "clips.csv").write_text(
+        "path,label\n" + "".join(f"{path},rising\n" for path in (clips / "001 - Rising").iterdir())
+    )
+    words = ["train", "scratch", "--data", str(tmp_path / "clips.csv"), "--out", str(tmp_path / "run"), *SETS]
+    assert main(words) == 1
+    line = one_line(capsys)
+    assert "all 6 training clips have the label 'rising', so there is nothing to tell it from: add clips" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_fewer_clips_than_processes(clips, tmp_path, capsys):
+    words = ["train", "esc10", "--data", str(clips), "--out", str(tmp_path / "run"), *SETS, "--set", "batch_size=16"]
+    assert main([*words, "--devices", "16"]) == 1
+    assert "--devices 16: expected at least one training clip per process, got 12 clips" in one_line(capsys)
+
+
+def test_the_best_epoch_beside_a_fold(clips, tmp_path, capsys):
+    """What the message advises works as typed."""
+    words = ["train", "esc10", "--data", str(clips), "--out", str(tmp_path / "run"), "--fold", "1", *SETS]
+    assert main([*words, "--set", "select=best"]) == 1
+    line = one_line(capsys)
+    [advice] = re.findall(r"set (holdout=[\d.]+)", line)
+    assert main([*words, "--set", "select=best", "--set", advice]) == 0
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["data"]["held_out"] == "fold 1"
+    assert report["result"]["clips"] == 6
+    assert report["heard"]["clips"] + report["validation"]["best"]["clips"] == 6
+    assert "on the validation clips" in report["chosen"]
+
+
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="needs prlimit, of util-linux")
 def test_a_disk_that_fills_up(clips, tmp_path):
     """Files may not grow past a limit here, which is what a full disk does to the large ones."""

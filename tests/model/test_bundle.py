@@ -27,7 +27,7 @@ def logits(bundle: Bundle) -> torch.Tensor:
         {"tokens": 1},
         {"patch": (128, 2), "stride": (1, 2)},
         {"mel_bins": 64, "norm_eps": 1e-5, "mlp_ratio": 3.5},
-        {"labels": 1, "depth": 1, "heads": 4},
+        {"labels": 2, "depth": 1, "heads": 4},
     ],
 )
 def test_round_trip(tmp_path, fields):

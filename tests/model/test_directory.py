@@ -50,7 +50,7 @@ NORM = "audio_spectrogram_transformer.layernorm.weight"
         ("preprocessor_config.json", {"sampling_rate": 8000}, errors.ShapeMismatch, "sample_rate must be 16000"),
         ("preprocessor_config.json", {"max_length": 50}, errors.ShapeMismatch, "max_length is 50, but 100"),
         ("preprocessor_config.json", {"std": 0}, errors.ShapeMismatch, "std must be above 0"),
-        ("preprocessor_config.json", {"mean": float("nan")}, errors.UnreadableModel, "NaN is no number"),
+        ("preprocessor_config.json", {"mean": float("nan")}, errors.UnreadableModel, "NaN is not a number"),
         ("preprocessor_config.json", {"mean": None}, errors.ModelError, "mean: expected a finite number"),
         ("preprocessor_config.json", {"max_length": 2**21}, errors.ShapeMismatch, "at most .* 1048576 frames"),
         ("config.json", {"max_length": 2**21}, errors.ShapeMismatch, "frames must be at most 1048576"),

@@ -117,7 +117,7 @@ def test_the_hub(hub, tmp_path):
     assert answers["me/bundle"] == ["softmax", "class 0", {"source": "a test"}]
     assert answers["me/plain"][2]["source"] == f"me/plain@{REVISION}"
     assert answers["me/pickled"][0] == "NotAModel"
-    assert "has no model.safetensors (pickles are not fetched)" in answers["me/pickled"][1]
+    assert "has no model.safetensors (pickles are not fetched): download it yourself" in answers["me/pickled"][1]
     assert answers["me/broken"][0] == "UnreadableModel"
     assert answers["me/nothing"][0] == "ModelNotFound"
     assert "no (public) repository on the Hub" in answers["me/nothing"][1]

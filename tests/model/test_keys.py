@@ -3,7 +3,7 @@ from small import TINY, make_bundle, renamed
 
 from spectag.errors import KeyMismatch, ShapeMismatch
 from spectag.model.deit import DEIT
-from spectag.model.loading import TABLES
+from spectag.model.naming import TABLES
 from spectag.model.shapes import network_shapes
 
 WITH_HEAD = [table for table in TABLES if table is not DEIT]

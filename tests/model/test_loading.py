@@ -8,7 +8,8 @@ from spectag.errors import NotAModel
 from spectag.labels import LabelSet
 from spectag.model.deit import DEIT
 from spectag.model.huggingface import TRANSFORMERS
-from spectag.model.loading import TABLES, load, load_bundle, recognise_table
+from spectag.model.loading import load, load_bundle
+from spectag.model.naming import TABLES, recognise_table
 from spectag.model.official import OFFICIAL
 
 

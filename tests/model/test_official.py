@@ -82,7 +82,7 @@ STRIDES = st.tuples(st.integers(1, 30), st.integers(1, 30))
 
 @pytest.mark.parametrize(
     ("stride", "frames", "guess"),
-    [(10, 86, True), (10, 100, True), (14, 86, True), (10, 1024, False), (16, 512, False)],
+    [(10, 86, True), (10, 100, True), (14, 86, True), (10, 512, True), (10, 1024, False), (16, 512, False)],
 )
 def test_an_unusual_geometry_is_a_guess_that_shows(tmp_path, stride, frames, guess):
     ours = make_bundle(stride=(stride, stride), frames=frames).network.state_dict()
@@ -206,7 +206,7 @@ def test_a_width_that_leaves_the_heads_open(tmp_path):
 def test_what_the_number_of_outputs_decides_is_a_guess_that_shows(tmp_path, outputs, given, message):
     torch.save(renamed(make_bundle(labels=outputs), OFFICIAL), tmp_path / "a.pth")
     with pytest.warns(errors.SpectagWarning, match=rf"a\.pth: guessed from its {message}$"):
-        load(tmp_path / "a.pth", stride=(10, 10), frames=100, **given)
+        load(tmp_path / "a.pth", stride=(10, 10), frames=100, heads=2, **given)
 
 
 @pytest.mark.parametrize(
@@ -218,4 +218,73 @@ def test_no_warning_without_a_guess(tmp_path, outputs, given):
     torch.save(renamed(make_bundle(labels=outputs), OFFICIAL), tmp_path / "a.pth")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        load(tmp_path / "a.pth", stride=(10, 10), frames=100, **given)
+        load(tmp_path / "a.pth", stride=(10, 10), frames=100, heads=2, **given)
+
+
+TWELVE_SECONDS = {"stride": (16, 16), "frames": 1200}
+
+
+@pytest.mark.parametrize("outputs", [5, 50, 527])
+@pytest.mark.parametrize("geometry", [{"stride": (10, 10), "frames": 512}, TWELVE_SECONDS], ids=["5 s", "12 s"])
+def test_patches_that_several_networks_have_are_a_guess_that_shows(tmp_path, outputs, geometry):
+    """The kind: a number that means one thing or another is taken for the more usual one in silence.
+
+    600 patches are 12 x 50 (stride 10, 512 frames), 10 x 60 (stride 12) or 8 x 75 (stride 16, 12 s). The guess is said
+    whichever of them it was, and whatever the number of outputs; what is given is taken without a word.
+    """
+    torch.save(renamed(make_bundle(labels=outputs, **geometry), OFFICIAL), tmp_path / "a.pth")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert load(tmp_path / "a.pth").network.config.stride == (10, 10)
+    [said] = [str(warning.message) for warning in caught if "600 patches" in str(warning.message)]
+    assert said.endswith(
+        "a.pth: stride (10, 10) and 512 frames are a guess from 600 patches: give stride= and frames= "
+        "(stride (12, 12) with 724 frames or stride (16, 16) with 1200 frames would fit, too)"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        facts = {"heads": 2, "labels": LabelSet.numbered(outputs), "statistics": "esc50", "activation": "softmax"}
+        bundle = load(tmp_path / "a.pth", **geometry, **facts)
+    assert (bundle.network.config.stride, bundle.network.config.frames) == tuple(geometry.values())
+
+
+@pytest.mark.parametrize("stride", [10, 12, 14, 16])
+@pytest.mark.parametrize("frames", [128, 512, 998, 1024])
+def test_the_papers_geometries_are_said_where_another_would_fit(tmp_path, stride, frames):
+    """Only equal strides are usual. Where no other one gives as many patches, nothing is said of a usual length."""
+    torch.save(renamed(make_bundle(stride=(stride, stride), frames=frames, depth=1), OFFICIAL), tmp_path / "a.pth")
+    patches = count_patches((stride, stride), frames)
+    others = [s for s in (10, 12, 14, 16) if s != stride and any(possible_grids(patches, (s, s), None))]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        load(tmp_path / "a.pth")
+    said = [str(warning.message) for warning in caught if "are a guess from" in str(warning.message)]
+    assert len(said) == bool(others)
+    assert all(f"stride ({other}, {other}) with" in said[0] for other in others)
+
+
+@pytest.mark.parametrize("outputs", [35, 50])
+def test_guessed_labels_are_said_and_stay_marked_in_the_bundle(tmp_path, outputs):
+    """The kind: a guess becomes a fact when it is saved. The bundle's provenance still calls it a guess."""
+    torch.save(renamed(make_bundle(labels=outputs), OFFICIAL), tmp_path / "a.pth")
+    with pytest.warns(errors.SpectagWarning, match=f"guessed from its {outputs} outputs: the labels of"):
+        bundle = load(tmp_path / "a.pth")
+    again = load(bundle.save(tmp_path / "bundle"))
+    assert again.describe()["provenance"]["labels"] == f"guessed from {outputs} outputs"
+    assert "guessed" in again.provenance["geometry"]
+    given = load(tmp_path / "a.pth", labels=LabelSet.numbered(outputs))
+    assert "labels" not in given.provenance
+
+
+@pytest.mark.parametrize(("width", "heads", "said"), [(32, 2, True), (128, 2, True), (192, 3, False), (384, 6, False)])
+def test_heads_that_no_published_network_settles_are_a_guess_that_shows(tmp_path, width, heads, said):
+    """The kind: no tensor shows the number of heads, and a wrong one gives wrong scores without an error."""
+    torch.save(renamed(make_bundle(width=width, heads=heads, depth=1), OFFICIAL), tmp_path / "a.pth")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert load(tmp_path / "a.pth").network.config.heads == heads
+        load(tmp_path / "a.pth", heads=heads)
+    messages = [str(warning.message) for warning in caught if "heads=" in str(warning.message)]
+    assert [message.split(": ", 1)[1] for message in messages] == [
+        f"heads={heads} is a guess from the width {width}: give heads="
+    ] * said

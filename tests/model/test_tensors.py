@@ -9,7 +9,8 @@ from small import make_bundle, renamed
 
 from spectag import errors
 from spectag.model import tensors
-from spectag.model.loading import TABLES, load
+from spectag.model.loading import load
+from spectag.model.naming import TABLES
 from spectag.model.official import OFFICIAL
 
 
@@ -104,10 +105,3 @@ def test_there_and_back(table, tokens):
     assert len(back) == len(rows)
     assert all(value.equal(state[key]) for key, value in back.items())
     assert len({id(value) for value in theirs.values()}) == len(theirs)
-
-
-def test_strip_parallel():
-    zeros = torch.zeros(1)
-    assert tensors.strip_parallel({"module.a": zeros, "module.b.c": zeros}).keys() == {"a", "b.c"}
-    mixed = {"module.a": zeros, "b": zeros}
-    assert tensors.strip_parallel(mixed) is mixed

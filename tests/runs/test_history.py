@@ -3,12 +3,9 @@
 import csv
 
 import numpy as np
-import pytest
 
-from spectag.errors import AudioError
-from spectag.runs.history import History, Losses, Skipped
+from spectag.runs.history import History, Losses
 from spectag.score.metrics import compute_metrics
-from spectag.train.examples import Unreadable
 
 METRICS = compute_metrics(np.array([[1, 0], [0, 1]]), np.array([[0.9, 0.1], [0.8, 0.2]], np.float32))
 
@@ -48,12 +45,3 @@ def test_it_survives_a_checkpoint_within_an_epoch(tmp_path):
     assert resumed.losses == Losses(6.0, 3.0)
     assert (resumed.best, resumed.best_epoch) == (0.5, 1)
     assert resumed.seconds == history.seconds
-
-
-def test_skipped_clips_are_noted_once():
-    clips = [Unreadable("a", AudioError("a.wav", "is empty")), Unreadable("b", AudioError("b.wav", "is empty"))]
-    skipped = Skipped(strict=False)
-    skipped.add([*clips, clips[0]])
-    assert skipped.reasons == {"a": "a.wav: is empty", "b": "b.wav: is empty"}
-    with pytest.raises(AudioError, match=r"a\.wav: is empty"):
-        Skipped(strict=True).add(clips)

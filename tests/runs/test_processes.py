@@ -109,6 +109,7 @@ def test_two_processes_have_the_gradient_and_the_figures_of_one(tones, tmp_path,
     first, second = reports
     assert second["processes"] == 2
     assert second["result"]["clips"] == first["result"]["clips"] == 5, "every clip once"
+    assert second["heard"] == first["heard"], "that of both"
     np.testing.assert_allclose(
         [row["loss"] for row in second["epochs"]], [row["loss"] for row in first["epochs"]], rtol=1e-4
     )

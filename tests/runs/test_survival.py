@@ -12,6 +12,7 @@ from test_run import TINY, go, scorer, tones  # noqa: F401  # tones is a fixture
 
 from spectag.data.layouts import read_manifest
 from spectag.errors import AudioError, RecipeError, RunFailed, RunInterrupted
+from spectag.model.loading import load
 from spectag.runs.loop import Watcher
 from spectag.runs.plan import make_plan
 from spectag.runs.run import run
@@ -34,6 +35,31 @@ def test_a_broken_training_clip_is_skipped_counted_and_named(broken, tmp_path, c
     assert sorted(row["id"] for row in report["skipped"]) == names
     assert "got 0 bytes" in next(row["reason"] for row in report["skipped"] if row["id"] == names[1])
     assert report["result"]["clips"] == 12
+    assert report["heard"] == {"clips": 10, "labels": {"Low": 4, "High": 6}, "without_label": 0}
+
+
+def test_a_run_with_broken_clips_resumes_to_the_same_weights(broken, tmp_path):
+    """Those that stand in follow from the draw, in which process and however often the run was started."""
+    data, names = broken
+    recipe = build(TINY | {"cache_gb": 0.0}, "tiny")
+
+    class Stop(Watcher):
+        def on_batch(self, job):
+            if job.steps == 4:
+                signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(RunInterrupted):
+        run(make_plan(recipe, read_manifest(data), tmp_path / "stopped", fold=1), scorer, Stop())
+    state = torch.load(tmp_path / "stopped" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert (state["epoch"], state["batches"]) == (1, 2)
+    assert int(state["heard"].sum()) == 10
+    resumed = go(data, tmp_path / "stopped", build(TINY | {"cache_gb": 2.0}, "tiny"), fold=1, resume=True)
+    whole = go(data, tmp_path / "whole", recipe, fold=1)
+    assert [row["loss"] for row in resumed["epochs"]] == [row["loss"] for row in whole["epochs"]]
+    a, b = (load(tmp_path / name / "bundle").network.state_dict() for name in ("stopped", "whole"))
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert resumed["heard"] == whole["heard"]
+    assert sorted(row["id"] for row in resumed["skipped"]) == sorted(row["id"] for row in whole["skipped"]) == names
 
 
 @pytest.mark.parametrize("cache_gb", [2.0, 0.0], ids=["in memory", "read by workers"])
@@ -158,8 +184,6 @@ def test_scoring_leaves_the_network_training(tones, tmp_path):  # noqa: F811
 
 
 def test_the_averaged_bundle_is_the_mean_of_the_epochs(tones, tmp_path):  # noqa: F811
-    from spectag.model.loading import load
-
     states = []
 
     class Keep(Watcher):

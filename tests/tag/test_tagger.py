@@ -13,7 +13,7 @@ from sounds import FRAMES, noise, starts
 
 from spectag.audio.fbank import fbank, normalise, pad_or_cut
 from spectag.audio.find import find_recordings
-from spectag.audio.front_end import num_frames
+from spectag.audio.front_end import FrontEnd, num_frames
 from spectag.audio.read import Recording
 from spectag.audio.readers import Readers
 from spectag.engines.pytorch import TorchEngine
@@ -28,7 +28,10 @@ from spectag.errors import (
     NotAudio,
     SpectagWarning,
 )
+from spectag.labels import LabelSet
 from spectag.model.bundle import Bundle
+from spectag.model.card import Card
+from spectag.model.config import ASTConfig
 from spectag.tag import tagger as module
 from spectag.tag.results import ClipScores, ClipTags
 from spectag.tag.tagger import Tagger
@@ -169,6 +172,37 @@ def test_an_engine_is_handed_in(bundle: Bundle) -> None:
     tagger = Tagger(bundle, engine=Constant())
     assert [tag.label for tag in tagger.tag(noise(20_000)).tags] == ["rain", "saw", "sea", "dog"]
     assert tagger.embed(noise(20_000)).shape == (1,)
+
+
+class Loudness:
+    """A model that is no torch network: it tells loud windows from quiet ones."""
+
+    def scores(self, inputs: torch.Tensor) -> np.ndarray:
+        loud = 1 / (1 + np.exp(-inputs.mean((1, 2)).numpy()))
+        return np.stack([loud, 1 - loud], axis=1).astype(np.float32)
+
+    def embed(self, inputs: torch.Tensor) -> np.ndarray:
+        return inputs.mean(1).numpy()
+
+
+def test_an_engine_needs_a_card_and_no_network(clips: list[Path]) -> None:
+    """The kind: a model that another library runs could not be tagged with unless a torch network was built, too."""
+    card = Card(ASTConfig(frames=FRAMES, labels=2), FrontEnd(frames=FRAMES), LabelSet(("loud", "quiet")), "softmax")
+    tagger = Tagger(card, engine=Loudness(), batch_size=3)
+    assert (tagger.bundle, tagger.card, tagger.labels) == (None, card, card.labels)
+    assert tagger.tag(noise(20_000)).tags[0].label == "loud"
+    assert tagger.tag(noise(20_000) * 1e-4).tags[0].label == "quiet"
+    one_by_one = [tagger.scores(path) for path in clips]
+    np.testing.assert_allclose(list(tagger.scores_many(clips)), one_by_one, atol=1e-6)
+    assert tagger.embed(clips[2]).shape == (128,)
+
+
+def test_a_card_without_an_engine_and_an_engine_of_another_card(bundle: Bundle) -> None:
+    with pytest.raises(InputError, match=r"a card describes a network and has none: give engine=, or give a bundle"):
+        Tagger(bundle.card)
+    message = r"engine: expected scores \[1, 4\] \(windows, labels\), got \[1, 2\]: give the model's own card or labels"
+    with pytest.raises(InputError, match=message):
+        Tagger(bundle.card, engine=Loudness()).tag(noise(400))
 
 
 def test_top_k_and_threshold(tagger: Tagger) -> None:

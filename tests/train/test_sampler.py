@@ -77,3 +77,24 @@ def test_balanced_draws_follow_the_weights_and_are_drawn_anew(world):
     assert epochs[0] != epochs[1]
     shares = counts.reshape(100, 3).sum(0) / counts.sum()
     np.testing.assert_allclose(shares, [0.1, 0.2, 0.7], atol=0.015)
+
+
+def test_clips_without_a_label_are_drawn_as_often_as_those_of_a_class():
+    """Kind of fault: the sum over no labels is 0, so that negatives would never be drawn. Whatever their number, and
+    also where there is one class only or none but them.
+    """
+    for rows in ([[1], [0], [0], [0]], [[1, 0]] * 6 + [[0, 1], [0, 0], [0, 0]], [[1, 1], [0, 0]]):
+        targets = np.array(rows, np.float32)
+        weights = compute_clip_weights(targets)
+        negative = ~targets.any(1)
+        per_class = [weights[targets[:, c] > 0].sum() for c in range(targets.shape[1])]
+        assert weights[negative].sum() == pytest.approx(1000, rel=0.01)
+        assert min(per_class) > 0.99 * 1000
+    assert (compute_clip_weights(np.zeros((3, 2), np.float32)) > 0).all()
+
+
+def test_without_negatives_the_weights_are_those_of_the_released_code_to_the_last_bit():
+    targets = (np.random.default_rng(0).random((50, 4)) < 0.3).astype(np.float32)
+    targets[:, 0] = 1
+    expected = targets @ (1000 / (targets.sum(0, dtype=np.float64) + 0.01))
+    np.testing.assert_array_equal(compute_clip_weights(targets), expected)

@@ -45,6 +45,7 @@ Waveform: TypeAlias = "NDArray[np.float32]"  # [N], mono, 16 kHz, full scale = 1
 
 SAMPLE_RATE = 16_000  # Hz
 BLOCK = 30.0  # s
+_HUGE = 1e30  # times full scale: the resampler would make infinity of it
 _STEP = 4096  # samples per channel that are judged together: whether they are silent, whether channels cancel
 _LOST, _KEPT = 0.02, 0.05  # of the energy that unlike channels leave in their mean: less is lost; more is kept again
 _FAINT = 1e-8  # mean square of a sound: below it channels may cancel as they like
@@ -248,17 +249,18 @@ def _mono(
                 # A product with 1 / channels is ten times as fast as mean(axis=1).
                 mono = part @ np.full(channels, 1 / channels, np.float32)
                 cancels = channels > 1 and _cancel(part, mono, cancels)
-            finite = np.isfinite(mono)
-            if not finite.all():
-                at_time = start + int(finite.argmin()) / rate
-                raise NonFiniteAudio(
-                    name, f"expected finite samples, got NaN or infinity at {at_time:.3f} s: export it again"
-                )
-            start += len(part) / rate
             if cancels:
                 alone = int(part.var(axis=0).argmax()) if alone is None or alone >= channels else alone
                 lost += len(part) / rate
                 mono = np.ascontiguousarray(part[:, alone])
+            finite = np.abs(mono) < _HUGE  # False for NaN too
+            if not finite.all():
+                at_time = start + int(finite.argmin()) / rate
+                raise NonFiniteAudio(
+                    name,
+                    f"expected finite samples, got NaN, infinity or more than 1e30 at {at_time:.3f} s: export it again",
+                )
+            start += len(part) / rate
             yield rate, mono
     if alone is not None and lost > min(1.0, start / 10):
         note(
@@ -305,10 +307,27 @@ def _segment(pieces: Iterable[Waveform], segment: Segment, name: str) -> Iterato
     last = None if end is None else round(end * SAMPLE_RATE)
     place = 0
     for piece in pieces:
-        yield piece[max(0, first - place) : None if last is None else max(0, last - place)]
+        if place + len(piece) > first:  # no empty views, which would keep the pieces before the segment in memory
+            yield piece[max(0, first - place) : None if last is None else max(0, last - place)]
         place += len(piece)
         if last is not None and place >= last:
             return
+    if place <= first and place:
+        raise beyond_end(name, place)
+
+
+def beyond_end(name: str, samples: int) -> EmptyAudio:
+    """The error of a segment that begins where its recording has ended.
+
+    Args:
+        name: of the segment.
+        samples: of the whole recording, at 16 kHz.
+
+    >>> str(beyond_end("dawn.wav (60 s to 70 s)", 672_000))
+    'dawn.wav (60 s to 70 s): begins after the end of the recording, which is 42.000 s long: correct the times'
+    """
+    length = samples / SAMPLE_RATE
+    return EmptyAudio(name, f"begins after the end of the recording, which is {length:.3f} s long: correct the times")
 
 
 def _cut(pieces: Iterable[Waveform], length: int) -> Iterator[Waveform]:

@@ -10,8 +10,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from spectag.audio.read import SAMPLE_RATE, Recording, Waveform, open
-from spectag.audio.source import Segment, Source
+from spectag.audio.read import SAMPLE_RATE, Recording, Waveform, beyond_end, open
+from spectag.audio.source import Segment, Source, describe
 from spectag.errors import AudioError, InputError
 
 
@@ -57,7 +57,10 @@ def read_segments(
             return
         pieces = [block[max(0, first - at) : max(0, last - at)] for at, block in held]
         waveform = np.concatenate([np.empty(0, np.float32), *pieces])
-        yield waveform if len(waveform) else _read_alone(segment, note)  # whose error says what is wrong
+        if len(waveform):
+            yield waveform
+        else:  # where nothing was read at all, or no sample lies between the times, reading says what is wrong
+            yield beyond_end(describe(segment), count) if 0 < count <= first else _read_alone(segment, note)
     _report(recording, note)
 
 

@@ -18,8 +18,8 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from spectag.audio.decode import full_scale, reason
-from spectag.errors import AudioError, AudioNotFound, EmptyAudio, InputError
+from spectag.audio.pcm import full_scale
+from spectag.errors import AudioError, AudioNotFound, EmptyAudio, InputError, reason
 
 File: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Member"
 Samples: TypeAlias = "NDArray[Any]"  # or a tensor; [N] or [N, channels]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spectag.cli.options import find_model
-from spectag.cli.output import refuse_overwriting
+from spectag.cli.output import refuse_overwriting, require_new_directory
 from spectag.cli.runs import require_train_extra
 from spectag.cli.score import is_score_file, require_score_file
 
@@ -91,16 +91,15 @@ def _describe(table: ScoreTable, figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def _combine_models(models: Sequence[str], output: Path, half: bool) -> None:
+    require_new_directory(output)
     for name in models:
         find_model(name)
 
     import torch
 
-    from spectag.files import require_new
     from spectag.model.ensemble import Ensemble
     from spectag.model.loading import load
 
-    require_new(output)
     whole = Ensemble.of(load(name) for name in models)
     whole.save(output, dtype=torch.float16 if half else torch.float32)
     parameters = whole.describe()["parameters"]

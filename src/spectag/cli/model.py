@@ -11,7 +11,7 @@ import typer
 
 from spectag.choices import Activation, Channels, Statistics, WindowFunction
 from spectag.cli.options import MODEL, find_model, pair
-from spectag.errors import SaveError
+from spectag.cli.output import require_new_directory, say
 
 
 def info(
@@ -35,7 +35,9 @@ def info(
 
 def convert(
     source: Annotated[str, typer.Argument(metavar="SRC", help=MODEL)],
-    target: Annotated[Path, typer.Argument(metavar="DST", help="Directory to create. An existing bundle is replaced.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="DST", help="Directory to create. Nothing that is there already is overwritten.")
+    ],
     stride: Annotated[
         Any,
         typer.Option(
@@ -91,18 +93,21 @@ def convert(
     ] = None,
     fp16: Annotated[bool, typer.Option("--fp16", help="Store the weights as float16, which halves the size.")] = False,
 ) -> None:
-    """Write any model as a bundle: a directory that spectag and transformers read.
+    """Write any model as a bundle: a directory that spectag reads.
+
+    transformers reads it, too, unless patches are not square or there is one class token. It knows no Hamming window,
+    so its scores differ for models that were trained with one. The command says when this is so.
 
     Most options are for weight files (.pth), which do not say how they were trained.
     """
-    if target.exists() and not _is_replaceable(target):
-        raise SaveError(f"{target}: already exists and is not a bundle: choose a new directory")
+    require_new_directory(target)
     find_model(source)
 
     import torch
 
     from spectag.labels import LabelSet
     from spectag.model.given import Given
+    from spectag.model.huggingface import compare_with_transformers
     from spectag.model.loading import load_bundle
 
     names = LabelSet.read(labels) if labels else None
@@ -110,11 +115,8 @@ def convert(
     bundle = load_bundle(source, given)
     bundle.save(target, dtype=torch.float16 if fp16 else torch.float32)
     print(f"{target}: {bundle.describe()['parameters']} parameters, {len(bundle.labels)} labels")
-
-
-def _is_replaceable(target: Path) -> bool:
-    """Whether it is a bundle of ours, or an empty directory."""
-    return target.is_dir() and ((target / "spectag.json").is_file() or not any(target.iterdir()))
+    if difference := compare_with_transformers(bundle.card):
+        say("note", f"{target}: {difference}")
 
 
 def _lines(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -11,10 +12,13 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
 from spectag.errors import SaveError
-from spectag.files import claim
+from spectag.files import claim, require_new
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+# Endings that say what kind of file somebody expects. No bundle is one.
+WEIGHT_FILE = re.compile(r"\.(onnx|pth|pt2?|ckpt|bin|safetensors|gguf|tflite|mlmodel|mlpackage|h5|pb|npz|pkl)", re.I)
 
 T = TypeVar("T")
 
@@ -117,6 +121,25 @@ def refuse_overwriting(output: Path, inputs: Iterable[str]) -> None:
         raise SaveError(f"{output}: is a folder: give the name of a file")
     if output.exists() and any(os.path.exists(path) and output.samefile(path) for path in inputs):
         raise SaveError(f"{output}: is one of the inputs: choose another name")
+
+
+def require_new_directory(path: Path) -> None:
+    """Check that a model's directory can be created, and that its name is not that of a file of weights.
+
+    Raises:
+        SaveError: something exists there already, or the name has the ending of a file.
+
+    >>> require_new_directory(Path("x.onnx"))
+    Traceback (most recent call last):
+    spectag.errors.SaveError: x.onnx: a model is written as a directory, and .onnx is the ending of a file: leave it
+    out, for example x
+    """
+    if WEIGHT_FILE.fullmatch(path.suffix):
+        raise SaveError(
+            f"{path}: a model is written as a directory, and {path.suffix} is the ending of a file: "
+            f"leave it out, for example {path.with_suffix('')}"
+        )
+    require_new(path)
 
 
 @contextlib.contextmanager

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from spectag.cli.output import say
 from spectag.errors import DataError, MissingExtra
@@ -60,23 +63,50 @@ def list_folds(text: str, manifest: Manifest) -> list[int | None]:
 def train_series(
     recipe: Recipe, manifest: Manifest, out: Path, held_out: list[int | None], seeds: int, options: RunOptions
 ) -> dict[str, Any]:
-    """Train runs over folds and seeds, print a line for each run and for the summary, and return the summary."""
+    """Train runs over folds and seeds, print a line for each run and for the summary, and return the summary.
+
+    Only the first of several processes has the figures.
+    """
     from spectag.runs.processes import rank
     from spectag.runs.series import plan_series, run_all, summarise, write_summary
     from spectag.score.metrics import format_figures
 
     members = plan_series(recipe, manifest, out, folds=held_out, seeds=seeds, options=options)
     reports = run_all(members, run_one)
-    whole: dict[str, Any] = {}
+    whole: dict[str, Any] = {"runs": []}
     if rank() == 0:
         whole = summarise(members, reports)
         write_summary(out, whole)
-        for run in whole["runs"]:
+        for run, report in zip(whole["runs"], reports, strict=True):
             print(f"{run['out']}: {format_figures(run)}")
+            report_clips(report, f"{run['out']}: ")
         for name, part in (("mean", whole), ("pooled", whole.get("pooled", {}))):
             if part.get("mean"):
                 print(f"{name}: {format_figures(part['mean'], part.get('std'))}")
     return whole
+
+
+def report_clips(report: Mapping[str, Any], where: str = "") -> None:
+    """Name the clips of a run that could not be used, and the classes of which nothing was heard.
+
+    Args:
+        report: of the run.
+        where: which run of several it was, at the beginning of each line.
+    """
+    for clip in report["skipped"]:
+        say("warning", f"{where}skipped in training: {clip['reason']}")
+    heard = report.get("heard", {}).get("labels", {})  # not in the reports of earlier versions
+    if silent := [name for name, clips in heard.items() if not clips]:
+        some = f"{', '.join(silent[:5])}{', ...' if len(silent) > 5 else ''}"
+        say("warning", f"{where}no training clip of {len(silent)} of {len(heard)} classes was heard: {some}")
+    for failure in (report["result"] or {}).get("failed", ()):
+        say("error", f"{where}{failure}")
+
+
+def fail_if_unscored(results: Iterable[Mapping[str, Any] | None]) -> None:
+    """End with exit code 1 if held-out clips of a run could not be scored. They were named before."""
+    if any(result and result.get("failed") for result in results):
+        raise typer.Exit(1)
 
 
 def run_one(plan: Plan) -> dict[str, Any]:

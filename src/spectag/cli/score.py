@@ -65,7 +65,7 @@ def evaluate(
     from spectag.score.evaluate import evaluate_scores
     from spectag.score.metrics import format_figures
 
-    result = evaluate_scores(manifest, _scores(tagger, manifest), tagger.labels, tagger.bundle.activation)
+    result = evaluate_scores(manifest, _scores(tagger, manifest), tagger.labels, tagger.card.activation)
     if as_json:
         print(json.dumps({"model": model, "layout": manifest.layout, **result.to_dict()}, indent=1, ensure_ascii=False))
     else:
@@ -108,7 +108,7 @@ def score(
         _scores(tagger, manifest),
         tagger.labels,
         model=model,
-        activation=tagger.bundle.activation,
+        activation=tagger.card.activation,
         members=len(tagger.bundle.members) if isinstance(tagger.bundle, Ensemble) else 1,
     )
     write_scores(output, table)

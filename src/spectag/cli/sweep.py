@@ -9,7 +9,7 @@ import typer
 
 from spectag.choices import DEVICE
 from spectag.cli.options import RECIPE, Data, Device, Fold, Folds, Init, Processes, Seeds, Set, find_model
-from spectag.cli.runs import list_folds, read_data, require_train_extra, train_series
+from spectag.cli.runs import fail_if_unscored, list_folds, read_data, require_train_extra, train_series
 
 
 def sweep(
@@ -72,7 +72,8 @@ def sweep(
     options = RunOptions(resume=resume, device=device, processes=processes)
     for chosen in recipes:  # all of them are checked before the first run
         if make_plan(chosen, manifest, out, fold=held_out[0], options=options).scored is None:
-            raise typer.BadParameter("no clips are held out to compare on: give --fold, --folds or --set holdout=0.2")
+            folds = "--fold or --folds, or " if manifest.folds else ""
+            raise typer.BadParameter(f"no clips are held out to compare on: give {folds}--set holdout=0.2")
     summaries = []
     for setting, chosen in zip(settings, recipes, strict=True):
         if rank() == 0:
@@ -88,3 +89,4 @@ def sweep(
         value, spread = row[metric], row[f"{metric} std"]
         figure = "-" if value is None else f"{value:.3f}" + (f" +- {spread:.3f}" if spread is not None else "")
         print(f"{row['setting']:<{width}}  {metric} {figure}")
+    fail_if_unscored(run for summary in summaries for run in summary["runs"])

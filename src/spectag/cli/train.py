@@ -13,7 +13,15 @@ import typer
 from spectag.choices import DEVICE
 from spectag.cli.options import RECIPE, Data, Device, Fold, Folds, Init, Processes, Seeds, Set, find_model
 from spectag.cli.output import say
-from spectag.cli.runs import list_folds, read_data, require_train_extra, run_one, train_series
+from spectag.cli.runs import (
+    fail_if_unscored,
+    list_folds,
+    read_data,
+    report_clips,
+    require_train_extra,
+    run_one,
+    train_series,
+)
 from spectag.errors import MissingExtra
 
 
@@ -31,7 +39,10 @@ def train(
     ] = False,
     strict: Annotated[
         bool,
-        typer.Option("--strict", help="Stop at the first training clip that cannot be read, instead of skipping it."),
+        typer.Option(
+            "--strict",
+            help="Stop at the first training clip that cannot be read, instead of hearing another of its class.",
+        ),
     ] = False,
     device: Device = DEVICE,
     processes: Processes = 1,
@@ -43,7 +54,7 @@ def train(
 
     RUN/bundle is the model, RUN/report.html and RUN/report.json show how good it is, and RUN/tensorboard holds the
     curves. With --folds or --seeds, each run has its own folder in RUN, and RUN/summary.json holds the mean and
-    standard deviation of their figures.
+    standard deviation of their figures. If held-out clips cannot be scored, they are named and the exit code is 1.
     """
     require_train_extra()
     if wandb is not None and find_spec("wandb") is None:
@@ -61,7 +72,7 @@ def train(
     options = RunOptions(resume, strict, device, processes, wandb, shlex.join(["spectag", *sys.argv[1:]]))
     if every_fold is not None or seeds > 1:
         held_out = [fold] if every_fold is None else list_folds(every_fold, manifest)
-        train_series(chosen, manifest, out, held_out, seeds, options)
+        fail_if_unscored(train_series(chosen, manifest, out, held_out, seeds, options)["runs"])
         return
     plan = make_plan(chosen, manifest, out, fold=fold, options=options)
     if rank() == 0:  # before torch is loaded
@@ -69,17 +80,21 @@ def train(
     report = run_one(plan)
     if rank():
         return
+    from spectag.model.directory import read_card
+    from spectag.model.huggingface import compare_with_transformers
     from spectag.score.metrics import format_figures
 
-    print(f"{out / 'bundle'}: {report['parameters']} parameters, trained on {len(plan.train)} clips")
+    heard = report["heard"]["clips"]
+    clips = f"{heard} of {len(plan.train)}" if heard < len(plan.train) else heard
+    print(f"{out / 'bundle'}: {report['parameters']} parameters, trained on {clips} clips")
+    if difference := compare_with_transformers(read_card(out / "bundle")):
+        say("note", f"{out / 'bundle'}: {difference}")
     if report["result"] is not None:
         print(f"held out ({plan.description}): {format_figures(report['result'])}")
-        for failure in report["result"]["failed"]:
-            say("error", failure)
     elif manifest.folds:
         say("note", "no clips were held out: use --fold N or --folds all to score clips that were not trained on")
-    for clip in report["skipped"]:
-        say("warning", f"skipped in training: {clip['reason']}")
+    report_clips(report)
+    fail_if_unscored([report["result"]])
 
 
 def recipes() -> None:

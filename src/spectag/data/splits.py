@@ -59,7 +59,7 @@ def divide(manifest: Manifest, *, share: float = 0.2, seed: int = 0, pattern: st
     if not held_out:
         raise DataError(
             f"{manifest.layout}: no clips can be held out for validation, since every class has only one group: "
-            "add recordings, or name a split or a fold of the data set"
+            "add recordings, or train on all clips with holdout=0 and select=last"
         )
     split = {clip.id: "validation" if key in held_out else "train" for key, clips in groups.items() for clip in clips}
     return replace(manifest, clips=tuple(replace(clip, split=split[clip.id]) for clip in manifest.clips))

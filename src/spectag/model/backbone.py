@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 from spectag.audio.front_end import FrontEnd
 from spectag.choices import Statistics, WindowFunction
-from spectag.errors import ShapeMismatch
+from spectag.errors import ShapeMismatch, SpectagWarning
 from spectag.labels import LabelSet
 from spectag.model.card import Card, default_activation
 from spectag.model.config import ASTConfig
@@ -25,6 +26,7 @@ STATISTICS_BY_LABELS: dict[int, Statistics] = {527: "audioset", 50: "esc50", 35:
 
 MEL_BINS = 128  # of every published AST
 HEAD_WIDTH = 64  # of every ViT, DeiT and published AST
+PUBLISHED_WIDTHS = (192, 384, 768, 1024)  # tiny, small, base and large: with these, that is certain
 NARROW_HEAD_WIDTH = 16  # of networks whose width is no multiple of 64: tests and toys
 NORM_EPS = 1e-6  # of the released code; timm's default, not torch's
 
@@ -119,6 +121,9 @@ def make_config(
     Raises:
         ShapeMismatch: the sizes do not go together; the message names the file.
 
+    Warns:
+        SpectagWarning: the number of attention heads is a guess.
+
     >>> backbone = Backbone(192, 12, 768, tokens=2, positions=1214, channels=1, patch=(16, 16))
     >>> make_config(backbone, stride=(10, 10), frames=1024, labels=10, heads=None, path=Path("a.pth")).heads
     3
@@ -127,7 +132,7 @@ def make_config(
         return ASTConfig(
             width=backbone.width,
             depth=backbone.depth,
-            heads=_default_heads(backbone.width) if heads is None else heads,
+            heads=_default_heads(backbone.width, path) if heads is None else heads,
             mlp_ratio=backbone.hidden / backbone.width,
             patch=backbone.patch,
             stride=stride,
@@ -170,8 +175,14 @@ def make_card(config: ASTConfig, labels: LabelSet, window: WindowFunction, given
     )
 
 
-def _default_heads(width: int) -> int:
-    for size in (HEAD_WIDTH, NARROW_HEAD_WIDTH):
-        if width % size == 0:
-            return width // size
-    raise ShapeMismatch(f"width {width} leaves the number of attention heads open: give heads=")
+def _default_heads(width: int, path: Path) -> int:
+    size = next((size for size in (HEAD_WIDTH, NARROW_HEAD_WIDTH) if width % size == 0), None)
+    if size is None:
+        raise ShapeMismatch(f"width {width} leaves the number of attention heads open: give heads=")
+    if width not in PUBLISHED_WIDTHS:
+        warnings.warn(
+            f"{path}: heads={width // size} is a guess from the width {width}: give heads=",
+            SpectagWarning,
+            stacklevel=2,
+        )
+    return width // size

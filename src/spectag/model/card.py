@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any, get_args
 
 from spectag.audio.front_end import FrontEnd
 from spectag.choices import Activation
-from spectag.errors import InputError, LabelMismatch, ShapeMismatch
+from spectag.errors import InputError, LabelMismatch, ShapeMismatch, SpectagWarning
 from spectag.labels import LabelSet
 from spectag.model.config import ASTConfig
 from spectag.model.shapes import network_shapes
 
 FIRST_LABELS = 5  # shown by describe
 IN_MEMORY = "built in memory"
+ONE_OUTPUT = "the only one for a single output, whose softmax is always 1"
 UNTRAINED = {"head": "untrained"}  # in the provenance of a freshly drawn head, until training writes its own
 
 
@@ -29,6 +31,7 @@ class Card:
         front_end: turns waveforms into the network's inputs.
         labels: names of the outputs, in order.
         activation: turns logits into scores: ``sigmoid`` (any number of labels applies) or ``softmax`` (one applies).
+            A single output is a sigmoid whatever is said here, since its softmax is always 1.
         provenance: where the weights come from, as plain values; saved with the model.
         activation_from: where the activation was found, or why it was chosen. Not saved.
         format: what kind of file the card was read from. Not saved.
@@ -63,6 +66,9 @@ class Card:
                 raise ShapeMismatch(f"{name} of the front end is {ours}, of the network {theirs}: make them equal")
         if self.activation not in get_args(Activation):
             raise InputError(f"activation must be one of {', '.join(get_args(Activation))}; got {self.activation!r}")
+        if len(self.labels) == 1 and self.activation == "softmax":
+            object.__setattr__(self, "activation", "sigmoid")
+            object.__setattr__(self, "activation_from", ONE_OUTPUT)
 
     @property
     def untrained(self) -> bool:
@@ -101,4 +107,21 @@ def default_activation(labels: int) -> tuple[Activation, str]:
     """
     if labels == 527:
         return "sigmoid", "default for AudioSet's 527 labels"
+    if labels == 1:
+        return "sigmoid", ONE_OUTPUT
     return "softmax", f"default for {labels} labels"
+
+
+def warn_of_softmax(activation: Activation, outputs: int, where: str) -> None:
+    """Warn where softmax is said for a single output, since its sigmoid is taken.
+
+    Args:
+        activation: what is said.
+        outputs: of the model.
+        where: file and field that say it.
+
+    >>> warn_of_softmax("softmax", 2, "spectag.json: activation")
+    """
+    if activation == "softmax" and outputs == 1:
+        message = f"{where}: the softmax of a single output is always 1, so its sigmoid is taken"
+        warnings.warn(message, SpectagWarning, stacklevel=3)

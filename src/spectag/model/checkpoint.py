@@ -18,8 +18,8 @@ class Checkpoint:
     Args:
         card: describes the weights. Weights learned from images are described as the network that they become when
             :func:`spectag.load` adapts them.
-        state: the tensors by name. Weights learned from images have no head, a kernel of up to three channels, and a
-            positional embedding for ``image_grid``.
+        state: the tensors by name. Some have no head. Weights learned from images have none, a kernel of up to three
+            channels, and a positional embedding for ``image_grid``.
         image_grid: patches along the two axes of the images; None for an Audio Spectrogram Transformer.
 
     >>> checkpoint = spectag.read_checkpoint("esc10")
@@ -35,3 +35,8 @@ class Checkpoint:
     def grid(self) -> Grid:
         """The grid of patches that the positional embedding is laid out for."""
         return self.card.config.grid if self.image_grid is None else self.image_grid
+
+    @property
+    def headless(self) -> bool:
+        """Whether there is no classification head among the weights."""
+        return "head.linear.weight" not in self.state

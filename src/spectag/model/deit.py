@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from math import isqrt
 from pathlib import Path
 
-from spectag.errors import ShapeMismatch, SpectagWarning
-from spectag.labels import LabelSet
+from spectag.errors import ShapeMismatch
 from spectag.model import tensors
 from spectag.model.adapt import State
 from spectag.model.backbone import make_card, make_config, measure_backbone
 from spectag.model.card import UNTRAINED
 from spectag.model.checkpoint import Checkpoint
-from spectag.model.given import Given
+from spectag.model.given import Given, fresh_labels
 from spectag.model.keys import KeyTable
 from spectag.model.shapes import network_shapes
 
@@ -64,7 +62,7 @@ def read_deit(path: Path, state: State, given: Given) -> Checkpoint:
         raise ShapeMismatch(
             f"{path}: pos_embed: expected {backbone.tokens} + n * n positions, got {backbone.positions}"
         )
-    labels = given.labels or _default_labels(path, given.num_labels)
+    labels = fresh_labels(given, path)
     config = make_config(
         backbone,
         stride=given.stride or STRIDE,
@@ -81,16 +79,3 @@ def read_deit(path: Path, state: State, given: Given) -> Checkpoint:
     origin = {"initial_weights": {"image_grid": [side, side], "channels": given.channels or "mean"}}
     card = replace(card, provenance={**card.provenance, **UNTRAINED, **origin})
     return Checkpoint(card, tensors.to_ours(state, DEIT.rows(config.depth, config.tokens)), (side, side))
-
-
-def _default_labels(path: Path, outputs: int | None) -> LabelSet:
-    if outputs is None:
-        return LabelSet.audioset()
-    labels = LabelSet.for_outputs(outputs)
-    if labels.is_published and labels != LabelSet.audioset():
-        warnings.warn(
-            f"{path}: the labels {labels.names[0]}, ... are a guess from num_labels={outputs}: give labels=",
-            SpectagWarning,
-            stacklevel=3,
-        )
-    return labels

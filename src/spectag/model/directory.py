@@ -21,7 +21,7 @@ from typing import Any, get_args
 from spectag.choices import Activation, WindowFunction
 from spectag.errors import InputError, LabelMismatch, NotAModel, UnreadableModel
 from spectag.labels import LabelSet
-from spectag.model.card import Card
+from spectag.model.card import Card, warn_of_softmax
 from spectag.model.fields import CONFIG, EXTRA, MARK, PREPROCESSOR, WEIGHTS, Fields, is_marked
 from spectag.model.given import Given
 from spectag.model.huggingface import (
@@ -43,7 +43,8 @@ def read_card(folder: Path, outputs: int | None = None, given: Given | None = No
 
     Args:
         folder: the directory.
-        outputs: outputs of the head in the weights, which the labels must fit; None where that is not known.
+        outputs: outputs of the head in the weights, which the labels must fit; 0 where there is no head, and None where
+            that is not known.
         given: options of the caller, which are used instead of guesses.
 
     Raises:
@@ -81,8 +82,8 @@ def check_digest(folder: Path) -> None:
     """
     if not (folder / EXTRA).exists():
         return
-    wanted = Fields.read(folder / EXTRA).data.get(DIGEST)
-    if wanted is not None and wanted != digest_of(folder / WEIGHTS):
+    wanted, weights = Fields.read(folder / EXTRA).data.get(DIGEST), folder / WEIGHTS
+    if wanted is not None and not (weights.is_file() and wanted == digest_of(weights)):
         raise UnreadableModel(
             f"{folder}: {WEIGHTS} and {EXTRA} do not belong together (saving was interrupted, or one was replaced): "
             "save or convert again"
@@ -128,6 +129,7 @@ def _read_bundle_card(folder: Path, config: Fields, extra: Fields, outputs: int 
     geometry = read_geometry(config, len(labels))
     window: WindowFunction = extra.choice("window", get_args(WindowFunction))  # type: ignore[assignment]  # one of them
     activation: Activation = extra.choice("activation", get_args(Activation))  # type: ignore[assignment]  # one of them
+    warn_of_softmax(activation, len(labels), f"{extra.path}: activation")
     return Card(
         config=geometry,
         front_end=replace(read_front_end(folder, geometry), window=window),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import get_args
 
 from spectag.choices import Activation, Channels, Statistics, WindowFunction
-from spectag.errors import InputError
+from spectag.errors import InputError, SpectagWarning
 from spectag.labels import LabelSet
 
 
@@ -57,3 +59,30 @@ class Given:
     def names(self) -> list[str]:
         """The options that are not left open, by name."""
         return [field.name for field in fields(self) if getattr(self, field.name) is not None]
+
+
+def fresh_labels(given: Given, source: Path) -> LabelSet:
+    """The labels of a head that is freshly drawn: those that are given, else AudioSet's or as many as are asked for.
+
+    Args:
+        given: what the caller says.
+        source: the file, for messages.
+
+    Warns:
+        SpectagWarning: names are guessed from their number.
+
+    >>> len(fresh_labels(Given(), Path("deit.pth"))), fresh_labels(Given(num_labels=2), Path("deit.pth")).names
+    (527, ('LABEL_0', 'LABEL_1'))
+    """
+    if given.labels is not None:
+        return given.labels
+    if given.num_labels is None:
+        return LabelSet.audioset()
+    labels = LabelSet.for_outputs(given.num_labels)
+    if labels.is_published and labels != LabelSet.audioset():
+        warnings.warn(
+            f"{source}: the labels {labels.names[0]}, ... are a guess from num_labels={len(labels)}: give labels=",
+            SpectagWarning,
+            stacklevel=3,
+        )
+    return labels

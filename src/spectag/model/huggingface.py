@@ -13,10 +13,10 @@ from spectag.audio.front_end import FrontEnd
 from spectag.choices import Activation
 from spectag.errors import InputError, LabelMismatch, NotAModel, ShapeMismatch, SpectagWarning
 from spectag.labels import LabelSet
-from spectag.model.card import Card, default_activation
+from spectag.model.card import Card, default_activation, warn_of_softmax
 from spectag.model.config import ASTConfig
 from spectag.model.fields import CONFIG, PREPROCESSOR, PROCESSOR, Fields
-from spectag.model.given import Given
+from spectag.model.given import Given, fresh_labels
 from spectag.model.keys import KeyTable
 
 AST = "audio_spectrogram_transformer"
@@ -39,6 +39,7 @@ TRANSFORMERS = KeyTable(
         "head.norm": "classifier.layernorm",
         "head.linear": "classifier.dense",
     },
+    root=f"{AST}.",
 )
 # Names that transformers 5 can write as well.
 TRANSFORMERS_5 = KeyTable(
@@ -52,6 +53,7 @@ TRANSFORMERS_5 = KeyTable(
         "blocks.*.mlp.fc1": f"{LAYER_5}.mlp.fc1",
         "blocks.*.mlp.fc2": f"{LAYER_5}.mlp.fc2",
     },
+    root=f"{AST}.",
 )
 HEAD_BIAS = "classifier.dense.bias"  # in both; as long as there are outputs
 
@@ -79,7 +81,8 @@ def read_huggingface_card(folder: Path, config: Fields, outputs: int | None, giv
     Args:
         folder: the directory.
         config: its ``config.json``.
-        outputs: outputs of the head in the weights, which the labels must fit; None where that is not known.
+        outputs: outputs of the head in the weights, which the labels must fit; 0 where there is no head, and None where
+            that is not known.
         given: options of the caller.
 
     Raises:
@@ -93,9 +96,12 @@ def read_huggingface_card(folder: Path, config: Fields, outputs: int | None, giv
     'softmax'
     """
     names = read_names(config, outputs)
-    labels = _guess_labels(config, outputs, given) if names is None else _known_labels(config, names)
+    if outputs == 0 and (given.labels or names is None):
+        labels = fresh_labels(given, config.path)
+    else:
+        labels = _guess_labels(config, outputs, given) if names is None else _known_labels(config, names)
     geometry = read_geometry(config, len(labels))
-    activation, reason = _read_activation(config, labels, given)
+    activation, reason = _read_activation(config, labels, given, trained=outputs != 0)
     return Card(
         config=geometry,
         front_end=read_front_end(folder, geometry),
@@ -123,7 +129,7 @@ def read_names(config: Fields, outputs: int | None) -> tuple[str, ...] | None:
         raise LabelMismatch(
             f"{config.path}: id2label: expected the numbers 0 to {len(table) - 1}, {names.index(None)} is missing"
         )
-    if outputs is not None and outputs != len(names):
+    if outputs and outputs != len(names):
         raise LabelMismatch(f"{config.path}: id2label: {len(names)} labels do not fit a head of {outputs} outputs")
     return names  # type: ignore[return-value]  # that each is text is LabelSet's to check
 
@@ -212,7 +218,7 @@ def config_document(card: Card) -> dict[str, Any]:
     128
     """
     c = card.config
-    model_type = MODEL_TYPE if c.patch[0] == c.patch[1] and c.tokens == 2 else OWN_MODEL_TYPE
+    model_type = OWN_MODEL_TYPE if find_obstacles(card) else MODEL_TYPE
     problem_types = {activation: name for name, activation in PROBLEM_TYPES.items()}
     return {
         "architectures": [ARCHITECTURE[model_type]],
@@ -231,6 +237,30 @@ def config_document(card: Card) -> dict[str, Any]:
         "dtype": "float32",  # to compute in, whatever the file stores
         **({"class_tokens": c.tokens} if model_type == OWN_MODEL_TYPE else {}),
     }
+
+
+def find_obstacles(card: Card) -> list[str]:
+    """Why ``transformers`` cannot open the bundle of a model; nothing where it can.
+
+    >>> find_obstacles(spectag.load("esc10").card)
+    ['its patches of 128x8 are not square']
+    """
+    patch, tokens = card.config.patch, card.config.tokens
+    obstacles = [] if patch[0] == patch[1] else [f"its patches of {patch[0]}x{patch[1]} are not square"]
+    return obstacles + ([] if tokens == 2 else ["it has one class token, not two"])
+
+
+def compare_with_transformers(card: Card) -> str | None:
+    """What ``transformers`` would make of the bundle of a model, in one sentence; None where it does the same.
+
+    >>> compare_with_transformers(spectag.load("esc10").card)
+    'transformers cannot open it: its patches of 128x8 are not square'
+    """
+    if obstacles := find_obstacles(card):
+        return f"transformers cannot open it: {' and '.join(obstacles)}"
+    if card.front_end.window != "hanning":
+        return "transformers opens it, but its scores differ: it knows no Hamming window and uses Hann"
+    return None
 
 
 def preprocessor_document(card: Card) -> dict[str, Any]:
@@ -275,15 +305,18 @@ def _guess_labels(config: Fields, outputs: int | None, given: Given) -> LabelSet
     return labels
 
 
-def _read_activation(config: Fields, labels: LabelSet, given: Given) -> tuple[Activation, str]:
-    problem = config.data.get("problem_type")
-    if problem in PROBLEM_TYPES:
+def _read_activation(config: Fields, labels: LabelSet, given: Given, trained: bool) -> tuple[Activation, str]:
+    if config.data.get("problem_type") == "regression":
+        raise NotAModel(f"{config.path}: problem_type is regression: this head predicts numbers, and tags need scores")
+    if config.data.get("problem_type") is not None:
+        problem = config.choice("problem_type", tuple(PROBLEM_TYPES))
+        warn_of_softmax(PROBLEM_TYPES[problem], len(labels), f"{config.path}: problem_type")
         return PROBLEM_TYPES[problem], f"problem_type {problem} in {CONFIG}"
     activation, reason = default_activation(len(labels))
-    if given.activation is None and not labels.is_published:
+    if given.activation is None and trained and not labels.is_published:
         warnings.warn(
-            f"{config.path}: problem_type is missing: the activation {activation} is a guess for {len(labels)} labels: "
-            "give activation=",
+            f"{config.path}: problem_type is missing: the activation {activation} is a guess for {len(labels)} "
+            f"label{'s' if len(labels) > 1 else ''}: give activation=",
             SpectagWarning,
             stacklevel=2,
         )

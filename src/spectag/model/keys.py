@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spectag.errors import KeyMismatch, ShapeMismatch
 from spectag.model.shapes import Shape, Shapes
 
 PARAMETERS = ("tokens", "pos_embed")  # tensors of the network itself; all others are a module's weight and bias
+HEAD = "head."  # what the modules of the classification head begin with
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class KeyTable:
             tensor here, its names stand in the order in which they are joined, separated by spaces: the class tokens
             along axis 1; query, key and value along axis 0. A ``*`` stands for the number of the layer.
         dropped: tensors that such files may hold and that nothing here reads.
+        pretraining: tensors beside an encoder that learned without labels. Only files without a head hold them.
+        root: what programs that save an encoder alone leave out in front of its names.
 
     >>> table = KeyTable("toy", {"blocks.*.norm1": "layers.*.ln"})
     >>> table.rows(depth=1, tokens=2)[0]
@@ -43,6 +47,8 @@ class KeyTable:
     kind: str
     names: Mapping[str, str]
     dropped: frozenset[str] = frozenset()
+    pretraining: frozenset[str] = frozenset()
+    root: str = ""
 
     def rows(self, depth: int, tokens: int) -> list[TensorRow]:
         """Spell out the table for a number of layers and class tokens: one row for each tensor of the network."""
@@ -57,6 +63,29 @@ class KeyTable:
                     spelled = [f"{name}.{kind}".replace("*", str(layer)) for name in (ours, *theirs)]
                     rows.append(TensorRow(spelled[0], tuple(spelled[1:]), axis=0))
         return rows
+
+    def fitting(self, found: Collection[str]) -> KeyTable:
+        """This table, or its part without the head where a file has not one tensor of it.
+
+        >>> table = KeyTable("toy", {"norm": "ln", "head.linear": "fc"})
+        >>> list(table.fitting({"ln.weight", "ln.bias"}).names)
+        ['norm']
+        """
+        heads = [names for ours, names in self.names.items() if ours.startswith(HEAD)]
+        if any(f"{name}.{kind}" in found for name in heads for kind in ("weight", "bias")):
+            return self
+        encoder = {ours: names for ours, names in self.names.items() if not ours.startswith(HEAD)}
+        return replace(self, names=encoder, dropped=self.dropped | self.pretraining)
+
+    def lists(self, key: str) -> bool:
+        """Whether this is the name of a tensor in the table, of whatever layer.
+
+        >>> KeyTable("toy", {"blocks.*.norm1": "layers.*.ln"}).lists("layers.11.ln.bias")
+        True
+        """
+        name = key.removesuffix(".weight").removesuffix(".bias")
+        listed = {name for names in self.names.values() for name in names.split()}
+        return name in listed or re.sub(r"(?<=\.)\d+(?=\.)", "*", name, count=1) in listed
 
     def count_layers(self, keys: Collection[str]) -> int:
         """Count the encoder layers: one more than the highest layer number among the keys, at most one per key."""

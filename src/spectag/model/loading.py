@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -24,21 +23,21 @@ from spectag.labels import LabelSet
 from spectag.model import tensors
 from spectag.model.adapt import adapt_state
 from spectag.model.bundle import Bundle
-from spectag.model.card import Card
+from spectag.model.card import UNTRAINED, Card, warn_of_softmax
 from spectag.model.checkpoint import Checkpoint
 from spectag.model.deit import DEIT, read_deit
 from spectag.model.directory import check_digest, read_card
 from spectag.model.ensemble import Ensemble, read_members
-from spectag.model.fields import CONFIG, ENSEMBLE, WEIGHTS
+from spectag.model.fields import CONFIG, ENSEMBLE, EXTRA
 from spectag.model.given import Given
 from spectag.model.huggingface import HEAD_BIAS, TRANSFORMERS, TRANSFORMERS_5
-from spectag.model.keys import KeyTable, list_some
+from spectag.model.naming import rename
 from spectag.model.network import build_network
 from spectag.model.official import OFFICIAL, read_official
-from spectag.model.shapes import network_shapes, read_shapes
+from spectag.model.shapes import network_shapes
 from spectag.model.source import Located, resolve
+from spectag.model.weights import find_weights
 
-TABLES = (OFFICIAL, DEIT, TRANSFORMERS, TRANSFORMERS_5)
 HEAD_SEED = 0  # so that an untrained head is the same at every load
 
 Kind = Literal["ensemble", "directory", "official", "deit"]
@@ -70,10 +69,12 @@ def load(
     Args:
         source: the first of these that exists:
 
-            - a bundle directory, or an AST directory as ``transformers`` writes it;
+            - a bundle directory, or an AST directory as ``transformers`` writes it, with safetensors or pickles;
+            - the folder of a finished run, or its ``checkpoints/last.ckpt``, which stand for the run's bundle;
             - the folder of an ensemble, which takes no options;
             - a ``.pth`` (or ``.safetensors``) as the authors' code saves it; the geometry follows from the tensors;
-            - a DeiT or ViT state dict with timm's names: initial weights, which are adapted and get an untrained head;
+            - a DeiT or ViT state dict with timm's names, or an AST or SSAST without a head: initial weights, which are
+              adapted and get an untrained head;
             - the name of a bundled model (``esc10``);
             - ``audioset`` or ``speech-commands``: the published ASTs on the Hugging Face Hub;
             - any Hub id ``owner/name`` of an AST with ``model.safetensors``, through the Hugging Face cache.
@@ -131,7 +132,7 @@ def load_bundle(source: str | os.PathLike[str], given: Given | None = None) -> B
     checkpoint = read_checkpoint(source, given)
     card, state = checkpoint.card, checkpoint.state
     with torch.inference_mode(mode=False):  # tensors that are made in that mode could never be trained
-        if checkpoint.image_grid is not None:
+        if checkpoint.headless:
             state = adapt_state(
                 state,
                 checkpoint.grid,
@@ -144,8 +145,10 @@ def load_bundle(source: str | os.PathLike[str], given: Given | None = None) -> B
             )
         network = build_network(card.config, state)
     if card.untrained:
+        first = ", ".join(card.labels.names[:2])
         warnings.warn(
-            f"{source}: the classification head is freshly drawn: train it before tagging",
+            f"{source}: the classification head is freshly drawn: train it before tagging; its {len(card.labels)} "
+            f"labels ({first}, ...) say nothing about the weights",
             SpectagWarning,
             stacklevel=2,
         )
@@ -178,21 +181,7 @@ def read_checkpoint(source: str | os.PathLike[str], given: Given | None = None) 
             checkpoint = _read_directory(located.path, given)
         else:
             checkpoint = _read_file(located.path, given)
-    return replace(checkpoint, card=_overrule(checkpoint.card, given, located, str(source)))
-
-
-def recognise_table(keys: Collection[str]) -> KeyTable | None:
-    """Find the key table that has most of these keys.
-
-    The result is None if fewer than half of a table's keys are found. Only the first layer counts, so that a missing
-    tensor gives its own error and not that of an unknown file.
-
-    >>> recognise_table(["v.cls_token"]) is None
-    True
-    """
-    tables = [(table, {key for row in table.rows(depth=1, tokens=2) for key in row.theirs}) for table in TABLES]
-    best, names = max(tables, key=lambda pair: len(pair[1].intersection(keys)))
-    return best if 2 * len(names.intersection(keys)) >= len(names) else None
+    return replace(checkpoint, card=_overrule(checkpoint, given, located, str(source)))
 
 
 def is_ensemble(source: str | os.PathLike[str]) -> bool:
@@ -208,51 +197,44 @@ def is_ensemble(source: str | os.PathLike[str]) -> bool:
 
 def _read_directory(folder: Path, given: Given) -> Checkpoint:
     """Read a bundle, or an AST directory as ``transformers`` writes it."""
-    weights = folder / WEIGHTS
     if (folder / ENSEMBLE).is_file():
         raise NotAModel(f"{folder}: is an ensemble, and one network is needed here: name one of its members' folders")
-    for needed in (folder / CONFIG, weights):
-        if not needed.is_file():
-            raise NotAModel(f"{folder}: {needed.name} is missing: not a bundle or AST directory (pickles are not read)")
-    found = read_shapes(weights)
-    table = _require_table(found, weights)
+    if not (folder / CONFIG).is_file():
+        raise NotAModel(f"{folder}: {CONFIG} is missing: not a bundle or AST directory")
+    files = find_weights(folder)
+    weights = files[0] if len(files) == 1 else folder
+    table, state = rename(tensors.read_all(files), weights)
     if table not in (TRANSFORMERS, TRANSFORMERS_5):
         raise NotAModel(
             f"{weights}: the tensors have {table.kind} names, a directory holds those of transformers: "
-            "load the file alone, and save what it gives"
+            f"move the file away from {CONFIG}, and load it alone"
         )
-    head = found.get(HEAD_BIAS)
-    card = read_card(folder, head[0] if head else None, given)
+    if not (folder / EXTRA).exists():  # a bundle has a head
+        table = table.fitting(state)
+    head = state.get(HEAD_BIAS)
+    card = read_card(folder, 0 if head is None else len(head), given)
     config = card.config
-    if config.depth > len(found):  # checked before the table is spelled out for all layers
+    if config.depth > len(state):  # checked before the table is spelled out for all layers
         raise ShapeMismatch(f"{folder / CONFIG}: num_hidden_layers: {config.depth} are not in {weights.name}")
     wanted = table.expected(network_shapes(config), config.depth, config.tokens)
-    table.check_shapes(found, wanted, str(weights))
-    state = tensors.read_safetensors(weights)
+    table.check_shapes({key: tuple(value.shape) for key, value in state.items()}, wanted, str(weights))
     check_digest(folder)
     return Checkpoint(card, tensors.to_ours(state, table.rows(config.depth, config.tokens)))
 
 
 def _read_file(path: Path, given: Given) -> Checkpoint:
     """Read a file that has only weights."""
-    state = tensors.read_weights(path)
-    table = _require_table(state, path)
+    table, state = rename(tensors.read_weights(path), path)
     if table is OFFICIAL:
         _refuse_options(given, "official", str(path))
         return read_official(path, state, given)
     if table is DEIT:
         _refuse_options(given, "deit", str(path))
         return read_deit(path, state, given)
-    raise NotAModel(f"{path}: weights of transformers' AST without their {CONFIG}: give the directory with both")
-
-
-def _require_table(keys: Collection[str], path: Path) -> KeyTable:
-    table = recognise_table(keys)
-    if table is None:
-        raise NotAModel(
-            f"{path}: not the weights of an Audio Spectrogram Transformer or a DeiT/ViT; holds {list_some(keys)}"
-        )
-    return table
+    if not (path.parent / CONFIG).is_file() or path not in find_weights(path.parent):
+        raise NotAModel(f"{path}: weights of transformers' AST without their {CONFIG}: give the directory with both")
+    _refuse_options(given, "directory", str(path))
+    return _read_directory(path.parent, given)
 
 
 def _refuse_options(given: Given, kind: Kind, source: str) -> None:
@@ -267,8 +249,9 @@ def _refuse_options(given: Given, kind: Kind, source: str) -> None:
         raise InputError(f"{source}: {name}= is for weight files; a directory contains this information")
 
 
-def _overrule(card: Card, given: Given, located: Located, source: str) -> Card:
+def _overrule(checkpoint: Checkpoint, given: Given, located: Located, source: str) -> Card:
     """Replace facts on the card by the options of the caller, and record where the model comes from."""
+    card = checkpoint.card
     if given.labels is not None:
         if len(given.labels) != card.config.labels:
             raise LabelMismatch(
@@ -278,6 +261,9 @@ def _overrule(card: Card, given: Given, located: Located, source: str) -> Card:
     if given.window is not None:
         card = replace(card, front_end=replace(card.front_end, window=given.window))
     if given.activation is not None:
+        warn_of_softmax(given.activation, len(card.labels), f"{source}: activation=")
         card = replace(card, activation=given.activation, activation_from="given by the caller")
     origin = {"source": located.name, "format": card.format, "activation_from": card.activation_from}
+    if checkpoint.headless:
+        origin |= UNTRAINED
     return replace(card, source=source, provenance=card.provenance or origin)

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from spectag.errors import LabelMismatch, ShapeMismatch, SpectagWarning
 from spectag.labels import LabelSet
@@ -18,17 +19,20 @@ from spectag.model.adapt import Grid, State
 from spectag.model.backbone import (
     MEL_BINS,
     STATISTICS_BY_LABELS,
+    Backbone,
     make_card,
     make_config,
     measure_backbone,
     require_axes,
 )
-from spectag.model.card import default_activation
+from spectag.model.card import UNTRAINED, default_activation
 from spectag.model.checkpoint import Checkpoint
-from spectag.model.given import Given
+from spectag.model.fields import LARGEST
+from spectag.model.given import Given, fresh_labels
 from spectag.model.keys import KeyTable
-from spectag.model.shapes import network_shapes
+from spectag.model.shapes import Shapes, network_shapes
 
+PREDICTION = ("cpredlayer.0", "cpredlayer.2", "gpredlayer.0", "gpredlayer.2")
 OFFICIAL = KeyTable(
     "the authors'",
     {
@@ -47,6 +51,15 @@ OFFICIAL = KeyTable(
     },
     # The ImageNet heads that the released code carries along.
     dropped=frozenset({"v.head.weight", "v.head.bias", "v.head_dist.weight", "v.head_dist.bias"}),
+    # Of the authors' SSAST, which learns to recognise and to restore masked patches.
+    pretraining=frozenset(
+        {
+            "mask_embed",
+            "p_input_fdim",
+            "p_input_tdim",
+            *(f"{layer}.{kind}" for layer in PREDICTION for kind in ("weight", "bias")),
+        }
+    ),
 )
 
 PATCH = (16, 16)  # of every published AST
@@ -60,7 +73,7 @@ def read_official(path: Path, state: State, given: Given) -> Checkpoint:
 
     Args:
         path: the file, for messages and provenance.
-        state: its tensors, without the prefix ``module.``.
+        state: its tensors by the table's names, with or without a head.
         given: options of the caller.
 
     Raises:
@@ -75,96 +88,133 @@ def read_official(path: Path, state: State, given: Given) -> Checkpoint:
     True
     """
     found = {key: tuple(value.shape) for key, value in state.items()}
-    backbone = measure_backbone(found, OFFICIAL, tokens=2, path=path)
-    if backbone.patch != PATCH or backbone.channels != 1:
-        raise ShapeMismatch(
-            f"{path}: expected a patch kernel of one channel and {PATCH}, "
-            f"got {backbone.channels} channels and {backbone.patch}"
-        )
-    (outputs,) = require_axes(found, "mlp_head.1.bias", "C", path)
-    if given.num_labels not in (None, outputs):
-        raise LabelMismatch(f"{path}: num_labels is {given.num_labels}, but the head has {outputs} outputs")
-    stride, frames = _settle_grid(path, backbone.patches, given)
-    config = make_config(backbone, stride=stride, frames=frames, labels=outputs, heads=given.heads, path=path)
-    wanted = OFFICIAL.expected(network_shapes(config), config.depth, config.tokens)
-    OFFICIAL.check_shapes(found, wanted, str(path))
-    _warn_of_guesses(path, outputs, given)
-    card = make_card(config, LabelSet.for_outputs(outputs), "hanning", given, "published checkpoint", path)
-    settled = given.stride is not None and given.frames is not None
-    geometry = "given, and fits the tensors" if settled else "guessed from the number of patches"
-    card = replace(card, provenance={**card.provenance, "geometry": geometry})
-    return Checkpoint(card, tensors.to_ours(state, OFFICIAL.rows(config.depth, config.tokens)))
+    table = OFFICIAL.fitting(found)
+    backbone = measure_backbone(found, table, tokens=2, path=path)
+    if backbone.channels != 1:
+        raise ShapeMismatch(f"{path}: expected a patch kernel of one channel, got {backbone.channels} channels")
+    trained = table is OFFICIAL
+    labels = _count_labels(path, found, given) if trained else fresh_labels(given, path)
+    geometry = given if trained else _add_recorded(given, state, backbone.patch)
+    stride, frames = _settle_grid(path, backbone, geometry)
+    config = make_config(backbone, stride=stride, frames=frames, labels=len(labels), heads=given.heads, path=path)
+    wanted = table.expected(network_shapes(config), config.depth, config.tokens)
+    table.check_shapes(found, wanted, str(path))
+    _warn_of_guesses(path, len(labels) if trained else None, given)
+    what = "published checkpoint" if trained else "initial weights (AST without a head), untrained head"
+    card = make_card(config, labels, "hanning", given, what, path)
+    facts: dict[str, Any] = {} if trained else {**UNTRAINED}
+    facts["geometry"] = _say_origin(given, geometry)
+    if trained and given.labels is None and len(labels) in STATISTICS_BY_LABELS:
+        facts["labels"] = f"guessed from {len(labels)} outputs"
+    card = replace(card, provenance={**card.provenance, **facts})
+    return Checkpoint(card, tensors.to_ours(state, table.rows(config.depth, config.tokens)))
 
 
-def possible_grids(patches: int, stride: Grid | None, frames: int | None) -> Iterator[tuple[Grid, int]]:
+def possible_grids(
+    patches: int, stride: Grid | None, frames: int | None, patch: Grid = PATCH
+) -> Iterator[tuple[Grid, int]]:
     """Strides (frequency, time) and lengths in frames that give a number of patches, the likeliest first.
 
     Equal strides of 10, 12, 14 and 16 are tried in this order, first with the lengths of the recipes, then with any:
-    whole seconds before the shortest that fits. Other strides are tried only where a length is given.
+    whole seconds before the shortest that fits. Other strides are tried only where a length is given. Patches of
+    another size than 16 x 16 do not overlap.
 
     Args:
         patches: their number in the positional embedding.
         stride, frames: what is given; None where open.
+        patch: size of a patch.
 
     >>> next(possible_grids(12 * 101, None, None))
     ((10, 10), 1024)
     """
-    strides = [(s, s) for s in STRIDES] if stride is None else [stride]
+    strides = [(s, s) for s in STRIDES] if patch == PATCH else [patch]
+    if stride is not None:
+        strides = [stride]
     if frames is not None:
-        if stride is None:
+        if stride is None and patch == PATCH:
             strides += [(f, t) for f in STRIDES for t in STRIDES if f != t]
-        yield from ((s, frames) for s in strides if count_patches(s, frames) == patches)
+        yield from ((s, frames) for s in strides if count_patches(s, frames, patch) == patches)
         return
-    yield from ((s, length) for length in LENGTHS for s in strides if count_patches(s, length) == patches)
+    yield from ((s, length) for length in LENGTHS for s in strides if count_patches(s, length, patch) == patches)
     for s in strides:
-        lengths = _possible_lengths(patches, s)
+        lengths = _possible_lengths(patches, s, patch)
         yield from ((s, length) for length in lengths if length % WHOLE_SECOND == 0)
         if lengths:
             yield (s, lengths[0])
 
 
-def count_patches(stride: Grid, frames: int) -> int:
-    """Patches of 16 x 16 in a spectrogram of 128 mel bins.
+def count_patches(stride: Grid, frames: int, patch: Grid = PATCH) -> int:
+    """Patches in a spectrogram of 128 mel bins.
 
     >>> count_patches((10, 10), 1024)
     1212
     """
-    if frames < PATCH[1]:
+    if frames < patch[1]:
         return 0
-    return ((MEL_BINS - PATCH[0]) // stride[0] + 1) * ((frames - PATCH[1]) // stride[1] + 1)
+    return ((MEL_BINS - patch[0]) // stride[0] + 1) * ((frames - patch[1]) // stride[1] + 1)
 
 
-def _possible_lengths(patches: int, stride: Grid) -> range:
+def _possible_lengths(patches: int, stride: Grid, patch: Grid) -> range:
     """All lengths that give a number of patches with this stride."""
-    f = (MEL_BINS - PATCH[0]) // stride[0] + 1
+    f = (MEL_BINS - patch[0]) // stride[0] + 1
     t, rest = divmod(patches, f)
     if rest or t < 1:
         return range(0)
-    shortest = (t - 1) * stride[1] + PATCH[1]
+    shortest = (t - 1) * stride[1] + patch[1]
     return range(shortest, shortest + stride[1])
 
 
-def _settle_grid(path: Path, patches: int, given: Given) -> tuple[Grid, int]:
+def _add_recorded(given: Given, state: State, patch: Grid) -> Given:
+    """Add what an SSAST records: its length. While it learns, its patches do not overlap."""
+    if OFFICIAL.pretraining.isdisjoint(state):
+        return given
+    frames = state.get("p_input_tdim")
+    recorded = int(frames) if frames is not None and frames.numel() == 1 and 0 < frames <= LARGEST else None
+    return replace(given, stride=given.stride or patch, frames=given.frames or recorded)
+
+
+def _settle_grid(path: Path, backbone: Backbone, given: Given) -> tuple[Grid, int]:
     """Stride and frames: what is given, else the likeliest."""
-    fits = list(dict.fromkeys(possible_grids(patches, given.stride, given.frames)))
-    equal = [fit for fit in fits if fit[0][0] == fit[0][1]]
+    patches, patch = backbone.patches, backbone.patch
+    if patch[0] > MEL_BINS:
+        raise ShapeMismatch(f"{path}: expected patches of at most {MEL_BINS} mel bins, got {patch}")
+    fits = list(dict.fromkeys(possible_grids(patches, given.stride, given.frames, patch)))
+    usual = [fit for fit in fits if fit[0][0] == fit[0][1] or patch != PATCH]
     if not fits:
-        others = list(dict.fromkeys(possible_grids(patches, None, None)))[:3]
+        others = list(dict.fromkeys(possible_grids(patches, None, None, patch)))[:3]
         raise ShapeMismatch(
             f"{path}: {_say_wish(given)} cannot give its {patches} patches; what would fit: {_list_grids(others)}"
         )
-    if given.stride is None and not equal and len(fits) > 1:
+    if given.stride is None and not usual and len(fits) > 1:
         raise ShapeMismatch(f"{path}: {patches} patches in {given.frames} frames: {_list_grids(fits)}? give stride=")
-    stride, frames = (equal or fits)[0]
+    stride, frames = (usual or fits)[0]
+    others = list({fit[0]: fit for fit in reversed(fits) if fit[0] != stride}.values())[::-1]  # the likeliest of each
     # With a stride given, only lengths within one stride are possible, and a whole second among them is likely.
-    likely = frames in LENGTHS or (given.stride is not None and frames % WHOLE_SECOND == 0)
-    if given.frames is None and not likely:
+    likely = frames in LENGTHS or given.frames is not None or (given.stride is not None and frames % WHOLE_SECOND == 0)
+    if others or not likely or (patch != PATCH and given.stride is None):
+        also = f" ({_list_grids(others)} would fit, too)" if others else ""
         warnings.warn(
-            f"{path}: stride {stride} and {frames} frames are a guess from {patches} patches: give stride= and frames=",
+            f"{path}: stride {stride} and {frames} frames are a guess from {patches} patches: "
+            f"give stride= and frames={also}",
             SpectagWarning,
             stacklevel=2,
         )
     return stride, frames
+
+
+def _say_origin(given: Given, geometry: Given) -> str:
+    if given.stride is not None and given.frames is not None:
+        return "given, and fits the tensors"
+    if geometry.stride is not None and geometry.frames is not None:
+        return "recorded in the file"
+    return "guessed from the number of patches"
+
+
+def _count_labels(path: Path, found: Shapes, given: Given) -> LabelSet:
+    (outputs,) = require_axes(found, "mlp_head.1.bias", "C", path)
+    if given.num_labels not in (None, outputs):
+        raise LabelMismatch(f"{path}: num_labels is {given.num_labels}, but the head has {outputs} outputs")
+    return LabelSet.for_outputs(outputs)
 
 
 def _say_wish(given: Given) -> str:
@@ -176,19 +226,21 @@ def _list_grids(fits: list[tuple[Grid, int]]) -> str:
     return " or ".join(f"stride {s} with {n} frames" for s, n in fits) or "give both stride= and frames="
 
 
-def _warn_of_guesses(path: Path, outputs: int, given: Given) -> None:
-    """Warn of what the number of outputs decides. That 527 are AudioSet's classes is taken for certain."""
+def _warn_of_guesses(path: Path, outputs: int | None, given: Given) -> None:
+    """Warn of what the number of outputs decides. That 527 are AudioSet's classes is taken for certain.
+
+    Without a head only the statistics matter: labels and activation are those of the head to come.
+    """
     if outputs == len(LabelSet.audioset()):
         return
-    statistics = STATISTICS_BY_LABELS.get(outputs, "audioset")
-    guesses = {"statistics": f"statistics {statistics}", "activation": f"activation {default_activation(outputs)[0]}"}
+    statistics = STATISTICS_BY_LABELS.get(outputs or 0, "audioset")
+    guesses = {"statistics": f"statistics {statistics}"}
     if outputs in STATISTICS_BY_LABELS:
         guesses = {"labels": f"the labels of {statistics}", **guesses}
+    if outputs is not None:
+        guesses["activation"] = f"activation {default_activation(outputs)[0]}"
     guesses = {name: guess for name, guess in guesses.items() if name not in given.names()}
     if guesses:
         options = ", ".join(f"{name}=" for name in guesses)
-        warnings.warn(
-            f"{path}: guessed from its {outputs} outputs: {', '.join(guesses.values())}; give {options}",
-            SpectagWarning,
-            stacklevel=2,
-        )
+        source = "guessed, as there is no head" if outputs is None else f"guessed from its {outputs} outputs"
+        warnings.warn(f"{path}: {source}: {', '.join(guesses.values())}; give {options}", SpectagWarning, stacklevel=2)

@@ -1,21 +1,14 @@
-"""The shapes of a network's tensors, by arithmetic and in the header of a file.
-
-They are compared before any tensor is read, so that a geometry which does not fit costs no memory.
-"""
+"""The shapes of a network's tensors, by arithmetic: a geometry that does not fit a file costs no memory."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
-from spectag.errors import ShapeMismatch, UnreadableModel
+from spectag.errors import UnreadableModel
 from spectag.model.config import ASTConfig
 
 Shape = tuple[int, ...]
 Shapes = dict[str, Shape]
-
-FLOATS = ("F16", "BF16", "F32", "F64")  # of safetensors
 
 
 def network_shapes(config: ASTConfig) -> Shapes:
@@ -44,27 +37,6 @@ def network_shapes(config: ASTConfig) -> Shapes:
         }
     shapes: Shapes = {"tokens": (1, config.tokens, d), "pos_embed": (1, config.tokens + f * t, d)}
     return shapes | {f"{name}.{kind}": shape for name, kinds in modules.items() for kind, shape in kinds.items()}
-
-
-def read_shapes(path: Path) -> Shapes:
-    """Read the shapes in the header of a safetensors file. No tensor is read.
-
-    Raises:
-        UnreadableModel: the file is truncated or not safetensors at all.
-        ShapeMismatch: a tensor is not floating point.
-
-    >>> read_shapes(spectag.load("esc10").save("copy") / "model.safetensors")["classifier.dense.bias"]
-    (10,)
-    """
-    try:
-        with safe_open(path, framework="np") as file:
-            slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
-            for key, piece in slices.items():
-                if piece.get_dtype() not in FLOATS:
-                    raise ShapeMismatch(f"{path}: {key}: expected floating point, got {piece.get_dtype()}")
-            return {key: tuple(piece.get_shape()) for key, piece in slices.items()}
-    except (SafetensorError, OSError) as error:
-        raise unreadable(path, error) from error
 
 
 def unreadable(path: Path, error: Exception) -> UnreadableModel:

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from spectag.errors import InputError, ModelNotFound, NotAModel
 from spectag.labels import nearest
-from spectag.model.fields import CONFIG, EXTRA, PREPROCESSOR, PROCESSOR, WEIGHTS, Fields, is_marked
+from spectag.model.fields import CONFIG, ENSEMBLE, EXTRA, PREPROCESSOR, PROCESSOR, WEIGHTS, Fields, is_marked
 
 ALIASES = {
     "audioset": "MIT/ast-finetuned-audioset-10-10-0.4593",
     "speech-commands": "MIT/ast-finetuned-speech-commands-v2",
 }
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+RECIPE, BUNDLE, CHECKPOINTS = "recipe.yaml", "bundle", "checkpoints"  # in the folder of a run, see spectag.runs.run
 FILE_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".json", ".onnx")
 
 
@@ -47,14 +48,15 @@ def resolve(source: str | os.PathLike[str]) -> Located:
     """Find the local file or directory that a source means. Files of the Hub are fetched into its cache.
 
     The order is: an existing path, a bundled model, an alias, a Hub id. A local folder that shares its name with a
-    bundled model or an alias (a data set ``esc10``, for example) does not hide it unless it holds a model.
+    bundled model or an alias (a data set ``esc10``, for example) does not hide it unless it holds a model. The folder
+    of a run and its checkpoint stand for the run's bundle.
 
     Args:
         source: a path, a known name or a Hub id.
 
     Raises:
         ModelNotFound: it is none of these, or cannot be fetched.
-        NotAModel: a Hub repository lacks the files of an AST.
+        NotAModel: a Hub repository lacks the files of an AST, or a run has no bundle yet.
         InputError: it is neither text nor a path.
 
     >>> resolve("esc10").path.is_dir()
@@ -65,9 +67,11 @@ def resolve(source: str | os.PathLike[str]) -> Located:
     text = os.fspath(source)
     models = find_bundled()
     path = Path(text).expanduser()
-    known = text in models or text in ALIASES
-    if text and path.exists() and not (known and path.is_dir() and not (path / CONFIG).is_file()):
-        return Located(path, path.resolve().name)
+    if text and path.exists():
+        known = text in models or text in ALIASES
+        path = _find_bundle(path, quiet=known)
+        if not (known and path.is_dir() and not (path / CONFIG).is_file()):
+            return Located(path, path.resolve().name)
     if text in models:
         return Located(models[text], text)
     if not isinstance(source, str) or not (text in ALIASES or _may_be_hub_id(text)):
@@ -79,6 +83,30 @@ def resolve(source: str | os.PathLike[str]) -> Located:
     repository = ALIASES.get(text, text)
     directory = fetch(repository)
     return Located(directory, f"{repository}@{directory.name}")
+
+
+def _find_bundle(path: Path, quiet: bool) -> Path:
+    """The bundle of a run, where a path is that of a run or of its checkpoint; otherwise the path.
+
+    Args:
+        path: exists.
+        quiet: a run without a bundle is no error.
+    """
+    run = path.parents[1] if path.is_file() and path.suffix == ".ckpt" and path.parent.name == CHECKPOINTS else path
+    if not run.is_dir() or (run / CONFIG).is_file() or (run / ENSEMBLE).is_file():
+        return path
+    if (run / BUNDLE / CONFIG).is_file():
+        return run / BUNDLE
+    if quiet:
+        return path
+    if (run / RECIPE).is_file():
+        raise NotAModel(
+            f"{path}: the run in {run} has no {BUNDLE} yet, since it is not finished: continue it with --resume"
+        )
+    if runs := sorted(run.glob(f"*/{BUNDLE}/{CONFIG}")):
+        names = ", ".join(config.parents[1].name for config in runs[:3])
+        raise NotAModel(f"{path}: holds {len(runs)} runs ({names}{', ...' * (len(runs) > 3)}): name one of them")
+    return path
 
 
 def fetch(repository: str) -> Path:
@@ -101,7 +129,10 @@ def fetch(repository: str) -> Path:
     if not any(_fetch_one(repository, name, revision) for name in (PREPROCESSOR, PROCESSOR)):
         raise NotAModel(f"{repository}: the Hub repository has no {PREPROCESSOR}")
     if _fetch_one(repository, WEIGHTS, revision) is None:
-        raise NotAModel(f"{repository}: the Hub repository has no {WEIGHTS} (pickles are not fetched)")
+        raise NotAModel(
+            f"{repository}: the Hub repository has no {WEIGHTS} (pickles are not fetched): download it yourself "
+            f"(hf download {repository} --local-dir DIR) and give DIR"
+        )
     try:
         _fetch_one(repository, EXTRA, revision)
     except ModelNotFound:

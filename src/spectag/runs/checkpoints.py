@@ -25,6 +25,7 @@ State = dict[str, Any]
 ``precision``  the state of the gradient scaler, empty except in fp16
 ``history``    of :class:`spectag.runs.history.History`
 ``mean``       of :class:`spectag.runs.averaging.WeightMean`, if the recipe averages weights
+``heard``      bool ``[clips]``: which training clips were in an example so far
 ``skipped``    by clip id, the error of each training clip that could not be read
 ============== ======================================================================================================
 """

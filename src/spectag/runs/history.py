@@ -1,9 +1,8 @@
-"""The history of a run: the figures of its epochs, the best epoch, and the clips that were skipped."""
+"""The history of a run: the figures of its epochs, and the best epoch."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 from spectag.files import write_table
 from spectag.runs.processes import gathered, rank
 from spectag.score.metrics import FIGURES, Metrics
-from spectag.train.examples import Unreadable
 
 
 @dataclass
@@ -117,31 +115,3 @@ class History:
     def _count_time(self) -> None:
         now = time.monotonic()
         self.seconds, self._counted = self.seconds + now - self._counted, now
-
-
-class Skipped:
-    """The training clips that could not be read and were replaced by others.
-
-    Args:
-        strict: raise the error of the first such clip.
-
-    >>> skipped = Skipped(strict=False)
-    >>> skipped.add([Unreadable("1.wav", spectag.errors.NotAudio("1.wav", "no decoder recognises it"))])
-    >>> skipped.reasons
-    {'1.wav': '1.wav: no decoder recognises it'}
-    """
-
-    def __init__(self, strict: bool) -> None:
-        self._strict = strict
-        self.reasons: dict[str, str] = {}  # by clip id
-
-    def add(self, clips: Iterable[Unreadable]) -> None:
-        """Record clips that could not be read.
-
-        Raises:
-            AudioError: ``strict`` is set. The message names the clip.
-        """
-        for clip in clips:
-            if self._strict:
-                raise clip.error
-            self.reasons.setdefault(clip.clip, str(clip.error))

@@ -80,7 +80,7 @@ def fit(job: Job, judge: Judge, log: Log, watcher: Watcher) -> None:
             job.sampler.start_epoch(job.epoch, skip=job.batches * job.batch_size)
             for batch in job.loader:
                 watcher.on_batch(job)
-                job.skipped.add(batch.unreadable)
+                job.heard.add(batch.heard, batch.unreadable)
                 batch = fabric.to_device(batch)
 
                 # The gradient of a step is the sum over ``accumulate`` batches, or fewer at the end of an epoch.
@@ -88,8 +88,8 @@ def fit(job: Job, judge: Judge, log: Log, watcher: Watcher) -> None:
                 with fabric.no_backward_sync(job.model, enabled=not completes_step):
                     loss = job.step(batch, job.epoch * job.steps_per_epoch * recipe.accumulate + job.batches)
                     value = _require_finite(float(loss.detach()), job, batch)
-                    fabric.backward(loss * _share(job, len(batch.clip)) / recipe.accumulate)
-                job.history.losses.add(value, len(batch.clip))
+                    fabric.backward(loss * _share(job, len(batch.heard)) / recipe.accumulate)
+                job.history.losses.add(value, len(batch.heard))
 
                 if completes_step:
                     factor = compute_lr_factor(job.steps, job.steps_per_epoch, job.total_steps, recipe.schedule)
@@ -141,10 +141,11 @@ def _share(job: Job, examples: int) -> float:
 
 def _require_finite(loss: float, job: Job, batch: Batch) -> float:
     if not math.isfinite(loss):
-        clips = ", ".join(job.plan.train.clips[i].id for i in batch.clip.tolist())
+        clips = ", ".join(job.plan.train.clips[i].id for i, *_ in batch.heard)
         raise RunFailed(
-            f"step {job.steps + 1}: the loss is {loss} with the clips {clips}: lower lr, set clip_norm or "
-            "precision=fp32; if the clips are always the same, check them with `spectag data check`"
+            f"step {job.steps + 1}: the loss is {loss} with the clips {clips}: start again in another --out, with a "
+            "lower lr, clip_norm or precision=fp32; if the clips are always the same, check them with `spectag data "
+            "check`"
         )
     return loss
 

@@ -29,7 +29,8 @@ class RunOptions:
 
     Args:
         resume: continue from the last checkpoint in the run's directory, if it has one.
-        strict: stop at the first training clip that cannot be read. Otherwise such clips are skipped and reported.
+        strict: stop at the first training clip that cannot be read. Otherwise another clip of its class replaces it,
+            and the report names it.
         device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         processes: number of processes that share each batch. On GPUs, each process has its own GPU.
         wandb: name of a Weights & Biases project to log to, besides TensorBoard.
@@ -93,8 +94,9 @@ def make_plan(
 ) -> Plan:
     """Divide the clips of a data set into training, validation and test clips.
 
-    They are divided by ``fold`` if it is given, otherwise by the splits of the data set, otherwise by the recipe's
-    ``holdout``. If none of these applies, all clips are for training.
+    They are divided by ``fold`` if it is given, otherwise by the splits of the data set. The recipe's ``holdout`` is
+    put aside for validation if nothing else is held out, and also if an epoch is to be chosen and there is no
+    validation split. If none of these applies, all clips are for training.
 
     Args:
         recipe: names the splits and the share to hold out.
@@ -105,7 +107,7 @@ def make_plan(
         options: how the run is carried out.
 
     Raises:
-        DataError: there is no such fold, or no clips are left to train on.
+        DataError: there is no such fold, no clips are left to train on, or all of them have the same labels.
         RecipeError: a key does not fit this data set or the number of processes.
 
     >>> from spectag.data.manifest import Clip
@@ -133,19 +135,22 @@ def make_plan(
         reported = splits.validation if test is None else splits.test
         names = [name for name in reported if name in clips.splits]
         description = f"split {' and '.join(names)}" if names else "nothing"
-    elif recipe.holdout and not clips.folds:
-        seed = recipe.seed if holdout_seed is None else holdout_seed
-        divided = divide(clips, share=recipe.holdout, seed=seed, pattern=recipe.groups)
-        train, validation = divided.only(split="train"), divided.only(split="validation")
-        description = f"{recipe.holdout:.0%} of the clips, drawn by seed {seed}"
     else:
         train, description = clips, "nothing"
     if not train.clips:
         raise DataError(f"no clips are left to train on after holding out {description}")
-    if recipe.select == "best" and validation is None:
-        raise RecipeError(
-            f"recipe {recipe.name}: select best needs validation clips, and there are none: set select=last, or "
-            "splits.validation to a split of the data set, or holdout to a fraction"
+    _require_difference(train)
+    if recipe.holdout and validation is None and (test is None or recipe.select == "best"):
+        seed = recipe.seed if holdout_seed is None else holdout_seed
+        divided = divide(train, share=recipe.holdout, seed=seed, pattern=recipe.groups)
+        train, validation = (divided.only(split=split) for split in ("train", "validation"))
+        if test is None:
+            description = f"{recipe.holdout:.0%} of the clips, drawn by seed {seed}"
+    _require_choice(recipe, validation, () if fold is not None else clips.splits)
+    if len(train) < options.processes:
+        raise DataError(
+            f"--devices {options.processes}: expected at least one training clip per process, got {len(train)} clips: "
+            "use fewer processes"
         )
     if recipe.batch_size % (recipe.accumulate * options.processes):
         raise RecipeError(
@@ -161,13 +166,46 @@ def _split(clips: Manifest, names: tuple[str, ...]) -> Manifest | None:
     return clips.only(split=known) if known else None
 
 
+def _require_difference(train: Manifest) -> None:
+    """Refuse clips that all have the same labels: every network that always gives these would be right."""
+    if len({clip.labels for clip in train.clips}) > 1:
+        return
+    names = " and ".join(map(repr, (train.labels.names[label] for label in train.clips[0].labels)))
+    if not names:
+        raise DataError(
+            f"none of the {len(train)} training clips has a label: add clips in which the classes are heard"
+        )
+    raise DataError(
+        f"all {len(train)} training clips have the label {names}, so there is nothing to tell it from: add clips in "
+        "which it is not heard, as rows with an empty label or as a folder (--negatives FOLDER), or add another class"
+    )
+
+
+def _require_choice(recipe: Recipe, validation: Manifest | None, splits: tuple[str, ...]) -> None:
+    """Refuse to choose an epoch where nothing can choose it. ``splits`` are those that could."""
+    if recipe.select != "best":
+        return
+    if validation is None:
+        idle = [name for name in splits if name not in (*recipe.splits.train, *recipe.splits.test)]
+        other = f", or splits.validation=[{idle[0]}]" if idle else ""
+        raise RecipeError(
+            f"recipe {recipe.name}: select best needs clips to choose by, and there are none: set holdout=0.1, which "
+            f"puts a share of the training clips aside{other}; or set select=last"
+        )
+    if len({clip.labels for clip in validation.clips}) == 1:
+        raise RecipeError(
+            f"recipe {recipe.name}: select best needs clips to choose by, and all {len(validation)} validation clips "
+            "have the same labels: add others, or set select=last"
+        )
+
+
 def _loss(recipe: Recipe, clips: Manifest) -> dict[str, Any]:
     """Decide the keys ``loss`` and ``label_smoothing`` by whether every clip has exactly one label."""
     others = [clip.id for clip in clips.clips if len(clip.labels) != 1]
     if recipe.loss == "ce" and others:
         raise RecipeError(
             f"recipe {recipe.name}: loss ce is for clips of one label each, and {len(others)} clips have none or "
-            f"several, for example {others[0]}: set loss=bce"
+            f"several, for example {others[0]}: set loss=auto, which takes bce for them"
         )
     if recipe.loss == "auto" and others:
         return {"loss": "bce", "label_smoothing": 0.0}
@@ -241,15 +279,18 @@ def _digests(plan: Plan) -> dict[str, str]:
 def _check_same(plan: Plan) -> None:
     """Raise RecipeError unless the directory's ``plan.json`` belongs to this run.
 
-    Recipes are compared after parsing, so keys that were renamed or added since then make no difference.
+    Recipes are compared after parsing, so keys that were renamed or added since then make no difference. Neither does
+    ``cache_gb``, which changes no result: a run that ran out of memory can go on with less.
     """
     path = plan.out / PLAN
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
         recipe = build(yaml.safe_load(str(before["recipe"])), f"in {path}")
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError, RecipeError) as error:
-        raise RecipeError(f"--out {plan.out}: is not empty, but has no {PLAN} of a run to resume") from error
-    differing = ["recipe"] if recipe != plan.recipe else []
+        raise RecipeError(
+            f"--out {plan.out}: is not empty, but has no {PLAN} of a run to resume: choose another directory"
+        ) from error
+    differing = ["recipe"] if recipe.replace(cache_gb=plan.recipe.cache_gb) != plan.recipe else []
     differing += [name for name, value in _digests(plan).items() if before.get(name) != value]
     if differing:
         different = "another recipe" if differing[0] == "recipe" else f"other {differing[0]}"

@@ -28,7 +28,8 @@ from spectag.model.network import AST, build_network
 from spectag.runs.averaging import WeightMean
 from spectag.runs.checkpoints import FORMAT, read_state
 from spectag.runs.decide import Decisions, FabricPrecision, decide
-from spectag.runs.history import History, Skipped
+from spectag.runs.heard import Heard
+from spectag.runs.history import History
 from spectag.runs.plan import RECIPE, Plan, check_directory, make_directory
 from spectag.runs.processes import check_processes, leave, meet, rank
 from spectag.train.examples import TrainingClips, Unreadable, Waveforms, collate
@@ -58,7 +59,7 @@ class Job:
         sampler: draws the examples of an epoch.
         loader: batches of this process.
         history: the figures of the epochs.
-        skipped: the clips that could not be read.
+        heard: which clips were heard, and why others could not be.
         mean: the mean of the weights after some epochs, if the recipe asks for one.
         epoch: the current epoch, from 0.
         batches: number of its batches that are done in this process.
@@ -75,7 +76,7 @@ class Job:
     sampler: EpochSampler
     loader: DataLoader[Any]
     history: History
-    skipped: Skipped
+    heard: Heard
     mean: WeightMean | None
     epoch: int = 0
     batches: int = 0
@@ -166,7 +167,7 @@ class Job:
             "precision": self.fabric.strategy.precision.state_dict(),
             "history": self.history.state_dict(),
             "mean": self.mean and self.mean.state_dict(),
-            "skipped": self.skipped.reasons,
+            **self.heard.state_dict(),
         }
         return {name: value for name, value in state.items() if value is not None}
 
@@ -190,7 +191,7 @@ class Job:
         self.history.load_state_dict(state["history"])
         if self.mean is not None:
             self.mean.load_state_dict(state["mean"])
-        self.skipped.reasons |= state["skipped"]
+        self.heard.load_state_dict(state, self.plan.train)
         self.epoch, self.batches = state["epoch"], state["batches"]
         if self.batches == len(self.loader):
             self.epoch, self.batches = self.epoch + 1, 0
@@ -220,13 +221,13 @@ def prepare(plan: Plan) -> Job:
         check_directory(plan)
     checkpoint = None if plan.recipe.init is None else read_checkpoint(plan.recipe.init)
     waveforms = Waveforms(plan.train.clips, plan.recipe.cache_gb * 1e9)
-    skipped = Skipped(options.strict)
+    heard = Heard(len(waveforms), options.strict)
 
     def measure(front_end: FrontEnd) -> tuple[float, float]:
         return _recorded_statistics(plan) or _measure_statistics(waveforms, front_end)
 
     waveforms.preload()
-    skipped.add(Unreadable(waveforms.clips[index].id, error) for index, error in waveforms.failed.items())
+    heard.add((), (Unreadable(waveforms.clips[index].id, error) for index, error in waveforms.failed.items()))
     decisions = decide(plan, checkpoint, device, measure)
     recipe, front_end = decisions.recipe, decisions.front_end
     network = build_start(recipe, decisions.config, plan.train.labels, checkpoint)
@@ -262,7 +263,7 @@ def prepare(plan: Plan) -> Job:
     mean = WeightMean() if recipe.average else None
     if rank() == 0:
         make_directory(plan, recipe)  # only when it is certain that the run can begin
-    job = Job(plan, decisions, fabric, network, model, step, optimizer, ema, sampler, loader, history, skipped, mean)
+    job = Job(plan, decisions, fabric, network, model, step, optimizer, ema, sampler, loader, history, heard, mean)
     job.resume()
     return job
 

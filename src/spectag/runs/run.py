@@ -15,11 +15,12 @@ from spectag.errors import RunFailed
 from spectag.files import write_text
 from spectag.model.bundle import Bundle
 from spectag.runs.curves import open_curves
+from spectag.runs.heard import count_heard
 from spectag.runs.judge import Judge, Scorer
 from spectag.runs.loop import Watcher, fit, interrupted
 from spectag.runs.plan import REPORT, Plan
 from spectag.runs.prepare import Job, prepare
-from spectag.runs.processes import gathered, meet, rank
+from spectag.runs.processes import meet, rank
 from spectag.score.evaluate import Evaluation
 from spectag.score.npz import write_scores
 from spectag.score.report import write_report
@@ -102,6 +103,7 @@ def judge_candidates(plan: Plan, judge: Judge, candidates: Mapping[str, Bundle])
 def write_results(job: Job, candidates: Mapping[str, Bundle], results: Results) -> dict[str, Any]:
     """Write the bundles, the scores and the report; the report comes last, since it marks the run as finished."""
     plan, recipe, history = job.plan, job.recipe, job.history
+    heard = job.heard.state_dict()
     chosen = results.reported.get(recipe.select)
     report = {
         "command": plan.options.command,
@@ -120,7 +122,8 @@ def write_results(job: Job, candidates: Mapping[str, Bundle], results: Results) 
         "results": {name: evaluation.to_dict() for name, evaluation in results.reported.items()},
         "validation": {name: evaluation.to_dict() for name, evaluation in results.chosen_by.items()},
         "result": chosen and chosen.to_dict(),
-        "skipped": [{"id": name, "reason": reason} for name, reason in _united(job.skipped.reasons).items()],
+        "heard": count_heard(heard, plan.train),
+        "skipped": [{"id": name, "reason": reason} for name, reason in heard["skipped"].items()],
     }
     if rank() == 0:
         for name, bundle in candidates.items():
@@ -133,11 +136,6 @@ def write_results(job: Job, candidates: Mapping[str, Bundle], results: Results) 
     return report
 
 
-def _united(own: dict[str, str]) -> dict[str, str]:
-    """Merge the entries of all processes."""
-    return {name: reason for entries in gathered(own) for name, reason in entries.items()}
-
-
 @contextmanager
 def _explained(job: Job) -> Iterator[None]:
     """Turn the error that ended the loop into a message that tells the user what to do."""
@@ -148,7 +146,7 @@ def _explained(job: Job) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         raise RunFailed(
             f"the device ran out of memory ({str(error).splitlines()[0][:150]}): lower batch_size, or set accumulate, "
-            "checkpoint_layers or precision=bf16, and start the run again"
+            "checkpoint_layers or precision=bf16, and start again with another --out"
         ) from error
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
@@ -160,6 +158,6 @@ def _explained(job: Job) -> Iterator[None]:
         else:
             raise
         raise RunFailed(
-            f"{who} was killed ({reason}), probably because memory ran out: lower cache_gb or batch_size, and continue "
-            "with --resume"
+            f"{who} was killed ({reason}), probably because memory ran out: continue with --resume and a lower "
+            "cache_gb, for example --set cache_gb=0; or start again with a lower batch_size and another --out"
         ) from error

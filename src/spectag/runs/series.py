@@ -107,6 +107,8 @@ def _read_report(plan: Plan) -> dict[str, Any]:
 def summarise(members: Sequence[SeriesRun], reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Compute the mean and sample standard deviation of the figures of several runs.
 
+    Each run also says how many of its held-out clips could not be scored.
+
     If the runs hold out different folds, the summary also has pooled figures: for each seed, those of the clips of all
     folds taken together.
 
@@ -115,7 +117,13 @@ def summarise(members: Sequence[SeriesRun], reports: Sequence[Mapping[str, Any]]
     {'accuracy': 0.5, 'mean_ap': 0.75}
     """
     runs = [
-        {"fold": member.fold, "seed": member.seed, "out": member.plan.out.name, **_figures(report["result"])}
+        {
+            "fold": member.fold,
+            "seed": member.seed,
+            "out": member.plan.out.name,
+            **_figures(report["result"]),
+            "failed": len((report["result"] or {}).get("failed", ())),
+        }
         for member, report in zip(members, reports, strict=True)
     ]
     out: dict[str, Any] = {"runs": runs, **measure_spread(runs)}

@@ -34,6 +34,7 @@ from spectag.engines.factory import make_engine
 from spectag.errors import AudioError, FileError, InputError, SpectagError
 from spectag.labels import LabelSet
 from spectag.model.bundle import Bundle
+from spectag.model.card import Card
 from spectag.model.ensemble import Ensemble
 from spectag.model.loading import load
 from spectag.tag.results import ClipFeatures, ClipScores, ClipTags, Tag
@@ -63,7 +64,7 @@ class Tagger:
     windows, each weighted by how much of it is sound rather than digital silence.
 
     Args:
-        model: a path, a name, a bundle or an ensemble; see :func:`spectag.load`.
+        model: a path, a name, a bundle or an ensemble; see :func:`spectag.load`. With ``engine``, a card is enough.
         engine: what runs the model; None for PyTorch with the ``device`` and ``precision`` below.
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``fp32`` or ``bf16``.
@@ -72,7 +73,11 @@ class Tagger:
 
     Raises:
         ModelError: the model cannot be used.
-        InputError: a device, precision or batch size that does not exist.
+        InputError: a device, precision or batch size that does not exist, or a card without an engine.
+
+    Attributes:
+        card: the facts of the model: front end, labels and activation.
+        bundle: the model; None where only a card is given.
 
     >>> tagger = Tagger("esc10")
     >>> [tag.label for tag in tagger.tag(np.sin(np.arange(16_000)), top_k=2).tags]
@@ -81,7 +86,7 @@ class Tagger:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | Bundle | Ensemble = MODEL,
+        model: str | os.PathLike[str] | Bundle | Ensemble | Card = MODEL,
         *,
         engine: Engine | None = None,
         device: str = DEVICE,
@@ -91,15 +96,23 @@ class Tagger:
     ) -> None:
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size must be a whole number of at least 1; got {batch_size!r}")
-        self.bundle: Bundle | Ensemble = model if isinstance(model, (Bundle, Ensemble)) else load(model)
-        self.engine: Engine = make_engine(self.bundle, device, precision) if engine is None else engine
         self.batch_size = batch_size
         self._readers = readers or Readers()
+        self.bundle: Bundle | Ensemble | None = None
+        if isinstance(model, Card):
+            if engine is None:
+                raise InputError("model: a card describes a network and has none: give engine=, or give a bundle")
+            self.card = model
+        else:
+            self.bundle = model if isinstance(model, (Bundle, Ensemble)) else load(model)
+            self.card = self.bundle.card
+            engine = make_engine(self.bundle, device, precision) if engine is None else engine
+        self.engine: Engine = engine
 
     @property
     def labels(self) -> LabelSet:
         """The names of the scores, in order."""
-        return self.bundle.labels
+        return self.card.labels
 
     def tag(self, source: Source, top_k: int | None = TOP_K, threshold: float | None = None) -> ClipTags:
         """Tag one recording.
@@ -175,7 +188,7 @@ class Tagger:
 
     def score_windows(self, source: Source) -> ClipScores:
         """The scores of one recording, window by window. Raises as :meth:`tag`."""
-        return self._compute_one(source, self.engine.scores, ClipScores)
+        return self._compute_one(source, self._run, ClipScores)
 
     def score_windows_many(
         self, sources: Iterable[Source | FileError], *, watch: Watch = lambda _: None
@@ -186,14 +199,14 @@ class Tagger:
                 f"expected several recordings, got one {type(sources).__name__}: pass a list of recordings"
             )
         items = ahead.chain(self._tasks(sources), workers=COUNT, items=WAITING)
-        return _compute_rows(items, self.engine.scores, self.batch_size, ClipScores, watch)
+        return _compute_rows(items, self._run, self.batch_size, ClipScores, watch)
 
     def _tasks(self, sources: Iterable[Source | FileError]) -> Iterator[Callable[[], Iterator[_Item]]]:
         """One task per source: the reading of it. A single one is not worth a process."""
         rest = iter(sources)
         head = list(islice(rest, 2))
         processes = self._readers if len(head) > 1 else None
-        return (partial(_read_or_error, source, self.bundle.front_end, processes) for source in chain(head, rest))
+        return (partial(_read_or_error, source, self.card.front_end, processes) for source in chain(head, rest))
 
     def embed(self, source: Source) -> Features:
         """Features of one recording, ``[D]``: the mean over its windows, weighted as that of the scores.
@@ -211,8 +224,18 @@ class Tagger:
         """Features of one recording, window by window. Raises as :meth:`tag`."""
         return self._compute_one(source, self.engine.embed, ClipFeatures)
 
+    def _run(self, inputs: Tensor) -> Rows:
+        """The engine's scores, one row per window and one column per label."""
+        rows = self.engine.scores(inputs)
+        if rows.shape != (len(inputs), len(self.labels)):
+            raise InputError(
+                f"engine: expected scores [{len(inputs)}, {len(self.labels)}] (windows, labels), "
+                f"got {list(rows.shape)}: give the model's own card or labels"
+            )
+        return rows
+
     def _compute_one(self, source: Source, compute: Compute, make: Make[Clip]) -> Clip:
-        [clip] = _compute_rows(_read(source, self.bundle.front_end), compute, self.batch_size, make)
+        [clip] = _compute_rows(_read(source, self.card.front_end), compute, self.batch_size, make)
         if isinstance(clip, FileError):
             raise AudioError(clip.path or "<array>", clip.error)
         return clip

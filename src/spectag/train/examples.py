@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from itertools import groupby, takewhile
+from itertools import chain, groupby, takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -24,8 +24,9 @@ from spectag.data.manifest import Clip
 from spectag.errors import AudioError, AudioWarning, DataError, InputError
 from spectag.train.augment import build_example
 from spectag.train.recipe import AugmentRecipe
-from spectag.train.rng import make_rng
+from spectag.train.rng import Rng, make_rng
 from spectag.train.sampler import Draw
+from spectag.train.stand_ins import StandIns
 
 
 class Waveforms(Sequence[Tensor]):
@@ -92,6 +93,8 @@ class Waveforms(Sequence[Tensor]):
                 self.failed[index] = found
             else:
                 self._keep(index, torch.from_numpy(found))
+            if self._full:  # the rest of a long file need not be decoded
+                return
         for index in set(indices).difference(segments):
             with suppress(AudioError):  # kept in ``failed``
                 self[index]
@@ -136,52 +139,55 @@ class Example(NamedTuple):
         waveform: ``[N]``, as long as the network's window, zeros at the end.
         frames: number of frames of its fbank that are sound. The others are padding.
         target: ``[C]``, 0..1.
-        clip: index of the clip that was drawn.
-        unreadable: clips that were drawn but could not be read. Each was replaced by the next clip that can be read.
+        heard: indices of the clips in it: the one that was drawn, then the one mixed in; or those that stand in for
+            them, see :mod:`spectag.train.stand_ins`.
+        unreadable: clips that were drawn but could not be read.
 
-    >>> Example(torch.zeros(880), frames=4, target=torch.zeros(2), clip=7).unreadable
+    >>> Example(torch.zeros(880), frames=4, target=torch.zeros(2), heard=(7,)).unreadable
     ()
     """
 
     waveform: Tensor
     frames: int
     target: Tensor
-    clip: int
+    heard: tuple[int, ...]
     unreadable: tuple[Unreadable, ...] = ()
 
 
 class Batch(NamedTuple):
-    """B training examples: ``[B, N]``, ``[B]``, ``[B, C]``, ``[B]``, and the unreadable clips of all of them.
+    """B training examples: ``[B, N]``, ``[B]``, ``[B, C]``, the clips in each, and the unreadable ones of all.
 
-    >>> collate([Example(torch.zeros(880), 4, torch.zeros(2), 7)]).frames
+    >>> collate([Example(torch.zeros(880), 4, torch.zeros(2), (7,))]).frames
     tensor([4])
     """
 
     waveform: Tensor
     frames: Tensor
     target: Tensor
-    clip: Tensor
+    heard: list[tuple[int, ...]]
     unreadable: list[Unreadable]
 
 
 def collate(examples: Sequence[Example]) -> Batch:
     """Make a batch of examples, as the ``collate_fn`` of a data loader.
 
-    >>> batch = collate([Example(torch.zeros(880), 4, torch.zeros(2), 7)] * 3)
-    >>> batch.waveform.shape, batch.clip, batch.unreadable
-    (torch.Size([3, 880]), tensor([7, 7, 7]), [])
+    >>> batch = collate([Example(torch.zeros(880), 4, torch.zeros(2), (7,))] * 3)
+    >>> batch.waveform.shape, batch.heard, batch.unreadable
+    (torch.Size([3, 880]), [(7,), (7,), (7,)], [])
     """
     return Batch(
         torch.stack([example.waveform for example in examples]),
         torch.tensor([example.frames for example in examples]),
         torch.stack([example.target for example in examples]),
-        torch.tensor([example.clip for example in examples]),
+        [example.heard for example in examples],
         [clip for example in examples for clip in example.unreadable],
     )
 
 
 class TrainingClips(Dataset[Example]):
     """Training examples: augmented waveforms, padded to the network's window. See :mod:`spectag.train.augment`.
+
+    A clip that cannot be read is replaced by another one of its class, which follows from the draw's seed.
 
     Args:
         waveforms: of the training clips.
@@ -205,6 +211,7 @@ class TrainingClips(Dataset[Example]):
     ) -> None:
         self.waveforms = waveforms
         self.targets = torch.from_numpy(targets)
+        self.stand_ins = StandIns(targets)
         self.samples = FRAME + (front_end.frames - 1) * HOP
         self.recipe = recipe
 
@@ -212,25 +219,29 @@ class TrainingClips(Dataset[Example]):
         return len(self.waveforms)
 
     def __getitem__(self, draw: Draw) -> Example:
+        heard: list[int] = []
         unreadable: list[Unreadable] = []
+        rng_of_stand_ins = make_rng(draw.seed, 1)  # one of their own, so that the example is augmented as it would be
 
         def read_clip(index: int) -> tuple[Tensor, Tensor]:
-            return self._first_readable(index, unreadable)
+            place, waveform = self._read_or_replace(index, rng_of_stand_ins, unreadable)
+            heard.append(place)
+            return waveform, self.targets[place]
 
         waveform, target = build_example(
             draw.clip, read_clip, len(self), self.samples, self.recipe, make_rng(draw.seed)
         )
         padded = functional.pad(waveform, (0, self.samples - len(waveform)))
-        return Example(padded, num_frames(len(waveform)), target, draw.clip, tuple(unreadable))
+        return Example(padded, num_frames(len(waveform)), target, tuple(heard), tuple(unreadable))
 
-    def _first_readable(self, index: int, unreadable: list[Unreadable]) -> tuple[Tensor, Tensor]:
-        """Waveform and target of the first clip from ``index`` on that can be read. Unreadable clips are recorded."""
-        for step in range(len(self)):
-            place = (index + step) % len(self)
+    def _read_or_replace(self, index: int, rng: Rng, unreadable: list[Unreadable]) -> tuple[int, Tensor]:
+        """A clip or its stand-in: index and waveform. What is found to be unreadable is noted."""
+        clips, failed = self.waveforms.clips, self.waveforms.failed
+        for place in chain([index], self.stand_ins.draw(index, rng)):
+            known = place != index and place in failed  # noted when it was tried first, not with every draw of a class
             try:
-                return self.waveforms[place], self.targets[place]
+                return place, self.waveforms[place]
             except AudioError as error:
-                unreadable.append(Unreadable(self.waveforms.clips[place].id, error))
-        raise DataError(
-            f"not one of {len(self)} training clips can be read; the first error: {self.waveforms.failed[0]}"
-        )
+                if not known:
+                    unreadable.append(Unreadable(clips[place].id, error))
+        raise DataError(f"not one of {len(self)} training clips can be read; the first error: {failed[0]}")

@@ -224,7 +224,8 @@ class Recipe(Section):
         checkpoint_layers: recompute each layer's activations in the backward pass. This needs less memory and a third
             more time.
         evaluate_every: score the held-out clips after every N epochs. They are always scored after the last one.
-        holdout: fraction of the clips to hold out for validation if the data set has neither folds nor splits.
+        holdout: fraction of the clips to hold out for validation if nothing else is held out. If ``select`` is
+            ``best``, also beside a test split or a fold that is held out: a fraction of the training clips.
         groups: regular expression for file names. Clips for which its first group matches the same text stay together
             when clips are held out, for example all takes of a recording. Null for the data set's own groups.
         cache_gb: maximum memory for decoded clips, in GB.

@@ -89,7 +89,8 @@ class EpochSampler(Sampler[Draw]):
 def compute_clip_weights(targets: NDArray[np.float32]) -> NDArray[np.float64]:
     """Compute the weight by which balanced sampling draws each clip (released code).
 
-    A clip weighs the sum of ``1000 / (clips of the label + 0.01)`` over its labels.
+    A clip weighs the sum of ``1000 / (clips of the label + 0.01)`` over its labels. Clips without a label count as one
+    more class; the released code would never draw them.
 
     Args:
         targets: ``[clips, C]``, 0 or 1.
@@ -101,4 +102,5 @@ def compute_clip_weights(targets: NDArray[np.float32]) -> NDArray[np.float64]:
     array([498., 498., 990.])
     """
     weights: NDArray[np.float64] = targets @ (1000 / (targets.sum(0, dtype=np.float64) + 0.01))
-    return weights
+    negative = ~targets.any(1)
+    return np.where(negative, 1000 / (negative.sum() + 0.01), weights)

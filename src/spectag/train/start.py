@@ -30,7 +30,7 @@ def build_start(recipe: Recipe, config: ASTConfig, labels: LabelSet, checkpoint:
     """
     if checkpoint is None:
         return _draw(recipe, config)
-    same_head = checkpoint.image_grid is None and checkpoint.card.labels.names == labels.names
+    same_head = not checkpoint.headless and checkpoint.card.labels.names == labels.names
     state = adapt_state(
         checkpoint.state,
         checkpoint.grid,
