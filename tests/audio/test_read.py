@@ -643,7 +643,7 @@ def test_a_stretch_and_a_file_within_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda p: Segment(p, 5), EmptyAudio, r"noise\.wav \(5 s to end\): expected at least one sample"),
+        (lambda p: Segment(p, 5), EmptyAudio, r"noise\.wav \(5 s to end\): begins after the end"),
         (lambda p: Segment(p, 1, 0.5), InputError, "expected 0 <= start < end"),
         (lambda p: Segment(p, float("nan")), InputError, "expected 0 <= start < end"),
         (lambda p: Member(p, 0, 10**9), AudioError, "the file ends before"),
