@@ -78,6 +78,8 @@ def chain(tasks: Iterable[Callable[[], Iterable[T]]], *, workers: int, items: in
 
     def run(task: Callable[[], Iterable[T]], out: Queue[T | _End]) -> None:
         end = _End(None)
+        if stop.is_set():
+            return
         try:
             for item in task():
                 put(out, item)

@@ -10,12 +10,15 @@ import csv
 import io
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from spectag.errors import SaveError
+
+_LOCKED_BYTE = 2**31 - 2  # where Windows locks: behind the content, since nobody else may read a locked byte
 
 
 @contextmanager
@@ -88,6 +91,36 @@ def new_folder(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def claim(file: IO[Any]) -> bool:
+    """Reserve an open file for this process until it is closed, also if the process is killed.
+
+    Returns:
+        False if another process, or another opening of the same file, has reserved it. True where the file system
+        knows no such locks.
+
+    >>> with tempfile.TemporaryFile() as file:
+    ...     claim(file)
+    True
+    """
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            here = file.seek(0, os.SEEK_CUR)
+            os.lseek(file.fileno(), _LOCKED_BYTE, os.SEEK_SET)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            file.seek(here)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def require_new(path: Path) -> None:

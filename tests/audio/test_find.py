@@ -1,11 +1,13 @@
 import os
+import socket
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
 from spectag.audio.find import find_recordings
-from spectag.errors import FileError
+from spectag.errors import FileError, SpectagWarning
 
 
 def touch(root: Path, *names: str) -> None:
@@ -22,7 +24,8 @@ def test_a_folder_is_its_recordings_sorted(tmp_path: Path) -> None:
     touch(
         tmp_path, "b.WAV", "a.mp3", "notes.txt", "wav", "b/c.Flac", "b/a/x.ogg", ".hidden.wav", ".git/y.wav", "a-/z.wav"
     )
-    assert inside(tmp_path) == ["a-/z.wav", "a.mp3", "b/a/x.ogg", "b/c.Flac", "b.WAV"]
+    with pytest.warns(SpectagWarning, match=r"1 file was not taken for recordings: no extension 1$"):
+        assert inside(tmp_path) == ["a-/z.wav", "a.mp3", "b/a/x.ogg", "b/c.Flac", "b.WAV"]
 
 
 def test_files_are_taken_as_given_in_order(tmp_path: Path) -> None:
@@ -67,3 +70,54 @@ def test_a_folder_that_cannot_be_listed(tmp_path: Path) -> None:
     (tmp_path / "locked").chmod(0o700)
     assert isinstance(error, FileError)
     assert path == str(tmp_path / "a.wav")
+
+
+def test_what_is_not_taken_for_a_recording_is_counted(tmp_path: Path) -> None:
+    """The kind: recordings of a folder are left out, and nobody says so. All files but texts, tables and pictures are
+    counted, by extension, most frequent first; hidden ones are not. Where nothing else is there, the error says the
+    same."""
+    touch(tmp_path, "a.wav", "notes", ".DS_Store", *(f"{n}.xyz" for n in range(12)), "b/x.RAW", "b/y.raw")
+    touch(tmp_path, "a.txt", "b/tags.CSV", "spectrogram.png")
+    with pytest.warns(SpectagWarning) as caught:
+        assert inside(tmp_path) == ["a.wav"]
+    [warning] = caught
+    counted = "15 files were not taken for recordings: .xyz 12, .raw 2, no extension 1"
+    assert str(warning.message) == f"{tmp_path}: {counted}"
+    (tmp_path / "a.wav").unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        [error] = find_recordings([tmp_path])
+    assert isinstance(error, FileError)
+    assert counted in error.error
+
+
+def test_many_kinds_are_summed_up(tmp_path: Path) -> None:
+    touch(tmp_path, "a.wav", *(f"x.0{n:02}" for n in range(20)))
+    with pytest.warns(SpectagWarning, match=r"20 files were .*\.000 1, .*\.007 1, others 12$"):
+        list(find_recordings([tmp_path]))
+
+
+@pytest.mark.parametrize("name", ["a.amb", "b.BWF", "c.dts", "d.m2ts", "e.sph", "f.awb", "g.vob", "h.3g2", "i.ogx"])
+def test_rare_recordings_are_found(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, name)
+    assert inside(tmp_path) == [name]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_pipes_and_sockets_in_a_folder_never_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kind: something in a folder that can be opened but not read to its end. Named pipes and sockets, also behind
+    links, are skipped with a note. A broken link is left to whoever reads it, since a recording is missing there."""
+    touch(tmp_path, "a.wav")
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "link.wav").symlink_to(tmp_path / "pipe.wav")
+    (tmp_path / "zero.wav").symlink_to("/dev/zero")
+    (tmp_path / "broken.wav").symlink_to(tmp_path / "gone.wav")
+    (tmp_path / "self.wav").symlink_to("self.wav")
+    monkeypatch.chdir(tmp_path)  # the path of a socket must be short
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket.wav")
+        with pytest.warns(SpectagWarning, match=r"pipes.* are not read: skipped 4, for example .*link\.wav$"):
+            assert inside(tmp_path) == ["a.wav", "broken.wav", "self.wav"]
+    recording, pipe = find_recordings([tmp_path / "[ap]*.wav"])
+    assert recording == str(tmp_path / "a.wav")
+    assert isinstance(pipe, FileError)

@@ -315,7 +315,7 @@ def test_an_array_of_one_channel() -> None:
         (np.zeros(9), 0, "rate: expected 1000 to 2000000 Hz, got 0"),
         (np.zeros(9), float("nan"), "rate: expected"),
         (np.zeros(9), "16000", "rate: expected"),
-        (np.zeros((2, 16_000)), 16_000, r"expected \[N, channels\], got \[2, 16000\]: transpose it"),
+        (np.zeros((100, 16_000)), 16_000, r"more samples than channels, got \[100, 16000\]"),
         (np.zeros((2, 2, 2)), 16_000, r"expected \[N\] or \[N, channels\], got \[2, 2, 2\]"),
         (np.zeros(()), 16_000, r"expected \[N\]"),
         (np.zeros((5, 0)), 16_000, r"expected \[N\]"),

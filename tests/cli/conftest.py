@@ -33,7 +33,7 @@ def good(tmp_path: Path) -> dict[str, Path]:
     rng = np.random.default_rng(0)
     sounds = {
         "0.01.wav": (0.1 * rng.standard_normal(160), 16_000),
-        "1.0.wav": (np.zeros(16_000), 16_000),
+        "1.0.wav": (0.001 * rng.standard_normal(16_000), 16_000),
         "0.5.flac": (0.1 * rng.standard_normal(4_000), 8_000),
         "0.25.WAV": (0.1 * rng.standard_normal((48_000, 8)), 192_000),
     }

@@ -156,3 +156,28 @@ def test_warnings_of_ours_are_a_line_each(monkeypatch: pytest.MonkeyPatch, capsy
     main(["info", "esc10"])
     lines = capsys.readouterr().err.splitlines()
     assert lines[:-1] == ["spectag: warning: stride 10 is a guess", "spectag: warning: special"]
+
+
+@pytest.mark.parametrize(
+    "args", [["serve"], ["embed"], ["events"], ["export"], ["timeline"], ["watch"], ["data", "pick"]]
+)
+def test_what_is_no_command_yet_is_taken_for_no_other(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The kind: somebody who read of a command that this version lacks is led to one that does something else."""
+    assert main(args) == 2
+    group = " ".join(["spectag", *args[:-1]])
+    assert capsys.readouterr().err == f"spectag: error: No such command '{args[-1]}'. (see: {group} --help)\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "command"),
+    [
+        (["tga"], "tag"),
+        (["trian"], "train"),
+        (["evalute"], "evaluate"),
+        (["recipe"], "recipes"),
+        (["data", "chekc"], "check"),
+    ],
+)
+def test_a_slip_of_the_finger_is_understood(args: list[str], command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(args) == 2
+    assert f"No such command '{args[-1]}'. Did you mean '{command}'? (see: " in capsys.readouterr().err

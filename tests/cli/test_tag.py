@@ -4,8 +4,10 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -175,3 +177,178 @@ def test_info(model: Path, capsys: Captured) -> None:
     assert facts["activation.name"] == "softmax"
     assert call("info", model, "--json") == 0
     assert json.loads(capsys.readouterr().out)["front_end"]["frames"] == 50
+
+
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [
+        ("a.csv", "csv"),
+        ("a.CSV", "csv"),
+        ("a.json", "json"),
+        ("a.jsonl", "jsonl"),
+        ("a.ndjson", "jsonl"),
+        ("a.txt", "text"),
+        ("a", "text"),
+    ],
+)
+def test_the_name_of_the_output_chooses_the_format(
+    model: Path, good: dict[str, Path], tmp_path: Path, name: str, format: str, capsys: Captured
+) -> None:
+    """The kind: `-o tags.csv` writes the table for people, since --format was not given."""
+    assert call("tag", good["1.0.wav"], "-m", model, "-o", tmp_path / name) == 0
+    assert call("tag", good["1.0.wav"], "-m", model, "-o", tmp_path / "same", "-f", format) == 0
+    assert (tmp_path / name).read_bytes() == (tmp_path / "same").read_bytes()
+    assert call("tag", good["1.0.wav"], "-m", model, "-o", tmp_path / name, "-f", format) == 0
+    assert capsys.readouterr() == ("", "")
+    head = {"csv": b"\xef\xbb\xbfpath,", "json": b"[\n{", "jsonl": b'{"path', "text": b"clip"}[format]
+    assert (tmp_path / name).read_bytes().startswith(head)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("a.csv", ["-f", "json"], "means the format csv, but --format says json"),
+        ("a.json", ["-f", "jsonl"], "means the format json, but --format says jsonl"),
+        ("a.txt", ["-f", "csv"], "means the format text, but --format says csv"),
+        (
+            "a.xlsx",
+            [],
+            "expected a name that ends in one of .txt, .json, .jsonl, .ndjson, .csv, or a --format; got .xlsx",
+        ),
+        ("a.csv.gz", [], "got .gz"),
+    ],
+)
+def test_a_name_that_contradicts_the_format_is_refused(
+    model: Path, good: dict[str, Path], tmp_path: Path, name: str, options: list[str], message: str, capsys: Captured
+) -> None:
+    (tmp_path / name).write_text("old")
+    assert call("tag", good["1.0.wav"], "-m", model, "-o", tmp_path / name, *options) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert err.endswith("(see: spectag tag --help)\n")
+    assert (tmp_path / name).read_text() == "old"
+    if options == []:  # a name that says nothing may have any format
+        assert call("tag", good["1.0.wav"], "-m", model, "-o", tmp_path / name, "-f", "csv") == 0
+
+
+def test_umlauts_in_a_spreadsheet(model: Path, good: dict[str, Path], tmp_path: Path, capsys: Captured) -> None:
+    """The kind: Excel reads a CSV file in the country's alphabet, unless a mark says that it is UTF-8. A file gets the
+    mark; what is printed does not, since other programs would take it for a part of the first column's name."""
+    path = tmp_path / "Käuzchen ☃.wav"
+    path.write_bytes(good["1.0.wav"].read_bytes())
+    for _ in range(2):  # a second run over the same file writes one mark too
+        assert call("tag", path, "-m", model, "-o", tmp_path / "a.csv") == 0
+    content = (tmp_path / "a.csv").read_bytes()
+    assert content.startswith(b"\xef\xbb\xbfpath,")
+    assert content.count(b"\xef\xbb\xbf") == 1
+    assert content.decode("utf-8-sig").splitlines()[1].startswith(f"{path},1.0,1,")
+    assert call("tag", path, "-m", model, "-f", "csv") == 0
+    assert capsys.readouterr().out == content.decode("utf-8-sig")
+
+
+def test_two_runs_into_one_output(model: Path, good: dict[str, Path], tmp_path: Path, capsys: Captured) -> None:
+    """The kind: two runs write into each other's results. The second is refused and spoils nothing; a device, which is
+    shared by all, is no such output."""
+    from spectag.cli.output import opened
+
+    target = tmp_path / "tags.jsonl"
+    with opened(target) as first:
+        first.write("results of the first\n")
+        first.flush()
+        assert call("tag", good["1.0.wav"], "-m", model, "-o", target) == 1
+        assert "another run is writing to it" in capsys.readouterr().err
+    assert target.read_text() == "results of the first\n"
+    assert call("tag", good["1.0.wav"], "-m", model, "-o", target) == 0
+    assert json.loads(target.read_text())["duration"] == 1
+    with opened(Path(os.devnull)), opened(Path(os.devnull)):
+        pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of Unix")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", "2>/dev/full", "2>/dev/full >&-"])
+def test_without_standard_streams(
+    model: Path, good: dict[str, Path], bad: dict[str, Path], tmp_path: Path, closed: str
+) -> None:
+    """The kind: a service, or a program without a console, has no stdin, stdout or stderr, or nobody reads them. The
+    results are the same, and none of them lands in a file that took the place of stderr."""
+    target = tmp_path / "tags.jsonl"
+    files = [bad["text.wav"], *good.values(), bad["missing.wav"]]
+    command = [sys.executable, "-m", "spectag", "tag", *map(str, files), "-m", str(model), "-o", str(target)]
+    done = subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", *command], timeout=900, capture_output=True)
+    assert done.returncode == 1
+    assert [json.loads(line)["path"] for line in target.read_text("utf-8").splitlines()] == list(map(str, files))
+    printed = subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", *command[:-2]], timeout=900, capture_output=True)
+    assert printed.returncode == 1
+    assert (len(printed.stdout.splitlines()) == 5) == (">&-" not in closed.replace("2>&-", ""))
+
+
+def test_standard_input_and_output(model: Path, good: dict[str, Path], tmp_path: Path) -> None:
+    """The kind: `-` is taken for a file of that name. It is a recording on standard input, from a pipe or from a file,
+    and with -o the standard output."""
+    path = good["0.5.flac"]
+    command = [sys.executable, "-m", "spectag", "tag", "-m", str(model), "-f", "jsonl", "-o", "-"]
+    whole = json.loads(subprocess.run([*command, str(path)], capture_output=True, timeout=900).stdout)
+    content = path.read_bytes()
+    piped = subprocess.run([*command, "-"], input=content, capture_output=True, timeout=900, cwd=tmp_path)
+    with path.open("rb") as file:
+        among = subprocess.run([*command, str(path), "-"], stdin=file, capture_output=True, timeout=900)
+    for done, results in ((piped, ["-"]), (among, [str(path), "-"])):
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert [json.loads(line) for line in done.stdout.splitlines()] == [whole | {"path": name} for name in results]
+    nothing = subprocess.run([*command, "-"], stdin=subprocess.DEVNULL, capture_output=True, timeout=900, text=True)
+    assert nothing.returncode == 1
+    assert json.loads(nothing.stdout)["path"] == "-"
+    assert nothing.stderr.startswith("spectag: error: -: expected a recording, got 0 bytes")
+    assert not (tmp_path / "-").exists()
+
+
+def test_nothing_to_hear(model: Path, tmp_path: Path, capsys: Captured) -> None:
+    soundfile.write(tmp_path / "silence.wav", np.zeros(16_000), 16_000)
+    path = str(tmp_path / "silence.wav")
+    assert call("tag", path, "-m", model) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[1].split("  ") == [path, "(no tags)"]
+    assert err.startswith(f"spectag: warning: {path}: digital silence throughout")
+    for name in ("a.jsonl", "a.csv"):
+        assert call("tag", path, "-m", model, "-o", tmp_path / name, "--threshold", 0) == 0
+    result = json.loads((tmp_path / "a.jsonl").read_text("utf-8"))
+    assert result["tags"] == []
+    assert "digital silence" in result["warnings"][0]
+    [row] = csv.DictReader((tmp_path / "a.csv").read_text("utf-8-sig").splitlines())
+    assert (row["rank"], row["label"], row["score"], row["error"]) == ("", "", "", "")
+    assert row["warnings"] == result["warnings"][0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other signals there")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
+def test_a_job_that_is_stopped_leaves_no_process(model: Path, tmp_path: Path, name: str) -> None:
+    """Ctrl-C reaches all processes of the terminal, the others only the first one."""
+    files = [tmp_path / f"{n}.wav" for n in range(200)]
+    soundfile.write(files[0], 0.1 * np.random.default_rng(0).standard_normal(8_000 * 120), 8_000)
+    for file in files[1:]:
+        os.link(files[0], file)
+    command = [sys.executable, "-m", "spectag", "tag", str(tmp_path), "-m", str(model), "-f", "jsonl"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, start_new_session=True, text=True) as job:
+        assert job.stdout is not None
+        assert job.stderr is not None
+        assert json.loads(job.stdout.readline())["path"] == str(files[0])
+        number = getattr(signal, name)
+        (os.killpg if name == "SIGINT" else os.kill)(job.pid, number)
+        rest, error = job.stdout.read(), job.stderr.read()
+        assert job.wait() == (130 if name == "SIGINT" else -number)
+    assert rest.count("\n") < 150
+    assert error == ("spectag: interrupted\n" if name == "SIGINT" else "")
+    until = time.monotonic() + 60
+    while _has_processes(job.pid):
+        assert time.monotonic() < until, "a process was left behind"
+        time.sleep(0.01)
+
+
+def _has_processes(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -50,13 +50,16 @@ def test_json_is_one_array_of_the_same() -> None:
 
 
 def test_csv() -> None:
-    rows = list(csv.reader(io.StringIO(written("csv", DOG, BAD, QUIET))))
+    loud = ClipTags("loud.wav", 1.0, (Tag("dog", 0.5), Tag("cat", 0.25)), ("a", "b"))
+    rows = list(csv.reader(io.StringIO(written("csv", DOG, BAD, QUIET, loud))))
     assert rows == [
-        ["path", "duration", "rank", "label", "score", "error"],
-        ["a/dog.wav", "5.001", "1", "dog", "0.912346", ""],
-        ["a/dog.wav", "5.001", "2", "'=1+1", "0.0", ""],  # a spreadsheet must not compute it
-        ["bad.wav", "", "", "", "", "not audio"],
-        ["", "0.01", "", "", "", ""],
+        ["path", "duration", "rank", "label", "score", "error", "warnings"],
+        ["a/dog.wav", "5.001", "1", "dog", "0.912346", "", ""],
+        ["a/dog.wav", "5.001", "2", "'=1+1", "0.0", "", ""],  # a spreadsheet must not compute it
+        ["bad.wav", "", "", "", "", "not audio", ""],
+        ["", "0.01", "", "", "", "", "cut off"],
+        ["loud.wav", "1.0", "1", "dog", "0.5", "", "a; b"],
+        ["loud.wav", "1.0", "2", "cat", "0.25", "", ""],
     ]
 
 
@@ -71,7 +74,7 @@ def test_text_is_aligned_and_leaves_failures_out() -> None:
     assert text.splitlines() == [
         "clip          tags",
         "a/dog.wav     dog 0.91  =1+1 0.00",
-        "-             (nothing above the threshold)",
+        "-             (no tags)",
     ]
 
 

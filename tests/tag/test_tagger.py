@@ -15,6 +15,7 @@ from spectag.audio.fbank import fbank, normalise, pad_or_cut
 from spectag.audio.find import find_recordings
 from spectag.audio.front_end import FrontEnd, num_frames
 from spectag.audio.read import Recording
+from spectag.audio.readers import Readers
 from spectag.engines.pytorch import TorchEngine
 from spectag.errors import (
     AudioError,
@@ -117,7 +118,13 @@ def test_integer_pcm_is_scaled(tagger: Tagger) -> None:
         (np.zeros(9, bool), InputError, "bool"),
         (np.zeros((2, 9), np.float32), InputError, r"\[N\].*\[2, 9\].*\(samples, rate\)"),
         (torch.zeros(1, 9), InputError, r"\[1, 9\]"),
-        ((np.zeros((2, 16_000)), 16_000), InputError, "transpose"),
+        ((np.zeros((2, 40)), 16_000), InputError, r"more samples than channels, got \[2, 40\]"),
+        ({"audio": {}, "label": 3}, InputError, r"keys 'array' and .*, got 'audio', 'label'"),
+        ({}, InputError, "got none"),
+        ({"bytes": None, "path": None}, InputError, "got 'bytes', 'path'"),
+        ({"array": [0.0, 0.1], "sampling_rate": 16_000}, InputError, "array or tensor"),
+        ({"array": np.zeros(9), "sampling_rate": None}, InputError, "rate"),
+        ({"bytes": b"", "path": "dawn.wav"}, EmptyAudio, "dawn.wav: .* 0 bytes"),
         ((np.zeros((9, 2, 2)), 16_000), InputError, r"\[9, 2, 2\]"),
         ((np.zeros(9), 0), InputError, "rate"),
         ((np.zeros(9), "16k"), InputError, "rate"),
@@ -286,7 +293,8 @@ def test_a_decoder_that_fails_unexpectedly_costs_one_file(
         yield from blocks(self)
 
     monkeypatch.setattr(Recording, "blocks", fragile)
-    first, second = tagger.tag_many(clips[:2])
+    with clips[0].open("rb") as one, clips[1].open("rb") as two:  # streams are read in this process
+        first, second = tagger.tag_many([one, two])
     assert isinstance(first, FileError)
     assert "MemoryError: 2 TiB" in first.error
     assert isinstance(second, ClipTags)
@@ -313,7 +321,9 @@ def test_one_result_per_source(tagger: Tagger, clips: list[Path], tmp_path: Path
     assert "directory" in str(results[0])
 
 
-@pytest.mark.parametrize("one", [noise(400), torch.zeros(400), "a.wav", Path("a.wav"), b"RIFF", io.BytesIO(b"RIFF")])
+@pytest.mark.parametrize(
+    "one", [noise(400), torch.zeros(400), "a.wav", Path("a.wav"), b"RIFF", io.BytesIO(b"RIFF"), {"path": "a"}]
+)
 def test_one_recording_in_place_of_several(tagger: Tagger, one: object) -> None:
     for many in (tagger.tag_many, tagger.scores_many):
         with pytest.raises(InputError, match="pass a list of recordings"):
@@ -372,9 +382,88 @@ def test_nan_from_the_network_is_an_error(bundle: Bundle, monkeypatch: pytest.Mo
 def test_every_recording_is_read_once(tagger: Tagger, clips: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     blocks = Recording.blocks
-    monkeypatch.setattr(Recording, "blocks", lambda self: seen.append(self.path) or blocks(self))
+    monkeypatch.setattr(Recording, "blocks", lambda self: seen.append(self.name) or blocks(self))
+    list(tagger.tag_many([path.read_bytes() for path in clips]))
+    assert seen == ["<bytes>"] * len(clips)
+    there = Readers.blocks
+    monkeypatch.setattr(Readers, "blocks", lambda self, clip: seen.append(clip.path) or there(self, clip))
     list(tagger.tag_many(clips))
-    assert sorted(seen) == sorted(map(str, clips))
+    assert sorted(seen[len(clips) :]) == sorted(map(str, clips))
+    list(tagger.tag_many(clips[:1]))
+    assert seen[2 * len(clips) :] == [str(clips[0])]  # a single one is read in this process
+
+
+def test_a_decoder_that_kills_its_process_costs_one_file(
+    tagger: Tagger, clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kind: a file takes the process that reads it along, and all results with it. Here several in a row, first and
+    last; the others come in order, as if they were alone."""
+    (tmp_path / "soxr.py").write_text(
+        "import ctypes, os, sys\n"
+        "sys.path.remove(os.path.dirname(__file__)); del sys.modules['soxr']\n"
+        "import soxr\n"
+        "make = soxr.ResampleStream\n"
+        "soxr.ResampleStream = lambda rate, *a, **b: ctypes.string_at(0) if rate == 8001 else make(rate, *a, **b)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    bad = tmp_path / "bad.wav"
+    soundfile.write(bad, noise(8_001), 8_001)
+    mixed = [bad, *clips, bad, bad, bad, clips[0], bad]
+    results = list(Tagger(tagger.bundle).tag_many(mixed))
+    assert [result.path for result in results] == list(map(str, mixed))
+    want = {str(path): tagger.tag(path).to_dict() for path in clips}
+    for result in results:
+        if result.path == str(bad):
+            assert isinstance(result, FileError)
+            assert "the decoder crashed (SIGSEGV)" in result.error
+        else:
+            assert result.to_dict() == want[result.path]
+
+
+def test_silence_has_no_tags(tagger: Tagger, tmp_path: Path) -> None:
+    """The kind: scores of nothing look like a finding. Digital silence throughout is said in the warnings, and has no
+    tags; also the constant that some converters have in place of zero, and what a codec makes of silence. The scores
+    and features remain, with a warning."""
+    silence = np.zeros(30_000, np.float32)
+    soundfile.write(tmp_path / "a.wav", silence, 8_000, subtype="ALAW")
+    soundfile.write(tmp_path / "b.ogg", silence, 16_000, format="OGG", subtype="OPUS")
+    soundfile.write(tmp_path / "c.mp3", silence, 16_000, format="MP3")
+    sources = [silence, silence + 0.25, (np.stack([silence, silence + 0.5], 1), 44_100), *sorted(tmp_path.iterdir())]
+    for result in (*tagger.tag_many(sources, threshold=0), *map(tagger.tag, sources)):
+        assert isinstance(result, ClipTags)
+        assert result.tags == ()
+        [warning] = result.warnings
+        assert "digital silence throughout" in warning
+    for method in (tagger.scores, tagger.embed):
+        with pytest.warns(AudioWarning, match="digital silence throughout"):
+            assert np.isfinite(method(silence)).all()
+    click = silence.copy()
+    click[-10_000] = 2**-10
+    assert len(tagger.tag(click).tags) == 4
+    assert tagger.tag(click).warnings == ()
+
+
+def test_channels_that_cancel_are_tagged_from_one(tagger: Tagger) -> None:
+    sound = noise(30_000)
+    got = tagger.tag((np.stack([sound, -sound], 1), 16_000))
+    assert got.tags == tagger.tag(sound).tags
+    [warning] = got.warnings
+    assert warning.startswith("<array>: its channels cancel")
+
+
+def test_how_far_a_long_recording_is(tagger: Tagger, tmp_path: Path) -> None:
+    """The kind: one long file gives no sign of life until its end."""
+    soundfile.write(tmp_path / "long.wav", np.tile(noise(80_000), 20), 8_000)  # 200 s, several blocks
+    for sources in ([tmp_path / "long.wav"], [tmp_path / "long.wav", tmp_path / "long.wav"]):
+        seen: list[tuple[str | None, float]] = []
+        for _ in tagger.tag_many(
+            sources, watch=lambda recording, seen=seen: seen.append((recording.path, recording.progress))
+        ):
+            assert seen[-1] == (str(tmp_path / "long.wav"), 1.0)
+            steps = [share for _, share in seen]
+            assert steps == sorted(steps)
+            assert len({share for share in steps if 0.1 < share < 0.9}) > 2
+            seen.clear()
 
 
 def test_long_recordings_stream(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

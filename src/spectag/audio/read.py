@@ -11,8 +11,9 @@ Every arrow is a generator.
 from __future__ import annotations
 
 import math
+import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -36,6 +37,7 @@ from spectag.audio.source import (
     is_in_memory,
     open_stream,
     path_of,
+    unpack,
 )
 from spectag.errors import AudioError, AudioWarning, EmptyAudio, InputError, NonFiniteAudio
 
@@ -44,6 +46,9 @@ Waveform: TypeAlias = "NDArray[np.float32]"  # [N], mono, 16 kHz, full scale = 1
 SAMPLE_RATE = 16_000  # Hz
 BLOCK = 30.0  # s
 _HUGE = 1e12  # times full scale: the resampler may make infinity of what is far beyond
+_STEP = 4096  # samples per channel that are judged together: whether they are silent, whether channels cancel
+_LOST, _KEPT = 0.02, 0.05  # of the energy that unlike channels leave in their mean: less is lost; more is kept again
+_FAINT = 1e-8  # mean square of a sound: below it channels may cancel as they like
 
 
 @dataclass
@@ -58,6 +63,8 @@ class Recording:
         channels: channels of the source, before mixing to mono; 0 before the first block.
         seconds: duration of what was read so far.
         peak: largest magnitude read so far, full scale = 1.0.
+        progress: how much of the source was read so far, 0..1.
+        silent: whether nothing but digital silence was read so far: every sample has the same value.
         notes: problems of the recording, one line each, without its name. Complete after the last block.
     """
 
@@ -68,6 +75,8 @@ class Recording:
     channels: int = 0
     seconds: float = 0.0
     peak: float = 0.0
+    progress: float = 0.0
+    silent: bool = False
     notes: list[str] = field(default_factory=list)
 
     def blocks(self, seconds: float = BLOCK) -> Iterator[Waveform]:
@@ -95,31 +104,45 @@ class Recording:
         return self._blocks(max(1, round(seconds * SAMPLE_RATE)))
 
     def _blocks(self, length: int) -> Iterator[Waveform]:
-        self.rate, self.channels, self.peak, self.notes = 0.0, 0, 0.0, []
+        self.rate, self.channels, self.peak, self.silent, self.notes = 0.0, 0, 0.0, True, []
         count = 0
         segment = self.source if isinstance(self.source, Segment) else Segment(self.source)  # type: ignore[arg-type]
-        with self._samples(segment.file) as pieces:
-            waveform = _resampled(_mono(self._noted(pieces), self.name))
+        with self._samples(segment.file) as (pieces, share):
+            waveform = _resampled(_mono(self._noted(pieces, segment), self.name, self.notes.append))
             for block in _cut(_segment(waveform, segment, self.name), length):
                 count += len(block)
                 self.seconds = count / SAMPLE_RATE
                 self.peak = max(self.peak, float(block.max()), -float(block.min()))
+                self.progress = share()
                 yield block
         if not count:
             raise EmptyAudio(self.name, "expected at least one sample at 16 kHz, got none: record or export it again")
 
     @contextmanager
-    def _samples(self, source: File | Samples | tuple[Samples, float]) -> Iterator[Iterable[tuple[float, Samples]]]:
+    def _samples(
+        self, source: File | Samples | tuple[Samples, float]
+    ) -> Iterator[tuple[Iterable[tuple[float, Samples]], Callable[[], float]]]:
+        """The pieces of the source, and how much of it was read when that is asked, 0..1."""
+        source = unpack(source)
         if is_in_memory(source):
-            yield array_samples(source, SAMPLE_RATE)  # type: ignore[arg-type]
+            yield array_samples(source, SAMPLE_RATE), lambda: 1.0  # type: ignore[arg-type]
             return
         with open_stream(source, self.name) as stream:  # type: ignore[arg-type]
-            yield decode_samples(stream, self.name, self.notes.append)
+            stream.seek(0, os.SEEK_END)
+            size = stream.tell()
+            yield decode_samples(stream, self.name, self.notes.append), lambda: min(1.0, stream.tell() / size)
 
-    def _noted(self, pieces: Iterable[tuple[float, Samples]]) -> Iterator[tuple[float, Samples]]:
+    def _noted(self, pieces: Iterable[tuple[float, Samples]], segment: Segment) -> Iterator[tuple[float, Samples]]:
+        place, value = 0.0, None  # s; the first sample of each channel
         for rate, samples in pieces:
             if not self.rate:
                 self.rate, self.channels = rate, samples.shape[1]
+            if self.silent:  # seldom for longer than one piece
+                end = len(samples) if segment.end is None else max(0, round((segment.end - place) * rate))
+                heard = samples[max(0, round((segment.start - place) * rate)) : end]
+                value = heard[0] if value is None and len(heard) else value
+                self.silent = not any((heard[at : at + _STEP] != value).any() for at in range(0, len(heard), _STEP))
+                place += len(samples) / rate
             yield rate, samples
 
 
@@ -134,7 +157,9 @@ def open(source: Source) -> Recording:
               cannot seek (a pipe), it is copied to a temporary file first;
             - a :class:`Segment` or :class:`Member` of these;
             - samples: a 16 kHz mono array or tensor ``[N]``;
-            - ``(samples, rate)``: samples ``[N]`` or ``[N, channels]`` as soundfile returns them, and the rate in Hz.
+            - ``(samples, rate)``: samples ``[N]``, ``[N, channels]`` as soundfile returns them or ``[channels, N]`` as
+              torchaudio does, and the rate in Hz;
+            - an audio dictionary of `datasets`: ``{"array", "sampling_rate"}``, or undecoded ``{"path", "bytes"}``.
 
             Samples are floats with full scale 1.0, or integer PCM of 8 to 32 bits.
 
@@ -203,25 +228,63 @@ def resample(waveform: Samples, rate: float) -> Waveform:
 # samples -> waveform
 
 
-def _mono(pieces: Iterable[tuple[float, Samples]], name: str) -> Iterator[tuple[float, Waveform]]:
-    """``[n, channels]`` -> ``[n]``, the mean of all channels. Rates and values are checked."""
-    start = 0.0  # s
+def _mono(
+    pieces: Iterable[tuple[float, Samples]], name: str, note: Callable[[str], None]
+) -> Iterator[tuple[float, Waveform]]:
+    """``[n, channels]`` -> ``[n]``, the mean of all channels, or one of them where they cancel each other: a cable with
+    swapped wires, or one signal in opposite phases. Rates and values are checked."""
+    start = lost = 0.0  # s: before this piece; of it where the mean cancelled
+    alone = None  # the channel that is used there, always the same, since another one would have another phase
+    cancels = False
     for rate, samples in pieces:
         if not LOWEST_RATE <= rate <= HIGHEST_RATE:
             raise AudioError(
                 name, f"expected a sampling rate of {LOWEST_RATE} to {HIGHEST_RATE} Hz, got {rate}: repair its header"
             )
-        with np.errstate(invalid="ignore", over="ignore"):
-            # A product with 1 / channels is ten times as fast as mean(axis=1).
-            mono = samples @ np.full(samples.shape[1], 1 / samples.shape[1], np.float32)
-            energy = mono @ mono  # not finite if a sample is not, or is huge: one pass instead of three
-        if not math.isfinite(energy) and not (finite := np.abs(mono) < _HUGE).all():
-            at = start + int(finite.argmin()) / rate
-            raise NonFiniteAudio(
-                name, f"expected finite samples, got NaN, infinity or more than 1e12 at {at:.3f} s: export it again"
-            )
-        start += len(samples) / rate
-        yield rate, mono
+        channels = samples.shape[1]
+        step = len(samples) if channels == 1 else _STEP
+        for at in range(0, len(samples), step):
+            part = samples[at : at + step]
+            with np.errstate(invalid="ignore", over="ignore"):
+                # A product with 1 / channels is ten times as fast as mean(axis=1).
+                mono = part @ np.full(channels, 1 / channels, np.float32)
+                cancels = channels > 1 and _cancel(part, mono, cancels)
+            if cancels:
+                alone = int(part.var(axis=0).argmax()) if alone is None or alone >= channels else alone
+                lost += len(part) / rate
+                mono = np.ascontiguousarray(part[:, alone])
+            with np.errstate(invalid="ignore", over="ignore"):
+                energy = mono @ mono  # not finite if a sample is not, or is huge: one pass instead of three
+            if not math.isfinite(energy) and not (finite := np.abs(mono) < _HUGE).all():
+                at_time = start + int(finite.argmin()) / rate
+                raise NonFiniteAudio(
+                    name,
+                    f"expected finite samples, got NaN, infinity or more than 1e12 at {at_time:.3f} s: export it again",
+                )
+            start += len(part) / rate
+            yield rate, mono
+    if alone is not None and lost > min(1.0, start / 10):
+        note(
+            f"its channels cancel when they are averaged, in {lost:.2f} s of {start:.2f} s: channel {alone + 1} alone "
+            "is used there"
+        )
+
+
+def _cancel(samples: Samples, mono: Waveform, before: bool) -> bool:
+    """Whether the mean ``[n]`` of channels ``[n, channels]`` has almost nothing of their sound.
+
+    The energies are those of the alternating parts, so a constant offset hides nothing. Channels that have nothing in
+    common leave ``1 / channels**2`` of the sum of their energies in the mean.
+
+    Args:
+        before: whether they cancelled in the piece before. Then a little more may remain, so that the choice lasts.
+    """
+    share = (_KEPT if before else _LOST) / samples.shape[1] ** 2
+    left = float(mono @ mono) - float(mono.sum()) ** 2 / len(mono)
+    if not left < share * float(np.vdot(samples, samples)):  # also where there is NaN
+        return False
+    whole = float(samples.var(axis=0, dtype=np.float64).sum()) * len(mono)
+    return left < share * whole and whole > _FAINT * samples.size
 
 
 def _resampled(pieces: Iterable[tuple[float, Waveform]]) -> Iterator[Waveform]:

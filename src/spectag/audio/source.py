@@ -9,7 +9,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +23,9 @@ from spectag.errors import AudioError, AudioNotFound, EmptyAudio, InputError, re
 
 File: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Member"
 Samples: TypeAlias = "NDArray[Any]"  # or a tensor; [N] or [N, channels]
-Source: TypeAlias = "File | Segment | Samples | tuple[Samples, float]"
+Source: TypeAlias = "File | Segment | Samples | tuple[Samples, float] | Mapping[str, Any]"
 
+MOST_CHANNELS = 64  # of samples in memory: an axis that is longer is time
 LOWEST_RATE, HIGHEST_RATE = 1_000, 2_000_000  # Hz: infrasound to hydrophones; beyond, a header is damaged
 
 _SPOOL = 64 * 2**20  # bytes of a pipe that are kept in memory; the rest goes to a temporary file
@@ -80,6 +81,10 @@ def describe(source: Source) -> str:
     if isinstance(source, Segment):
         end = "end" if source.end is None else f"{source.end:g} s"
         return f"{describe(source.file)} ({source.start:g} s to {end})"
+    if isinstance(source, Mapping) and not isinstance(source.get("path"), (str, os.PathLike)):
+        return "<array>" if "array" in source else "<bytes>"
+    if isinstance(source, Mapping):
+        return describe(source["path"])
     if is_in_memory(source):
         return "<array>"
     name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else getattr(source, "name", None)
@@ -96,8 +101,33 @@ def path_of(source: Source) -> str | None:
     """
     if isinstance(source, (Segment, Member)):
         return describe(source)
+    if isinstance(source, Mapping):
+        return path_of(source.get("path"))  # type: ignore[arg-type]
     name = getattr(source, "name", None) if hasattr(source, "read") else source
     return os.fsdecode(name) if isinstance(name, (str, os.PathLike)) else None
+
+
+def unpack(source: Any) -> Any:
+    """The recording in an audio dictionary of `datasets`, decoded or not; anything else as it is.
+
+    Raises:
+        InputError: a dictionary without the keys of one.
+
+    >>> unpack({"path": "dawn.wav", "bytes": None}), unpack({"array": "[N]", "sampling_rate": 48_000})
+    ('dawn.wav', ('[N]', 48000))
+    """
+    if not isinstance(source, Mapping):
+        return source
+    if "array" in source and "sampling_rate" in source:
+        return source["array"], source["sampling_rate"]
+    content = source.get("path") if source.get("bytes") is None else source["bytes"]
+    if content is None:
+        keys = ", ".join(map(repr, source)) or "none"
+        raise InputError(
+            f"expected a dictionary with the keys 'array' and 'sampling_rate', or 'bytes' or 'path', got {keys}: pass "
+            "the value of the audio column"
+        )
+    return content
 
 
 def is_in_memory(source: object) -> bool:
@@ -113,8 +143,8 @@ def array_samples(source: Samples | tuple[Samples, float], rate: float) -> list[
     """Convert samples in memory to what the decoders yield.
 
     Args:
-        source: ``[N]``, or ``(samples, rate)`` with samples ``[N]`` or ``[N, channels]``; floats, or integer
-            PCM of 8 to 32 bits.
+        source: ``[N]``, or ``(samples, rate)`` with samples ``[N]``, ``[N, channels]``, or ``[channels, N]`` with at
+            most 64 channels and more than 64 samples; floats, or integer PCM of 8 to 32 bits.
         rate: Hz, for a source that does not say.
 
     Returns:
@@ -127,18 +157,17 @@ def array_samples(source: Samples | tuple[Samples, float], rate: float) -> list[
     [(44100.0, (9, 2))]
     """
     pair = isinstance(source, tuple) and len(source) == 2
-    samples, given = source if pair else (source, None)
+    samples, rate = source if pair else (source, rate)
     if hasattr(samples, "detach"):  # a tensor, also one of a type that NumPy does not have
         samples = samples.detach().cpu()
         samples = (samples.float() if samples.is_floating_point() else samples).numpy()
     if not isinstance(samples, np.ndarray):
         raise InputError("expected a 16 kHz mono array or tensor [N], or a tuple of two, (samples, rate)")
-    if given is None and samples.ndim != 1:
+    if not pair and samples.ndim != 1:
         raise InputError(
             f"expected 16 kHz mono samples [N], got shape {list(samples.shape)}: pass (samples, rate) with samples "
             "[N, channels]"
         )
-    rate = rate if given is None else given
     if not isinstance(rate, (int, float, np.number)) or not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise InputError(f"rate: expected {LOWEST_RATE} to {HIGHEST_RATE} Hz, got {rate!r}")
     # The full scale of wider integers is unknown: NumPy makes int64 of any list of Python integers.
@@ -146,10 +175,15 @@ def array_samples(source: Samples | tuple[Samples, float], rate: float) -> list[
         raise InputError(f"waveform: expected floats or PCM of 8 to 32 bits, got {samples.dtype}: convert it first")
     if samples.ndim not in (1, 2) or 0 in samples.shape[1:]:
         raise InputError(f"waveform: expected [N] or [N, channels], got {list(samples.shape)}")
-    if samples.ndim == 2 and samples.shape[1] > max(64, samples.shape[0]):
-        raise InputError(f"waveform: expected [N, channels], got {list(samples.shape)}: transpose it")
     if not len(samples):
         return []
+    if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
+        if not samples.shape[0] <= MOST_CHANNELS < samples.shape[1]:
+            raise InputError(
+                f"waveform: expected [N, channels] with more samples than channels, got {list(samples.shape)}: pass "
+                "samples [N] of one channel"
+            )
+        samples = samples.T
     return [(float(rate), full_scale(samples if samples.ndim == 2 else samples[:, None]))]
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spectag.choices import WindowFunction
+from spectag.cli.commands import Commands
 from spectag.cli.options import Negatives, Separator
 from spectag.cli.output import say, watched
 from spectag.cli.runs import read_data
@@ -28,7 +29,7 @@ Jobs = Annotated[
     typer.Option(min=1, help="Number of clips to decode at the same time.", show_default="one per core"),
 ]
 
-app = typer.Typer(help="Examine and pack data sets before training on them.", rich_markup_mode=None)
+app = typer.Typer(cls=Commands, help="Examine and pack data sets before training on them.", rich_markup_mode=None)
 
 _SHOWN = 5  # findings of each kind that are printed as text
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from spectag.cli import data, download, ensemble, model, pack, score, sweep, tag, train
+from spectag.cli.commands import Commands
 from spectag.cli.output import say
 from spectag.cli.usage import explain_usage
 from spectag.cores import wait_asleep
@@ -24,6 +25,7 @@ from spectag.errors import GuessWarning, SpectagError, SpectagWarning
 from spectag.version import __version__
 
 app = typer.Typer(
+    cls=Commands,
     help="Tag, train, reproduce and deploy the Audio Spectrogram Transformer on recordings of any length.",
     epilog="Run spectag COMMAND --help for the options of a command.",
     add_completion=False,
@@ -71,6 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in args or os.environ.get("SPECTAG_DEBUG", "") not in ("", "0")
     args = [arg for arg in args if arg != "--debug"]
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # a service, or a program in a window
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a file name that is not UTF-8 must not stop the others
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")

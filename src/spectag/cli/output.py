@@ -6,12 +6,16 @@ import contextlib
 import os
 import re
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from spectag.errors import SaveError
-from spectag.files import require_new
+from spectag.files import claim, require_new
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 # Endings that say what kind of file somebody expects. No bundle is one.
 WEIGHT_FILE = re.compile(r"\.(onnx|pth|pt2?|ckpt|bin|safetensors|gguf|tflite|mlmodel|mlpackage|h5|pb|npz|pkl)", re.I)
@@ -20,33 +24,87 @@ T = TypeVar("T")
 
 
 def say(kind: str, text: str = "") -> None:
-    """Print one line on stderr.
+    """Print one line on stderr. It is no error if nobody reads it.
 
     >>> with contextlib.redirect_stderr(sys.stdout):
     ...     say("error", "dawn.wav: expected a file, found none")
     spectag: error: dawn.wav: expected a file, found none
     """
     line = " ".join(f"spectag: {kind}: {text}".split()) if text else f"spectag: {kind}"
-    print(line, file=sys.stderr, flush=True)
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # its reader went away, or it was closed
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
+class Bar:
+    """A progress bar on stderr: how many files are done, and how much of the current one.
+
+    There is none if stderr is not a terminal.
+
+    Args:
+        total: number of files.
+        shared: whether results are printed to the same terminal. Then the bar only appears within a file that takes
+            longer than a second, and disappears before a result is printed.
+
+    >>> list(Bar(2).over(["a.wav", "b.wav"]))
+    ['a.wav', 'b.wav']
+    """
+
+    def __init__(self, total: int, *, shared: bool = False) -> None:
+        self.done = 0
+        self.shared = shared
+        self._since = time.monotonic()  # when the last file was done
+        self._bar: Progress | None = None
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TaskProgressColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
+
+            columns = (BarColumn(), MofNCompleteColumn(), TaskProgressColumn())
+            times = (TimeElapsedColumn(), TimeRemainingColumn())
+            console = Console(stderr=True)
+            self._bar = Progress(*columns, *times, console=console, transient=True, redirect_stdout=False)
+            self._task = self._bar.add_task("", total=total)
+
+    def over(self, items: Iterable[T]) -> Iterator[T]:
+        """Pass items on, one for each file, and show how many there were."""
+        if self._bar is None:
+            yield from items
+            return
+        try:
+            if not self.shared:
+                self._bar.start()
+            for item in items:
+                self.done += 1
+                self._since = time.monotonic()
+                self._bar.update(self._task, completed=self.done)
+                if self.shared:
+                    self._bar.stop()
+                yield item
+        finally:
+            self._bar.stop()
+
+    def within(self, share: float) -> None:
+        """Show how much of the current file is done, 0..1."""
+        if self._bar is not None and (not self.shared or time.monotonic() > self._since + 1):
+            self._bar.update(self._task, completed=self.done + share)
+            self._bar.start()
 
 
 def watched(items: Iterable[T], total: int, *, quiet: bool) -> Iterator[T]:
-    """Pass items on and show a progress bar on stderr.
-
-    There is no bar if stderr is not a terminal, or if ``quiet`` is set because the results are printed to the terminal.
+    """Pass items on and show a progress bar on stderr; not if ``quiet``.
 
     >>> list(watched([1, 2], 2, quiet=True))
     [1, 2]
     """
-    if quiet or not sys.stderr.isatty():
-        yield from items
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
-        yield from progress.track(items, total=total)
+    return iter(items) if quiet else Bar(total).over(items)
 
 
 def refuse_overwriting(output: Path, inputs: Iterable[str]) -> None:
@@ -85,8 +143,15 @@ def require_new_directory(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def opened(output: Path | None) -> Iterator[IO[str]]:
-    """Open a file for results; None for stdout.
+def opened(output: Path | None, *, mark: bool = False) -> Iterator[IO[str]]:
+    """Open a file for results, and keep other runs from writing to it.
+
+    Args:
+        output: the file; None for stdout.
+        mark: begin it with a byte order mark, by which Excel recognises UTF-8.
+
+    Raises:
+        SaveError: it cannot be written, or another run is writing to it. The results of that run are intact.
 
     >>> with opened(None) as file:
     ...     _ = file.write("dawn.wav")
@@ -96,8 +161,18 @@ def opened(output: Path | None) -> Iterator[IO[str]]:
         yield sys.stdout
         return
     try:
-        file = output.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+        encoding = "utf-8-sig" if mark else "utf-8"
+        file = open(output, "w", encoding=encoding, errors="backslashreplace", newline="", opener=_keeping)  # noqa: SIM115
     except OSError as error:
         raise SaveError(f"{output}: cannot be written: {error.strerror}") from error
     with file:
+        if output.is_file():  # not a device, which everybody shares
+            if not claim(file):
+                raise SaveError(f"{output}: another run is writing to it: wait for its end, or choose another name")
+            file.truncate(0)
         yield file
+
+
+def _keeping(path: str, flags: int) -> int:
+    """Open a file without emptying it."""
+    return os.open(path, flags & ~os.O_TRUNC, 0o666)

@@ -166,10 +166,12 @@ def make_scorer(device: str) -> Scorer:
     """Make a scorer of held-out clips that uses the tagger.
 
     >>> import numpy as np
-    >>> [scores] = make_scorer("cpu")(spectag.load("esc10"), [np.zeros(16_000, np.float32)])
+    >>> [scores] = make_scorer("cpu")(spectag.load("esc10"), [np.sin(np.arange(16_000))])
     >>> scores.shape
     (10,)
     """
+    from spectag.audio.readers import Readers
     from spectag.tag.tagger import Tagger
 
-    return lambda bundle, clips: Tagger(bundle, device=device).scores_many(clips)
+    readers = Readers()  # shared by all epochs
+    return lambda bundle, clips: Tagger(bundle, device=device, readers=readers).scores_many(clips)

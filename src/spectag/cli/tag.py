@@ -1,21 +1,29 @@
-"""spectag tag, info, convert."""
+"""spectag tag."""
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import typer
 
 from spectag.choices import BATCH_SIZE, DEVICE, MODEL, PRECISION, TOP_K, Format, Precision
 from spectag.cli.options import MODEL as MODEL_HELP, BatchSize, Device, find_model
-from spectag.cli.output import opened, refuse_overwriting, say, watched
+from spectag.cli.output import Bar, opened, refuse_overwriting, say
 from spectag.cli.threads import Threads, use_threads
 from spectag.errors import FileError
 
+FORMATS: dict[str, Format] = {".txt": "text", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
+
 
 def tag(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Audio or video files, and folders of them.")],
+    context: typer.Context,
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH...", help="Audio or video files, and folders of them; - for standard input."),
+    ],
     model: Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP)] = MODEL,
     top_k: Annotated[int, typer.Option(min=1, help="Show at most this many tags per recording.")] = TOP_K,
     threshold: Annotated[
@@ -23,12 +31,23 @@ def tag(
         typer.Option(min=0, max=1, help="Show only tags with at least this score.", show_default="none"),
     ] = None,
     format: Annotated[
-        Format,
-        typer.Option("--format", "-f", help="Output format: a table for people, or one for programs."),
-    ] = "text",
+        Format | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="Output format: a table for people, or one for programs.",
+            show_default="from the name of the output, otherwise text",
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write the results to this file.", show_default="stdout"),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write the results to this file. Its name chooses the format: .txt, .json, .jsonl or .csv.",
+            show_default="stdout",
+        ),
     ] = None,
     device: Device = DEVICE,
     precision: Annotated[
@@ -43,24 +62,36 @@ def tag(
     Recordings may have any format and length. A file that cannot be read does not stop the others: it is reported, and
     the exit code is 1.
     """
+    if output is not None and str(output) == "-":
+        output = None
+
     from spectag.audio.find import find_recordings
 
     files = list(find_recordings(paths))
     names = [file if isinstance(file, str) else file.path or "" for file in files]
     if output is not None:
         refuse_overwriting(output, names)
+    format = _choose_format(context, format, output)
     find_model(model)
+
+    from spectag.audio.readers import COUNT, Readers
+
+    # Started before torch is imported, which takes longer.
+    readers = Readers(min(COUNT, len(files)) if len(files) > 1 else 0)
 
     from spectag.tag.results import make_writer
     from spectag.tag.tagger import Tagger
 
     use_threads(threads)
-    tagger = Tagger(model, device=device, precision=precision, batch_size=batch_size)
+    tagger = Tagger(model, device=device, precision=precision, batch_size=batch_size, readers=readers)
+    sources = [_open_stdin() if file == "-" else file for file in files]
     failed = 0
-    with opened(output) as file:
+    with opened(output, mark=format == "csv") as file:
         writer = make_writer(format, file, clip_width=max(map(len, names)))
+        bar = Bar(len(files), shared=file.isatty())
+        results = tagger.tag_many(sources, top_k, threshold, watch=lambda recording: bar.within(recording.progress))
         try:
-            for result in watched(tagger.tag_many(files, top_k, threshold), len(files), quiet=file.isatty()):
+            for result in bar.over(results):
                 writer.write(result)
                 if isinstance(result, FileError):
                     failed += 1
@@ -72,3 +103,31 @@ def tag(
             writer.close()
     if failed:
         raise typer.Exit(1)
+
+
+def _choose_format(context: typer.Context, format: Format | None, output: Path | None) -> Format:
+    """The format that is asked for, by --format or by the name of the output.
+
+    Raises:
+        typer.BadParameter: the two contradict each other, or the name has an extension that says nothing.
+    """
+    extension = output.suffix.lower() if output else ""
+    named = FORMATS.get(extension)
+    if format is None and extension and named is None:
+        known = ", ".join(FORMATS)
+        raise typer.BadParameter(
+            f"--output {output}: expected a name that ends in one of {known}, or a --format; got {extension}", context
+        )
+    if format is not None and named is not None and format != named:
+        raise typer.BadParameter(
+            f"--output {output} means the format {named}, but --format says {format}: leave one out", context
+        )
+    return format or named or "text"
+
+
+def _open_stdin() -> BinaryIO | FileError:
+    if sys.stdin.isatty():
+        return FileError("-", "expected a recording from a pipe or a file, got a terminal: name a file")
+    stream = io.FileIO(sys.stdin.fileno(), closefd=False)
+    stream.name = "-"  # what messages and results call it
+    return io.BufferedReader(stream)

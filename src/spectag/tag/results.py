@@ -9,14 +9,16 @@ format     one recording
 ``jsonl``  a line ``{"path", "duration", "tags": [{"label", "score"}]}``, plus ``"warnings": [...]`` if there are any;
            ``{"path", "error"}`` for a recording that failed
 ``json``   the same objects in one array
-``csv``    a row per tag, ``path,duration,rank,label,score,error``; one row without rank if no score reached the
-           threshold; one row with only path and error for a recording that failed
-``text``   a line for people; failures are only reported on stderr
+``csv``    a row per tag, ``path,duration,rank,label,score,error,warnings``; one row without rank if there is no tag;
+           one row with only path and error for a recording that failed. Warnings are in a recording's first row
+``text``   a line for people; failures and warnings are only reported on stderr
 =========  ==========================================================================================================
 
 ``duration`` is in seconds, ``score`` in 0..1, both rounded to 6 decimals; ``rank`` counts from 1. The order is that of
-the inputs. Text is UTF-8. Bytes of a file name that are not valid UTF-8 are written as ``\\udcXX``; in JSON this is the
-escape that Python's ``os.fsencode`` reverses. Each result is flushed; every format but ``json`` is then complete.
+the inputs. A recording has no tags if no score reached the threshold, or if it is digital silence throughout, which
+``warnings`` says. Text is UTF-8, and a ``csv`` file begins with a byte order mark, without which Excel spoils umlauts.
+Bytes of a file name that are not valid UTF-8 are written as ``\\udcXX``; in JSON this is the escape that Python's
+``os.fsencode`` reverses. Each result is flushed; every format but ``json`` is then complete.
 """
 
 from __future__ import annotations
@@ -179,25 +181,26 @@ class CSV:
 
     >>> import sys
     >>> CSV(sys.stdout).write(ClipTags("rain.wav", 5.0, (Tag("Rain", 0.8),)))
-    path,duration,rank,label,score,error
-    rain.wav,5.0,1,Rain,0.8,
+    path,duration,rank,label,score,error,warnings
+    rain.wav,5.0,1,Rain,0.8,,
     """
 
     def __init__(self, file: IO[str]) -> None:
         self.file = file
         self.rows = csv.writer(file, lineterminator="\n")
-        self.rows.writerow(["path", "duration", "rank", "label", "score", "error"])
+        self.rows.writerow(["path", "duration", "rank", "label", "score", "error", "warnings"])
 
     def write(self, result: Result) -> None:
         path = _cell(result.path or "")
         if isinstance(result, FileError):
-            self.rows.writerow([path, "", "", "", "", _cell(result.error)])
+            self.rows.writerow([path, "", "", "", "", _cell(result.error), ""])
         else:
-            duration = round(result.duration, DECIMALS)
+            duration, warnings = round(result.duration, DECIMALS), _cell("; ".join(result.warnings))
             for rank, tag in enumerate(result.tags, 1):
-                self.rows.writerow([path, duration, rank, _cell(tag.label), round(tag.score, DECIMALS), ""])
+                self.rows.writerow([path, duration, rank, _cell(tag.label), round(tag.score, DECIMALS), "", warnings])
+                warnings = ""
             if not result.tags:
-                self.rows.writerow([path, duration, "", "", "", ""])
+                self.rows.writerow([path, duration, "", "", "", "", warnings])
         self.file.flush()
 
     def close(self) -> None:
@@ -232,7 +235,7 @@ class Text:
     def write(self, result: Result) -> None:
         if isinstance(result, ClipTags):
             tags = [(tag.label, f"{tag.score:.2f}") for tag in result.tags]
-            self._line(result.path or "-", tags or [("(nothing above the threshold)", "")])
+            self._line(result.path or "-", tags or [("(no tags)", "")])
             self.file.flush()
 
     def close(self) -> None:

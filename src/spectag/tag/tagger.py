@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain, islice
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -25,9 +26,9 @@ from spectag.audio import read
 from spectag.audio.fbank import fbank_blocks, normalise, pad_or_cut
 from spectag.audio.front_end import FrontEnd
 from spectag.audio.read import Recording
+from spectag.audio.readers import COUNT, Readers
 from spectag.audio.source import Source
 from spectag.choices import BATCH_SIZE, DEVICE, MODEL, PRECISION, TOP_K, Precision
-from spectag.cores import count_cores
 from spectag.engines.base import Engine
 from spectag.engines.factory import make_engine
 from spectag.errors import AudioError, FileError, InputError, SpectagError
@@ -44,9 +45,9 @@ Features: TypeAlias = "NDArray[np.float32]"  # [D]
 Rows: TypeAlias = "NDArray[np.float32]"  # [W, C] scores, or [W, D] features
 Compute: TypeAlias = "Callable[[Tensor], Rows]"  # inputs [B, T, F] -> one row per window
 Clip = TypeVar("Clip")
+Watch: TypeAlias = Callable[[Recording], None]
 Make: TypeAlias = "Callable[[Recording, NDArray[np.int64], Rows, NDArray[np.float32]], Clip]"
 
-READERS = min(4, count_cores())  # threads
 LOUDEST = 8.0  # times full scale: mastering and resampling exceed 1 by less, unscaled PCM by far more
 WAITING = 8  # windows that one file may have read ahead: 0.5 MB each at 10 s
 
@@ -55,7 +56,8 @@ class Tagger:
     """Names the sounds in recordings of any length.
 
     A source is a path, the bytes of a file, a binary file object, a :class:`spectag.Segment` of any of these, samples
-    (a 16 kHz mono array or tensor ``[N]``), or ``(samples, rate)``; see :func:`spectag.audio.read.open`.
+    (a 16 kHz mono array or tensor ``[N]``), ``(samples, rate)``, or an audio dictionary of `datasets`; see
+    :func:`spectag.audio.read.open`.
 
     A recording no longer than the network's window is padded to it, as in training. A longer one is covered by windows
     that overlap by half, the last one ending with the recording. The scores of a recording are the mean of those of its
@@ -67,6 +69,7 @@ class Tagger:
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``fp32`` or ``bf16``.
         batch_size: number of windows that the network computes at once.
+        readers: processes that read the files where there are several; None to start them when they are first needed.
 
     Raises:
         ModelError: the model cannot be used.
@@ -77,7 +80,7 @@ class Tagger:
         bundle: the model; None where only a card is given.
 
     >>> tagger = Tagger("esc10")
-    >>> [tag.label for tag in tagger.tag(np.zeros(16_000, np.float32), top_k=2).tags]
+    >>> [tag.label for tag in tagger.tag(np.sin(np.arange(16_000)), top_k=2).tags]
     ['...', '...']
     """
 
@@ -89,10 +92,12 @@ class Tagger:
         device: str = DEVICE,
         precision: Precision = PRECISION,
         batch_size: int = BATCH_SIZE,
+        readers: Readers | None = None,
     ) -> None:
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size must be a whole number of at least 1; got {batch_size!r}")
         self.batch_size = batch_size
+        self._readers = readers or Readers()
         self.bundle: Bundle | Ensemble | None = None
         if isinstance(model, Card):
             if engine is None:
@@ -118,13 +123,14 @@ class Tagger:
             threshold: only tags with at least this score, 0..1.
 
         Returns:
-            tags in descending order of score, equal ones in the order of the labels.
+            tags in descending order of score, equal ones in the order of the labels. Digital silence throughout has
+            none, whatever its scores, and a warning.
 
         Raises:
             AudioError: the recording cannot be used.
             InputError: a source, ``top_k`` or ``threshold`` out of its range.
 
-        >>> [tag] = Tagger("esc10").tag(np.zeros(16_000, np.float32), top_k=1).tags
+        >>> [tag] = Tagger("esc10").tag(np.sin(np.arange(16_000)), top_k=1).tags
         >>> 0 < tag.score <= 1
         True
         """
@@ -132,7 +138,12 @@ class Tagger:
         return self._tags(self.score_windows(source), top_k, threshold)
 
     def tag_many(
-        self, sources: Iterable[Source | FileError], top_k: int | None = TOP_K, threshold: float | None = None
+        self,
+        sources: Iterable[Source | FileError],
+        top_k: int | None = TOP_K,
+        threshold: float | None = None,
+        *,
+        watch: Watch = lambda _: None,
     ) -> Iterator[ClipTags | FileError]:
         """Tag many recordings: read in the background, batched across files, in the order of the sources.
 
@@ -140,6 +151,7 @@ class Tagger:
             sources: see the class; for folders pass ``spectag.find_recordings(folders)``. A :class:`spectag.FileError`
                 is passed on.
             top_k, threshold: as for :meth:`tag`.
+            watch: called with a recording each time that more of it was scored; its ``progress`` says how much.
 
         Yields:
             exactly one result per source: :class:`spectag.ClipTags`, or :class:`spectag.FileError` for a recording that
@@ -153,7 +165,7 @@ class Tagger:
         'a-file-that-does-not-exist.wav: expected a file, found none: check the path'
         """
         _check_choice(top_k, threshold)
-        clips = self.score_windows_many(sources)
+        clips = self.score_windows_many(sources, watch=watch)
         return (clip if isinstance(clip, FileError) else self._tags(clip, top_k, threshold) for clip in clips)
 
     def scores(self, source: Source) -> Scores:
@@ -161,7 +173,7 @@ class Tagger:
 
         Raises as :meth:`tag`. Warns about problems of the recording (:class:`spectag.errors.AudioWarning`).
 
-        >>> Tagger("esc10").scores(np.zeros(16_000, np.float32)).shape
+        >>> Tagger("esc10").scores(np.sin(np.arange(16_000))).shape
         (10,)
         """
         return _scores(self.score_windows(source))
@@ -178,22 +190,30 @@ class Tagger:
         """The scores of one recording, window by window. Raises as :meth:`tag`."""
         return self._compute_one(source, self._run, ClipScores)
 
-    def score_windows_many(self, sources: Iterable[Source | FileError]) -> Iterator[ClipScores | FileError]:
+    def score_windows_many(
+        self, sources: Iterable[Source | FileError], *, watch: Watch = lambda _: None
+    ) -> Iterator[ClipScores | FileError]:
         """The scores of many recordings, window by window; otherwise as :meth:`tag_many`."""
-        if isinstance(sources, (str, os.PathLike, bytes, np.ndarray, Tensor)) or hasattr(sources, "read"):
+        if isinstance(sources, (str, os.PathLike, bytes, Mapping, np.ndarray, Tensor)) or hasattr(sources, "read"):
             raise InputError(
                 f"expected several recordings, got one {type(sources).__name__}: pass a list of recordings"
             )
-        tasks = (partial(_read_or_error, source, self.card.front_end) for source in sources)
-        items = ahead.chain(tasks, workers=READERS, items=WAITING)
-        return _compute_rows(items, self._run, self.batch_size, ClipScores)
+        items = ahead.chain(self._tasks(sources), workers=COUNT, items=WAITING)
+        return _compute_rows(items, self._run, self.batch_size, ClipScores, watch)
+
+    def _tasks(self, sources: Iterable[Source | FileError]) -> Iterator[Callable[[], Iterator[_Item]]]:
+        """One task per source: the reading of it. A single one is not worth a process."""
+        rest = iter(sources)
+        head = list(islice(rest, 2))
+        processes = self._readers if len(head) > 1 else None
+        return (partial(_read_or_error, source, self.card.front_end, processes) for source in chain(head, rest))
 
     def embed(self, source: Source) -> Features:
         """Features of one recording, ``[D]``: the mean over its windows, weighted as that of the scores.
 
         Those of an ensemble are its members' features, concatenated. Raises and warns as :meth:`scores`.
 
-        >>> Tagger("esc10").embed(np.zeros(16_000, np.float32)).shape
+        >>> Tagger("esc10").embed(np.sin(np.arange(16_000))).shape
         (128,)
         """
         clip = self.embed_windows(source)
@@ -223,7 +243,8 @@ class Tagger:
     def _tags(self, clip: ClipScores, top_k: int | None, threshold: float | None) -> ClipTags:
         scores, recording = weighted_mean(clip.scores, clip.sound), clip.recording
         names = self.labels.names
-        tags = (Tag(names[i], float(scores[i])) for i in np.argsort(-scores, kind="stable")[:top_k])
+        best = np.argsort(-scores, kind="stable")[: 0 if recording.silent else top_k]
+        tags = (Tag(names[i], float(scores[i])) for i in best)
         return ClipTags(
             recording.path,
             recording.seconds,
@@ -251,16 +272,26 @@ def _scores(clip: ClipScores) -> Scores:
 class _Inputs:
     """A window as the network gets it: ``[frames, F]``, normalised."""
 
+    recording: Recording
     window: Window
     inputs: Tensor
 
 
-def _read(source: Source, front_end: FrontEnd) -> Iterator[_Inputs | Recording]:
+_Item: TypeAlias = "_Inputs | Recording | FileError"
+
+
+def _read(source: Source, front_end: FrontEnd, processes: Readers | None = None) -> Iterator[_Inputs | Recording]:
     """The windows of a recording, then the recording itself, whose facts are complete by then."""
     recording = read.open(source)
-    for window in cut_windows(fbank_blocks(recording.blocks(), front_end), front_end.frames):
+    blocks = recording.blocks() if processes is None else processes.blocks(recording)
+    heard = False
+    for window in cut_windows(fbank_blocks(blocks, front_end), front_end.frames):
+        heard = heard or window.sound > 0
         fitted = pad_or_cut(window.fbank, front_end.frames)
-        yield _Inputs(window, normalise(fitted, front_end.mean, front_end.std))
+        yield _Inputs(recording, window, normalise(fitted, front_end.mean, front_end.std))
+    recording.silent = recording.silent or not heard  # a codec may leave less than the network can hear
+    if recording.silent:
+        recording.notes.append("digital silence throughout, so nothing can be heard: check how it was recorded")
     if recording.peak > LOUDEST:
         recording.notes.append(
             f"samples reach {recording.peak:.0f} times full scale: divide by 32768 if they were 16-bit PCM"
@@ -268,14 +299,14 @@ def _read(source: Source, front_end: FrontEnd) -> Iterator[_Inputs | Recording]:
     yield recording
 
 
-def _read_or_error(source: Source | FileError, front_end: FrontEnd) -> Iterator[_Inputs | Recording | FileError]:
+def _read_or_error(source: Source | FileError, front_end: FrontEnd, processes: Readers | None) -> Iterator[_Item]:
     """The same, with any failure as a value: one broken file in a million must not stop the others."""
     if isinstance(source, FileError):
         yield source
         return
     path = read.open(source).path
     try:
-        yield from _read(source, front_end)
+        yield from _read(source, front_end, processes)
     except AudioError as error:
         yield FileError(path, error.reason)
     except SpectagError as error:
@@ -307,7 +338,11 @@ class _Progress:
 
 
 def _compute_rows(
-    items: Iterable[_Inputs | Recording | FileError], compute: Compute, batch_size: int, make: Make[Clip]
+    items: Iterable[_Item],
+    compute: Compute,
+    batch_size: int,
+    make: Make[Clip],
+    watch: Watch = lambda _: None,
 ) -> Iterator[Clip | FileError]:
     """One result per recording, in order. Windows are computed in batches, of one recording or of several."""
     clips: deque[_Progress] = deque([_Progress()])  # the last one is still being read
@@ -332,4 +367,6 @@ def _compute_rows(
         # Many broken files in a row must not wait behind a batch that is nearly full.
         if len(batch) == batch_size or len(clips) > 4 * batch_size or not batch:
             yield from flush()
+            if isinstance(item, _Inputs):
+                watch(item.recording)
     yield from flush()

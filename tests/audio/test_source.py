@@ -1,0 +1,67 @@
+"""Samples in memory, as other libraries hand them over."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from spectag.audio.read import open as open_recording, read
+from spectag.audio.source import Segment
+from spectag.errors import InputError
+
+
+def noise(*shape: int) -> np.ndarray:
+    return (0.1 * np.random.default_rng(0).standard_normal(shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 6, 64])
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_channels_may_come_first_or_last(channels: int, rate: int) -> None:
+    """The kind: a layout that another library returns is refused, or read as the other one. soundfile returns
+    [N, channels]; torchaudio, and librosa with mono=False, return [channels, N]. An axis longer than 64 is time."""
+    last = noise(3_000, channels)
+    want = read((last, rate))
+    for samples in (last.T, last.T.copy(), torch.from_numpy(last).T, torch.from_numpy(last.T.copy()).double()):
+        np.testing.assert_allclose(read((samples, rate)), want, atol=1e-6)
+    pcm = (last.T * 32_768).astype(np.int16)
+    np.testing.assert_allclose(read((pcm, rate)), read((pcm.T, rate)))
+
+
+@pytest.mark.parametrize("shape", [(2, 40), (1, 2), (63, 64), (65, 66), (100, 16_000)])
+def test_a_layout_that_could_be_either_is_refused(shape: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match="more samples than channels"):
+        read((noise(*shape), 16_000))
+    assert len(read((noise(*shape[::-1]), 16_000))) == shape[1]  # [N, channels] stays what it was
+
+
+def test_a_dictionary_of_datasets(tmp_path: Path) -> None:
+    """The kind: what `datasets` returns for an audio column, decoded or not, of one channel or [channels, N]."""
+    samples = noise(5_000, 2)
+    soundfile.write(tmp_path / "dawn.wav", samples, 22_050, subtype="FLOAT")
+    content = (tmp_path / "dawn.wav").read_bytes()
+    want = read((samples, 22_050))
+    for source in (
+        {"array": samples.T, "sampling_rate": 22_050, "path": "dawn.wav"},
+        {"path": None, "array": samples.T.astype(np.float64), "sampling_rate": 22_050},
+        {"array": samples.mean(1), "sampling_rate": np.int64(22_050)},
+        {"bytes": content, "path": "dawn.wav"},
+        {"bytes": content, "path": None},
+        {"bytes": None, "path": str(tmp_path / "dawn.wav")},
+        {"path": tmp_path / "dawn.wav"},
+    ):
+        recording = open_recording(source)
+        np.testing.assert_allclose(np.concatenate(list(recording.blocks())), want, atol=1e-6)
+        path = source.get("path")
+        assert recording.path == (None if path is None else str(path))
+        assert recording.name == (recording.path or ("<array>" if "array" in source else "<bytes>"))
+    part = read(Segment({"bytes": content, "path": "dawn.wav"}, 0.1, 0.2))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(part, read(Segment(io.BytesIO(content), 0.1, 0.2)))
+
+
+def test_a_row_of_datasets_is_refused() -> None:
+    row = {"audio": {"array": noise(9), "sampling_rate": 16_000}, "label": 3}
+    with pytest.raises(InputError, match=r"got 'audio', 'label': pass the value of the audio column"):
+        read(row)
