@@ -141,7 +141,7 @@ def test_the_hub(hub, tmp_path):
     }
     for name in ("me/never", "audioset"):
         kind, message = answers_offline[name]
-        assert kind == "ModelNotFound"
+        assert kind == "ModelNotFetched"
         assert "offline (HF_HUB_OFFLINE): connect once to fetch it" in message
         assert "\n" not in message
 

@@ -26,7 +26,7 @@ def test_packaged_recipes_build_and_survive_a_round_trip(name):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("epochz=5", r"unknown key 'epochz'; did you mean epochs\?"),
+        ("epochz=5", r"unknown key 'epochz'; did you mean epochs or epoch_clips\?"),
         ("model.strid=5", r"unknown key 'model.strid'; did you mean model.stride"),
         ("patch_drop=0.5", r"unknown key 'patch_drop'; did you mean augment.patch_drop"),
         ("epochs=abc", "recipe esc10: epochs: expected a whole number, got 'abc'"),
