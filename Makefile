@@ -16,7 +16,7 @@ demo: $(VENV)/.installed
 	$(BIN)/spectag tag examples
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow

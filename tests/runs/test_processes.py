@@ -148,7 +148,7 @@ def test_the_death_of_one_process_ends_the_others(tones, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "told", [(1,), pytest.param((0,), marks=pytest.mark.slow), pytest.param((0, 1), marks=pytest.mark.slow)]
+    "told", [pytest.param(told, marks=pytest.mark.slow) for told in ((1,), (0,), (0, 1))]
 )
 def test_processes_of_which_any_is_told_to_stop_go_on_where_they_were(tones, tmp_path, told):
     """Saved in the middle of an epoch; the same weights and losses in the end as without the stop."""
