@@ -147,9 +147,7 @@ def test_the_death_of_one_process_ends_the_others(tones, tmp_path):
     assert not (tmp_path / "run" / "run" / "bundle").exists()
 
 
-@pytest.mark.parametrize(
-    "told", [pytest.param(told, marks=pytest.mark.slow) for told in ((1,), (0,), (0, 1))]
-)
+@pytest.mark.parametrize("told", [pytest.param(told, marks=pytest.mark.slow) for told in ((1,), (0,), (0, 1))])
 def test_processes_of_which_any_is_told_to_stop_go_on_where_they_were(tones, tmp_path, told):
     """Saved in the middle of an epoch; the same weights and losses in the end as without the stop."""
     stopped = start(tones, tmp_path / "stopped", 2, stops=told)
