@@ -171,7 +171,7 @@ class _Track:
             try:
                 frames = [frame for frame in packet.decode() if frame.samples and frame.sample_rate > 0]
                 decoded = [(frame.sample_rate, as_floats(frame)) for frame in frames]
-            except Exception:
+            except Exception:  # PyAV raises more than FFmpegError for damaged packets; each is counted and reported
                 self.bad += bool(bytes(packet).strip(b"\0"))  # zeros are padding
             for frame in frames if numbered else ():
                 at_place = place if frame.pts is None else frame.pts

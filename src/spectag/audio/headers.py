@@ -163,7 +163,7 @@ def _chunks(read_at: ReadAt, layout: _Layout, at: int) -> Iterator[tuple[bytes, 
 
 def _chunked(read_at: ReadAt, layout: _Layout, begin: int, end: int) -> Header | None:
     long_sizes = 0  # where RF64 has its sizes of 64 bits
-    for name, place, size in _chunks(read_at, layout, begin + layout.first):  # noqa: B007
+    for name, place, size in _chunks(read_at, layout, begin + layout.first):  # noqa: B007 - size is used after the loop
         if name == b"ds64" and layout.kind == "RF64":
             long_sizes = place + 4
         if name == layout.sound:

@@ -127,8 +127,8 @@ def documents(card: Card) -> dict[str, dict[str, Any]]:
 def _read_bundle_card(folder: Path, config: Fields, extra: Fields, outputs: int | None) -> Card:
     labels = _read_labels(config, extra, outputs)
     geometry = read_geometry(config, len(labels))
-    window: WindowFunction = extra.choice("window", get_args(WindowFunction))  # type: ignore[assignment]  # one of them
-    activation: Activation = extra.choice("activation", get_args(Activation))  # type: ignore[assignment]  # one of them
+    window: WindowFunction = extra.choice("window", get_args(WindowFunction))
+    activation: Activation = extra.choice("activation", get_args(Activation))
     warn_of_softmax(activation, len(labels), f"{extra.path}: activation")
     return Card(
         config=geometry,

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from spectag.errors import ModelError, NewerBundle, NotAModel, ShapeMismatch, UnreadableModel
 
@@ -18,6 +18,8 @@ MARK = "spectag"  # field of a bundle's config.json: without its spectag.json th
 
 LARGEST = 2**31 - 1  # largest whole number that is accepted
 LARGEST_JSON = 64 * 2**20  # bytes; AudioSet's config.json has 3e4
+
+Word = TypeVar("Word", bound=str)
 
 
 @dataclass(frozen=True)
@@ -92,12 +94,12 @@ class Fields:
             raise ModelError(f"{self.path}: {name}: expected a finite number, got {str(value)[:40]}")
         return float(value)
 
-    def choice(self, name: str, allowed: tuple[str, ...]) -> str:
+    def choice(self, name: str, allowed: tuple[Word, ...]) -> Word:
         """Return a field that holds one of some words. Raises ModelError."""
         value = self.data.get(name)
         if value not in allowed:
             raise ModelError(f"{self.path}: {name}: expected {' or '.join(allowed)}, got {str(value)[:40]}")
-        return str(value)
+        return allowed[allowed.index(value)]
 
     def mapping(self, name: str) -> Mapping[str, Any] | None:
         """Return a field that holds a table, or None where there is none. Raises ModelError."""
