@@ -38,7 +38,9 @@ if TYPE_CHECKING:
         ClipFeatures as ClipFeatures,
         ClipScores as ClipScores,
         ClipTags as ClipTags,
+        Event as Event,
         Tag as Tag,
+        Timeline as Timeline,
     )
     from spectag.tag.tagger import Tagger as Tagger
 
@@ -58,7 +60,7 @@ _MODULES = {
     "spectag.model.ensemble": ("Ensemble",),
     "spectag.model.loading": ("load", "read_checkpoint"),
     "spectag.model.network": ("AST",),
-    "spectag.tag.results": ("ClipFeatures", "ClipScores", "ClipTags", "Tag"),
+    "spectag.tag.results": ("ClipFeatures", "ClipScores", "ClipTags", "Event", "Tag", "Timeline"),
     "spectag.tag.tagger": ("Tagger",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -96,14 +96,69 @@ class Tag:
 
 
 @dataclass(frozen=True)
+class Event:
+    """A label, when it is heard, and how sure that is.
+
+    Args:
+        label: a name from the model's label set.
+        onset, offset: seconds from the beginning of the recording, onset < offset.
+        score: 0..1.
+
+    >>> Event("Rain", 0.5, 2.0, 0.8).to_dict()
+    {'label': 'Rain', 'onset': 0.5, 'offset': 2.0, 'score': 0.8}
+    """
+
+    label: str
+    onset: float
+    offset: float
+    score: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object of the JSON formats."""
+        times = {"onset": round(self.onset, DECIMALS), "offset": round(self.offset, DECIMALS)}
+        return {"label": self.label, **times, "score": round(self.score, DECIMALS)}
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """The scores of one recording over time.
+
+    Args:
+        labels: names of the columns.
+        step: seconds from one row to the next.
+        scores: ``[N, C]``, 0..1. Row ``n`` is about the time from ``n * step`` to ``(n + 1) * step``; the last row ends
+            with the recording. It may lie in a temporary file that is mapped into memory.
+
+    >>> Timeline(("owl", "fox"), 0.5, np.zeros((4, 2), np.float32)).times
+    array([0. , 0.5, 1. , 1.5])
+    """
+
+    labels: tuple[str, ...]
+    step: float
+    scores: NDArray[np.float32]
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """The beginning of each row in seconds, ``[N]``."""
+        return np.arange(len(self.scores)) * self.step
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object of the JSON formats."""
+        scores = [[round(float(score), DECIMALS) for score in row] for row in self.scores]
+        return {"step": round(self.step, DECIMALS), "labels": list(self.labels), "scores": scores}
+
+
+@dataclass(frozen=True)
 class ClipTags:
-    """The tags of one recording.
+    """The tags of one recording, and its events and timeline where they are asked for.
 
     Args:
         path: the file as it was given; None for arrays, bytes and unnamed streams.
         duration: seconds of sound that were read.
         tags: in descending order of score.
         warnings: problems of the recording, one line each.
+        events: in the order of their onsets; None if they were not asked for.
+        timeline: None if it was not asked for.
 
     >>> ClipTags("rain.wav", 5.0, (Tag("Rain", 0.8),)).to_dict()
     {'path': 'rain.wav', 'duration': 5.0, 'tags': [{'label': 'Rain', 'score': 0.8}]}
@@ -113,6 +168,8 @@ class ClipTags:
     duration: float
     tags: tuple[Tag, ...]
     warnings: tuple[str, ...] = ()
+    events: tuple[Event, ...] | None = None
+    timeline: Timeline | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The object of the JSON formats."""
@@ -121,6 +178,10 @@ class ClipTags:
             "duration": round(self.duration, DECIMALS),
             "tags": [{"label": tag.label, "score": round(tag.score, DECIMALS)} for tag in self.tags],
         }
+        if self.events is not None:
+            result["events"] = [event.to_dict() for event in self.events]
+        if self.timeline is not None:
+            result["timeline"] = self.timeline.to_dict()
         return result | ({"warnings": list(self.warnings)} if self.warnings else {})
 
 
