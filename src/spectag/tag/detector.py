@@ -12,7 +12,7 @@ from spectag.audio.front_end import FRAMES_PER_SECOND
 from spectag.audio.read import Recording
 from spectag.audio.source import Source
 from spectag.choices import TOP_K
-from spectag.errors import FileError, InputError
+from spectag.errors import FileError
 from spectag.tag.events import EventRule, find_events
 from spectag.tag.results import ClipTags, Timeline
 from spectag.tag.stream import Watch
@@ -25,8 +25,8 @@ LONGEST_HOP = 1.0  # s between windows, where only they tell the time
 class Detector:
     """Says what is heard in a recording, and when.
 
-    Where the model has a frame head, its frame scores tell the time, every 80 to 160 ms. Otherwise the scores of windows
-    do, which begin every ``hop`` seconds: an event then is as sharp as a window is short.
+    Where the model has a frame head, its frame scores tell the time, every 80 to 160 ms. Otherwise the scores of
+    windows do, which begin every ``hop`` seconds: an event then is as sharp as a window is short.
 
     Args:
         tagger: what scores the windows.
@@ -48,15 +48,11 @@ class Detector:
     def __init__(self, tagger: Tagger, rule: EventRule | None = None, hop: float | None = None) -> None:
         self.tagger = tagger
         self.rule = rule or EventRule()
-        front_end = tagger.card.front_end
-        if hop is None and not tagger.card.config.frame_head:
-            hop = min(LONGEST_HOP, front_end.seconds / 2)
-        if hop is not None and not 0 < hop <= front_end.seconds:
-            raise InputError(f"hop must be more than 0 and at most a window of {front_end.seconds:g} s; got {hop!r}")
+        config, window = tagger.card.config, tagger.card.front_end.seconds
+        if hop is None and not config.frame_head:
+            hop = min(LONGEST_HOP, window / 2)
         self._hop = hop
-        self._step = (
-            tagger.card.config.stride[1] if tagger.card.config.frame_head else max(1, round(hop * FRAMES_PER_SECOND))
-        )
+        self._step = config.stride[1] if config.frame_head else tagger.frames(hop)
         self.step = self._step / FRAMES_PER_SECOND
 
     def detect(

@@ -69,7 +69,7 @@ class EventRule:
 def find_events(
     timeline: Timeline,
     duration: float,
-    rule: EventRule = EventRule(),  # noqa: B008 - it cannot be changed
+    rule: EventRule = EventRule(),
     thresholds: Mapping[str, float] | None = None,
 ) -> tuple[Event, ...]:
     """Find the events of all labels.

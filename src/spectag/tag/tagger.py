@@ -29,7 +29,7 @@ from spectag.model.ensemble import Ensemble
 from spectag.model.loading import load
 from spectag.tag.results import ClipFeatures, ClipScores, ClipTags, Tag
 from spectag.tag.stream import Collector, Compute, Item, Rows, Watch, collect, read_or_error, read_windows
-from spectag.tag.windows import Window, weighted_mean
+from spectag.tag.windows import Window, default_hop, weighted_mean
 
 Scores: TypeAlias = "NDArray[np.float32]"  # [C], 0..1
 Features: TypeAlias = "NDArray[np.float32]"  # [D]
@@ -205,7 +205,7 @@ class Tagger:
         Raises:
             AudioError, InputError: as :meth:`tag`, also for a hop out of its range.
         """
-        items = read_windows(source, self.card.front_end, self._frames(hop))
+        items = read_windows(source, self.card.front_end, self.frames(hop))
         [clip] = collect(items, compute or self.compute_scores, self.batch_size, lambda: collector)
         if isinstance(clip, FileError):
             raise AudioError(clip.path or "<array>", clip.error)
@@ -225,19 +225,29 @@ class Tagger:
             raise InputError(
                 f"expected several recordings, got one {type(sources).__name__}: pass a list of recordings"
             )
-        items = ahead.chain(self._tasks(sources, self._frames(hop)), workers=COUNT, items=WAITING)
+        items = ahead.chain(self._tasks(sources, self.frames(hop)), workers=COUNT, items=WAITING)
         return collect(items, compute or self.compute_scores, self.batch_size, make, watch)
 
-    def _frames(self, hop: float | None) -> int | None:
-        """A hop in frames."""
-        if hop is None:
-            return None
-        longest = self.card.front_end.seconds
-        if not isinstance(hop, (int, float)) or not 0 < hop <= longest:
-            raise InputError(f"hop must be more than 0 and at most a window of {longest:g} s; got {hop!r}")
-        return min(max(1, round(hop * FRAMES_PER_SECOND)), self.card.front_end.frames)
+    def frames(self, hop: float | None) -> int:
+        """The frames from one window to the next.
 
-    def _tasks(self, sources: Iterable[Source | FileError], hop: int | None) -> Iterator[Callable[[], Iterator[Item]]]:
+        Args:
+            hop: in seconds; None for half a window.
+
+        Raises:
+            InputError: it is not more than 0, or more than a window.
+
+        >>> Tagger("esc10").frames(0.5)
+        50
+        """
+        window = self.card.front_end
+        if hop is None:
+            return default_hop(window.frames)
+        if not isinstance(hop, (int, float)) or not 0 < hop <= window.seconds:
+            raise InputError(f"hop must be more than 0 and at most a window of {window.seconds:g} s; got {hop!r}")
+        return min(max(1, round(hop * FRAMES_PER_SECOND)), window.frames)
+
+    def _tasks(self, sources: Iterable[Source | FileError], hop: int) -> Iterator[Callable[[], Iterator[Item]]]:
         """One task per source: the reading of it. A single one is not worth a process."""
         rest = iter(sources)
         head = list(islice(rest, 2))
@@ -272,7 +282,7 @@ class Tagger:
         return (rows,)
 
     def compute_frames(self, inputs: Tensor) -> tuple[Rows, ...]:
-        """Inputs ``[B, T, F]`` -> scores ``[B, C]``, and frame scores ``[B, n, C]`` where the model has a frame head."""
+        """Inputs ``[B, T, F]`` -> scores ``[B, C]``, and frame scores ``[B, n, C]`` if the model has a frame head."""
         if not self.card.config.frame_head:
             return self.compute_scores(inputs)
         return self.engine.score_frames(inputs)

@@ -1,8 +1,8 @@
 """Scores over time: what overlapping windows say about each moment, added up so that no window shows its edges.
 
 Each window has scores for itself, or frame scores ``[n, C]`` where the model has a frame head. A moment gets the mean
-of what the windows say that hold it, weighted by a triangle: a window says little about its edges, where sounds are cut
-off, and most about its middle. The weights of neighbours change smoothly, so there are no seams. No torch is loaded here.
+of what the windows around it say, weighted by a triangle: a window says little about its edges, where sounds are cut
+off, and most about its middle. The weights change smoothly, so there are no seams.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ class OverlapAdd(Generic[Clip]):
             self._sum = np.concatenate([self._sum, np.zeros((new, self._sum.shape[1]))])
             self._weight = np.concatenate([self._weight, np.zeros(new)])
             self._heard = np.concatenate([self._heard, np.zeros(new, bool)])
-        places = (np.arange(first, last) + 0.5) * self._step - window.start  # frames within the window
+        places = (
+            np.arange(first, last, dtype=np.float64) + 0.5
+        ) * self._step - window.start  # frames within the window
         here = slice(first - self._rows.count, last - self._rows.count)
         weights = (1 - np.abs(places / self._frames * 2 - 1)).clip(_LEAST) * window.sound
         self._sum[here] += weights[:, None] * self._at(rows[-1], places)
