@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain, islice
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from spectag.audio.read import Recording
 from spectag.audio.readers import COUNT, Readers
 from spectag.audio.source import Source
 from spectag.choices import BATCH_SIZE, DEVICE, MODEL, PRECISION, TOP_K, Precision
-from spectag.engines.base import Engine
+from spectag.engines.base import Engine, FrameEngine
 from spectag.engines.factory import make_engine
 from spectag.errors import AudioError, FileError, InputError
 from spectag.labels import LabelSet
@@ -285,7 +285,9 @@ class Tagger:
         """Inputs ``[B, T, F]`` -> scores ``[B, C]``, and frame scores ``[B, n, C]`` if the model has a frame head."""
         if not self.card.config.frame_head:
             return self.compute_scores(inputs)
-        return self.engine.score_frames(inputs)
+        if not hasattr(self.engine, "score_frames"):
+            raise InputError("engine: the model has a frame head, but the engine has no method score_frames: add it")
+        return cast(FrameEngine, self.engine).score_frames(inputs)
 
     def _tags(self, clip: ClipScores, top_k: int | None, threshold: float | None) -> ClipTags:
         return make_tags(clip.recording, self.labels, weighted_mean(clip.scores, clip.sound), top_k, threshold)
