@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from spectag.model.network import AST as AST
     from spectag.tag.detector import Detector as Detector
     from spectag.tag.events import EventRule as EventRule
+    from spectag.tag.listener import Listener as Listener, Moment as Moment
     from spectag.tag.results import (
         ClipFeatures as ClipFeatures,
         ClipScores as ClipScores,
@@ -64,6 +65,7 @@ _MODULES = {
     "spectag.model.network": ("AST",),
     "spectag.tag.detector": ("Detector",),
     "spectag.tag.events": ("EventRule",),
+    "spectag.tag.listener": ("Listener", "Moment"),
     "spectag.tag.results": ("ClipFeatures", "ClipScores", "ClipTags", "Event", "Tag", "Timeline"),
     "spectag.tag.tagger": ("Tagger",),
 }

@@ -38,6 +38,7 @@ class Detector:
         InputError: ``hop`` is longer than a window, or not more than 0.
 
     Attributes:
+        hop: seconds from one window to the next; None for half a window.
         step: seconds from one row of a timeline to the next.
 
     >>> detector = Detector(spectag.Tagger("esc10"))
@@ -51,7 +52,7 @@ class Detector:
         config, window = tagger.card.config, tagger.card.front_end.seconds
         if hop is None and not config.frame_head:
             hop = min(LONGEST_HOP, window / 2)
-        self._hop = hop
+        self.hop = hop
         self._step = config.stride[1] if config.frame_head else tagger.frames(hop)
         self.step = self._step / FRAMES_PER_SECOND
 
@@ -74,7 +75,7 @@ class Detector:
         """
         check_choice(top_k, threshold)
         collector = self._collector(top_k, threshold, timeline)
-        return self.tagger.collect(source, collector, self.tagger.compute_frames, self._hop)
+        return self.tagger.collect(source, collector, self.tagger.compute_frames, self.hop)
 
     def detect_many(
         self,
@@ -96,7 +97,7 @@ class Detector:
             sources,
             lambda: self._collector(top_k, threshold, timeline),
             self.tagger.compute_frames,
-            self._hop,
+            self.hop,
             watch=watch,
         )
 

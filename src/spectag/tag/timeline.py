@@ -20,7 +20,7 @@ from spectag.audio.front_end import FRAMES_PER_SECOND
 from spectag.audio.read import Recording
 from spectag.model.card import Card
 from spectag.tag.results import Timeline
-from spectag.tag.windows import FLOOR_MARGIN, Window, weighted_mean
+from spectag.tag.windows import FLOOR_MARGIN, Window
 
 Clip = TypeVar("Clip")
 Finish = Callable[[Recording, "NDArray[np.float32]", Timeline], Clip]
@@ -51,13 +51,13 @@ class OverlapAdd(Generic[Clip]):
         self._rows = _Rows(len(self._labels))
         self._sum = np.zeros((0, len(self._labels)))  # of rows that may change yet
         self._weight, self._heard = np.zeros(0), np.zeros(0, bool)
-        self._scores: list[NDArray[np.float32]] = []
-        self._sound: list[float] = []
+        self._clip = np.zeros((2, len(self._labels)))  # sums of the windows' scores: weighted by their sound, and not
+        self._sound, self._windows = 0.0, 0
 
     def add(self, window: Window, *rows: NDArray[np.float32]) -> None:
         """Add a window and its scores ``[C]``, and its frame scores ``[n, C]`` if there are any."""
-        self._scores.append(rows[0])
-        self._sound.append(window.sound)
+        self._clip += np.outer([window.sound, 1], rows[0].astype(np.float64))
+        self._sound, self._windows = self._sound + window.sound, self._windows + 1
         first = math.ceil(window.start / self._step - 0.5)  # rows whose middle lies in the window
         last = math.ceil((window.start + self._frames) / self._step - 0.5)
         self._settle(first)
@@ -78,11 +78,24 @@ class OverlapAdd(Generic[Clip]):
         self._heard[held[(held >= 0) & (held < len(self._heard))]] = True
 
     def end(self, recording: Recording) -> Clip:
-        count = max(1, math.ceil(round(recording.seconds * FRAMES_PER_SECOND / self._step, 6)))
+        # As spectag.tag.windows.weighted_mean, which needs the scores of all windows at once.
+        mean = self._clip[0] / self._sound if self._sound else self._clip[1] / self._windows
         self._settle(self._rows.count + len(self._sum))
-        scores = weighted_mean(np.stack(self._scores), np.array(self._sound, np.float32))
-        timeline = Timeline(self._labels, self._step / FRAMES_PER_SECOND, self._rows.array(count))
-        return self._finish(recording, scores, timeline)
+        timeline = Timeline(self._labels, self._step / FRAMES_PER_SECOND, self._rows.array(self._count(recording)))
+        return self._finish(recording, mean.astype(np.float32), timeline)
+
+    def take(self, recording: Recording | None = None) -> NDArray[np.float32]:
+        """Take the rows that have become final, and forget them: for sound that does not end.
+
+        Args:
+            recording: complete; None while it goes on.
+        """
+        if recording is not None:
+            self._settle(self._rows.count + len(self._sum))
+        return self._rows.take(None if recording is None else self._count(recording))
+
+    def _count(self, recording: Recording) -> int:
+        return max(1, math.ceil(round(recording.seconds * FRAMES_PER_SECOND / self._step, 6)))
 
     def _at(self, rows: NDArray[np.float32], places: NDArray[np.float64]) -> NDArray[np.float32]:
         """Scores ``[C]`` or ``[n, C]`` of a window at places in it, in frames, by linear interpolation."""
@@ -123,6 +136,13 @@ class _Rows:
         self._size += rows.nbytes
         if self._size > _IN_MEMORY:
             self._write()
+
+    def take(self, count: int | None) -> NDArray[np.float32]:
+        """The rows that were not taken yet, up to row ``count`` of all."""
+        first = self.count - sum(map(len, self._held))
+        rows = np.concatenate([np.zeros((0, self._columns), np.float32), *self._held])
+        self._held, self._size = [], 0
+        return rows if count is None else rows[: max(0, count - first)]
 
     def _write(self) -> None:
         if self._file is None:
