@@ -1,6 +1,10 @@
 """Samples in memory, as other libraries hand them over."""
 
 import io
+import os
+import socket
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +14,7 @@ import torch
 
 from spectag.audio.read import open as open_recording, read
 from spectag.audio.source import Segment
-from spectag.errors import InputError
+from spectag.errors import AudioError, InputError
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -35,6 +39,36 @@ def test_a_layout_that_could_be_either_is_refused(shape: tuple[int, int]) -> Non
     with pytest.raises(InputError, match="more samples than channels"):
         read((noise(*shape), 16_000))
     assert len(read((noise(*shape[::-1]), 16_000))) == shape[1]  # [N, channels] stays what it was
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_named_pipes_and_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kind: something that was named, and that can be opened but may never end, or never begin. A pipe is read when
+    a program writes to it, also one that begins later; otherwise it is an error. Devices and sockets are errors."""
+    soundfile.write(tmp_path / "dawn.wav", noise(5_000), 16_000)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Timer(0.1, lambda: pipe.write_bytes((tmp_path / "dawn.wav").read_bytes()))
+    writer.start()
+    np.testing.assert_array_equal(read(pipe), read(tmp_path / "dawn.wav"))
+    writer.join()
+    threads = threading.active_count()
+    monkeypatch.setattr("spectag.audio.source.WAIT", 0.1)
+    with pytest.raises(AudioError, match=r"pipe: is a named pipe to which no program wrote within 0\.1 s: start that"):
+        read(pipe)
+    for _ in range(1000):
+        if threading.active_count() == threads:
+            break
+        time.sleep(0.01)
+    assert threading.active_count() == threads, "nobody waits any more"
+    monkeypatch.chdir(tmp_path)  # the path of a socket must be short
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket")
+        with pytest.raises(AudioError, match="socket: expected a file or a pipe, got a socket"):
+            read("socket")
+    for device in ("/dev/zero", "/dev/null"):
+        with pytest.raises(AudioError, match=f"{device}: expected a file or a pipe, got a device"):
+            read(device)
 
 
 def test_a_dictionary_of_datasets(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from spectag.files import claim, require_new
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-# Endings that say what kind of file somebody expects, besides those of recordings. Commands that write a folder refuse them.
+# Endings, besides those of recordings, that say what kind of file somebody expects. No folder is written under them.
 WEIGHTS = "onnx pth pt pt2 ckpt bin safetensors gguf tflite mlmodel mlpackage h5 pb npz npy pkl"
 OTHERS = "csv tsv json jsonl ndjson parquet xls xlsx txt yaml yml html zip gz tar tgz 7z"
 FILE_EXTENSIONS = frozenset(f".{extension}" for extension in f"{WEIGHTS} {OTHERS}".split())
