@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -192,9 +192,11 @@ def _load(model: str, device: str, batch_size: int, threads: int | None) -> Tagg
     return Tagger(model, device=device, batch_size=batch_size)
 
 
-def _scores(tagger: Tagger, manifest: Manifest) -> Iterator[ScoreRow | FileError]:
-    sources = [clip.source for clip in manifest.clips]
-    return watched(tagger.scores_many(sources), len(sources), quiet=False)
+def _scores(tagger: Tagger, manifest: Manifest) -> list[ScoreRow | FileError]:
+    """The scores of the clips, in their order. A file is read once for all of its stretches."""
+    order = manifest.by_file()
+    rows = watched(tagger.scores_many(manifest.clips[at].source for at in order), len(order), quiet=False)
+    return [row for _, row in sorted(zip(order, rows, strict=True), key=itemgetter(0))]
 
 
 def _report_failures(failed: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
@@ -25,8 +25,9 @@ from spectag import ahead
 from spectag.audio import read
 from spectag.audio.fbank import fbank_blocks, normalise, pad_or_cut
 from spectag.audio.front_end import FrontEnd
-from spectag.audio.read import Recording
+from spectag.audio.read import Recording, Waveform
 from spectag.audio.readers import COUNT, Readers
+from spectag.audio.segments import Read, group_segments, read_group
 from spectag.audio.source import Source
 from spectag.choices import BATCH_SIZE, DEVICE, MODEL, PRECISION, TOP_K, Precision
 from spectag.engines.base import Engine
@@ -202,11 +203,15 @@ class Tagger:
         return _compute_rows(items, self._run, self.batch_size, ClipScores, watch)
 
     def _tasks(self, sources: Iterable[Source | FileError]) -> Iterator[Callable[[], Iterator[_Item]]]:
-        """One task per source: the reading of it. A single one is not worth a process."""
+        """One task per source: the reading of it. A single one is not worth a process.
+
+        Segments of one file that follow each other are one task, and the file is decoded once for them.
+        """
         rest = iter(sources)
         head = list(islice(rest, 2))
-        processes = self._readers if len(head) > 1 else None
-        return (partial(_read_or_error, source, self.card.front_end, processes) for source in chain(head, rest))
+        blocks = self._readers.blocks if len(head) > 1 else None
+        groups = group_segments(chain(head, rest))
+        return (partial(_read_or_error, group, self.card.front_end, blocks) for group in groups)
 
     def embed(self, source: Source) -> Features:
         """Features of one recording, ``[D]``: the mean over its windows, weighted as that of the scores.
@@ -235,7 +240,8 @@ class Tagger:
         return rows
 
     def _compute_one(self, source: Source, compute: Compute, make: Make[Clip]) -> Clip:
-        [clip] = _compute_rows(_read(source, self.card.front_end), compute, self.batch_size, make)
+        [(recording, blocks)] = read_group([source])
+        [clip] = _compute_rows(_read(recording, blocks, self.card.front_end), compute, self.batch_size, make)
         if isinstance(clip, FileError):
             raise AudioError(clip.path or "<array>", clip.error)
         return clip
@@ -280,10 +286,8 @@ class _Inputs:
 _Item: TypeAlias = "_Inputs | Recording | FileError"
 
 
-def _read(source: Source, front_end: FrontEnd, processes: Readers | None = None) -> Iterator[_Inputs | Recording]:
+def _read(recording: Recording, blocks: Iterable[Waveform], front_end: FrontEnd) -> Iterator[_Inputs | Recording]:
     """The windows of a recording, then the recording itself, whose facts are complete by then."""
-    recording = read.open(source)
-    blocks = recording.blocks() if processes is None else processes.blocks(recording)
     heard = False
     for window in cut_windows(fbank_blocks(blocks, front_end), front_end.frames):
         heard = heard or window.sound > 0
@@ -299,20 +303,26 @@ def _read(source: Source, front_end: FrontEnd, processes: Readers | None = None)
     yield recording
 
 
-def _read_or_error(source: Source | FileError, front_end: FrontEnd, processes: Readers | None) -> Iterator[_Item]:
-    """The same, with any failure as a value: one broken file in a million must not stop the others."""
-    if isinstance(source, FileError):
-        yield source
+def _read_or_error(sources: Sequence[Source | FileError], front_end: FrontEnd, blocks: Read | None) -> Iterator[_Item]:
+    """The same, with any failure as a value: one broken file in a million must not stop the others.
+
+    Args:
+        sources: one, or segments of one file.
+        front_end: of the model.
+        blocks: how a recording becomes blocks.
+    """
+    if isinstance(sources[0], FileError):
+        yield sources[0]
         return
-    path = read.open(source).path
-    try:
-        yield from _read(source, front_end, processes)
-    except AudioError as error:
-        yield FileError(path, error.reason)
-    except SpectagError as error:
-        yield FileError(path, str(error))
-    except Exception as error:
-        yield FileError(path, f"cannot be read: {type(error).__name__}: {error}")
+    for recording, pieces in read_group(sources, blocks):  # type: ignore[arg-type]
+        try:
+            yield from _read(recording, pieces, front_end)
+        except AudioError as error:
+            yield FileError(recording.path, error.reason)
+        except SpectagError as error:
+            yield FileError(recording.path, str(error))
+        except Exception as error:
+            yield FileError(recording.path, f"cannot be read: {type(error).__name__}: {error}")
 
 
 # windows -> scores
