@@ -83,6 +83,7 @@ def evaluate(
     that the data set lacks. A clip that cannot be read is reported and left out, and the exit code is 1.
     """
     _require(model)
+    separator = _find_separator(model, separator)
     manifest = read_data(data, separator=separator, negatives=negatives).only(fold=fold, split=split)
     tagger = _load(model, device, batch_size, threads)
 
@@ -158,6 +159,7 @@ def score(
     """
     refuse_overwriting(output, [])
     _require(model)
+    separator = _find_separator(model, separator)
     manifest = read_data(data, separator=separator, negatives=negatives).only(fold=fold, split=split)
     tagger = _load(model, device, batch_size, threads)
 
@@ -183,6 +185,23 @@ def _require(model: str) -> None:
     """Report what is missing before the data set is read and torch is imported."""
     require_score_extra()
     find_model(model)
+
+
+def _find_separator(model: str, given: str | None) -> str | None:
+    """What separates labels in a cell: as given, or as in the recipe that the model was trained with."""
+    if given is not None:
+        return given
+    from spectag.model.fields import EXTRA, Fields
+    from spectag.model.source import resolve
+
+    file = resolve(model).path / EXTRA
+    value: object = Fields.read(file).data if file.is_file() else None
+    for name in ("provenance", "recipe", "labels", "separator"):
+        value = value.get(name) if isinstance(value, dict) else None
+    if not isinstance(value, str):
+        return None
+    say("note", f"labels in a cell are separated by {value!r}, as when {model} was trained (--separator changes it)")
+    return value
 
 
 def _load(model: str, device: str, batch_size: int, threads: int | None) -> Tagger:
