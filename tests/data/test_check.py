@@ -142,7 +142,7 @@ import ctypes, os, sys
 sys.path.remove(os.path.dirname(__file__)); del sys.modules["soxr"]
 import soxr
 make = soxr.ResampleStream
-soxr.ResampleStream = lambda rate, *args, **options: ctypes.string_at(0) if rate == 8001 else make(rate, *args, **options)
+soxr.ResampleStream = lambda rate, *x, **y: ctypes.string_at(0) if rate == 8001 else make(rate, *x, **y)
 """
 
 
