@@ -166,7 +166,7 @@ def test_worst_clips_with_several_labels_have_the_highest_loss(tmp_path):
     losses = [f"{-np.log(parts).mean():.2f}" for parts in ([0.1, 0.5], [0.5, 0.5], [0.9, 0.9])]
     shown = page(tmp_path, report_of(table), table)
     assert f"bad dog 0.50; cat 0.10 dog 0.50; cat 0.10 {losses[0]} even cat 0.50; dog 0.50" in shown
-    assert f"{losses[1]} good dog 0.90 dog 0.90, cat 0.10 {losses[2]}" in shown
+    assert f"{losses[1]} good dog 0.90 dog 0.90; cat 0.10 {losses[2]}" in shown
 
 
 def test_multi_label(tmp_path):

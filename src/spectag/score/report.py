@@ -256,7 +256,9 @@ def _worst(scores: ScoreTable) -> list[tuple[str, str, str, str]]:
         truth = truth[np.argsort(-scores.scores[clip, truth], kind="stable")]
         more = f"; and {len(truth) - 5} more" if len(truth) > 5 else ""
         top = np.argsort(-scores.scores[clip], kind="stable")[:3]
-        rows.append((scores.ids[clip], named(clip, truth[:5]) + more or "no label", named(clip, top), f"{loss[clip]:.2f}"))
+        rows.append(
+            (scores.ids[clip], named(clip, truth[:5]) + more or "no label", named(clip, top), f"{loss[clip]:.2f}")
+        )
     return rows
 
 
