@@ -135,6 +135,9 @@ def test_the_last_page_of_ogg() -> None:
     assert ogg_end(reading(b"tag" + data), 3, 3 + len(data)) == (True, 123_456)
     assert ogg_end(reading(data[:-1]), 0, len(data) - 1) == (False, 123_456)
     assert ogg_end(reading(first + page(5, 9, [1])), 0, 10**4) == (True, 9)
+    assert ogg_end(reading(first + page(4, 9, [0])), 0, 10**4) == (True, 9)  # nothing is left to say but the end
+    assert ogg_end(reading(first + page(4, 9, [])), 0, 10**4) == (True, 9)
+    assert ogg_end(reading(first + page(4, 9, [])[:-1]), 0, 10**4) == (False, 9)
     assert ogg_end(reading(first + page(0, 9, [1])), 0, 10**4) == (False, 9)
     assert ogg_end(reading(first + page(4, -1, [1])), 0, 10**4) == (True, 0)  # -1: no packet ends there
     assert ogg_end(reading(first + last[:27]), 0, 10**4) == (False, 123_456)

@@ -67,6 +67,13 @@ def test_behind(number: int) -> None:
         assert before_tags(reading(tags), 0, len(tags)) == 0
 
 
+def test_nothing_but_an_empty_tag() -> None:
+    for tag in (id3(0), ape_tag(0, header=True)):
+        assert behind_tags(reading(tag), 0) == len(tag)
+    for tag in (ID3V1, ape_tag(0, header=False), lyrics(0), id3(0, flags=16)):
+        assert before_tags(reading(tag), 0, len(tag)) == 0
+
+
 def test_what_is_no_tag() -> None:
     for data in (SOUND, b"", b"ID3\4", b"id3" + id3(50)[3:], ape_tag(5, True)[:31]):
         assert behind_tags(reading(data), 0) == 0

@@ -47,7 +47,8 @@ def stream(size: int, *packets: bytes) -> bytes:
 
 
 PAT = packet(0, programs((1, 0x1FFE)))
-PMT = packet(0x1FFE, tracks((15, 0x101), (27, 0x102)))
+TRACKS = tracks((15, 0x101), (27, 0x102))
+PMT = packet(0x1FFE, TRACKS)
 SOUND = packet(0x101, b"sound", starts=True)
 NULL = packet(0x1FFF, tracks((9, 9)))
 
@@ -86,10 +87,10 @@ def test_where_the_program_changes(size: int, begin: int) -> None:
         (),
         (PAT, PMT) * 3,
         (packet(0, programs((1, 0x1FFE), version=1)), packet(0x1FFE, tracks((15, 0x101), (27, 0x102), version=5))),
-        (packet(0, programs((1, 0x1FFE)), pointer=20), packet(0x1FFE, tracks((15, 0x101), (27, 0x102)), pointer=3)),
+        (packet(0, programs((1, 0x1FFE)), pointer=20), packet(0x1FFE, TRACKS, pointer=3)),
         (
             packet(0, programs((1, 0x1FFE)), adaptation=0),
-            packet(0x1FFE, tracks((15, 0x101), (27, 0x102)), adaptation=7),
+            packet(0x1FFE, TRACKS, adaptation=7),
         ),
         (packet(0x1FFE, tracks((15, 0x101), (27, 0x102), about=11)),),
         (packet(0x1FFE, tracks((15, 0x101), (27, 0x102), each=17)),),
