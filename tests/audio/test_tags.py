@@ -68,7 +68,7 @@ def test_behind(number: int) -> None:
 
 
 def test_nothing_but_an_empty_tag() -> None:
-    for tag in (id3(0), ape_tag(0, header=True)):
+    for tag in (id3(0), ape_tag(0, header=True) + bytes(32)):
         assert behind_tags(reading(tag), 0) == len(tag)
     for tag in (ID3V1, ape_tag(0, header=False), lyrics(0), id3(0, flags=16)):
         assert before_tags(reading(tag), 0, len(tag)) == 0
