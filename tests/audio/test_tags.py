@@ -65,6 +65,8 @@ def test_behind(number: int) -> None:
         assert before_tags(reading(data), 0, len(data)) == len(SOUND)
         assert before_tags(reading(data + SOUND), 7, len(data)) == len(SOUND)
         assert before_tags(reading(tags), 0, len(tags)) == 0
+    data = b"1" * 300 + b"23" + ID3V1 + b"4" * 300  # a short part of a file
+    assert before_tags(reading(data), 300, 302 + 128) == 302
 
 
 def test_nothing_but_an_empty_tag() -> None:
@@ -82,6 +84,7 @@ def test_what_is_no_tag() -> None:
         b"",
         ID3V1[1:] + b"\0",
         SOUND + b"12345xLYRICS200",
+        SOUND + b"x12345LYRICS200",
         SOUND + b"999999LYRICS200",  # longer than the file
         SOUND + ape_tag(10**6, header=False),
         SOUND + ID3V1[:-1],
