@@ -68,6 +68,15 @@ def test_wav_sizes(riff: int, size: int, warns: bool, subtype: str, channels: in
     assert_same(wav(subtype, channels, riff, size) + TAILS[tail], wav(subtype, channels), warns)
 
 
+@pytest.mark.parametrize("size", [0, 1, 2, 5])
+def test_chunks_in_front_of_the_sound(size: int) -> None:
+    """Kind: a stale size behind chunks of any length; those of odd length are followed by one more byte."""
+    front = b"JUNK" + struct.pack("<I", size) + bytes(size + size % 2)
+    for subtype in ("PCM_16", "PCM_U8"):
+        data = wav(subtype, size=8000)
+        assert_same(data[:12] + front + data[12:36] + front * 3 + data[36:], wav(subtype), warns=True)
+
+
 @pytest.mark.parametrize("tail", [*TAILS, *PADDING])
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_U8", "IMA_ADPCM", "ULAW", "GSM610"])
 def test_what_is_behind_a_right_size_is_no_sound(subtype: str, tail: str) -> None:
@@ -202,6 +211,9 @@ def test_empty_stays_empty() -> None:
     for tail in (b"", LIST, BEXT + ID3_CHUNK, ID3V1):
         with pytest.raises(EmptyAudio, match="0 samples"):
             heard(patched(header + tail, 4, "<I", len(header + tail) - 8))
+    for format in ("AIFF", "AU", "W64", "CAF", "RF64"):
+        with pytest.raises(EmptyAudio, match="a header and 0 samples"):
+            heard(by_soundfile(format, "PCM_16", sound()[:0]))
 
 
 @pytest.mark.parametrize("format", ["WAV", "AIFF", "FLAC", "AU", "W64", "CAF", "RF64", "OGG"])

@@ -19,7 +19,7 @@ def reading(data: bytes) -> ReadAt:
 
 def packet(pid: int, payload: bytes, *, starts: bool = True, adaptation: int | None = None, pointer: int = 0) -> bytes:
     """The 188 bytes with a table, behind an adaptation field and the rest of another table."""
-    head = bytes([0x47, 0x40 * starts | 0xA0 | pid >> 8, pid & 255, 0x10 if adaptation is None else 0x30])
+    head = bytes([0x47, 0x40 * starts | 0xA0 | pid >> 8, pid & 255, 0x1F if adaptation is None else 0x3F])
     head += b"" if adaptation is None else bytes([adaptation]) + b"\xff" * adaptation
     return (head + bytes([pointer]) + b"\x55" * pointer + payload).ljust(188, b"\xff")[:188]
 
@@ -99,6 +99,7 @@ def test_where_the_program_changes(size: int, begin: int) -> None:
         (packet(0x1FFE, section(1, bytes(20))),),  # other tables
         (packet(0, section(66, bytes(20))),),
         (packet(0x1FFE, b"", adaptation=183), packet(0x1FFE, b"", adaptation=255), packet(0x1FFE, b"", pointer=255)),
+        tuple(packet(0x1FFE, tracks(), pointer=place) for place in range(172, 184)),  # its beginning is cut off
         (packet(0x1FFD, tracks((1, 1))), packet(0x1FFD, tracks((2, 2)))),  # the tables of nothing
     ],
 )

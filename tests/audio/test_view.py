@@ -61,6 +61,12 @@ def test_a_view_ends_at_a_mark_whatever_the_pieces(parts: list[bytes], draw: st.
     assert view.read(len(data)) == data[:end]
 
 
+def test_a_mark_that_begins_like_itself() -> None:
+    mark = Mark((b"aa", b"b"), re.compile(b"aab|bc"))
+    assert [mark.find(b"aaab.bc", start) for start in range(5)] == [1, 1, 5, 5, 5]
+    assert mark.find(b"aaab.bc", 6) == mark.find(b"", 0) == -1
+
+
 @pytest.mark.parametrize("place", [2**20 - 31, 2**20 - 4, 2**20 - 1, 2**20, 2**21 - 33, 2**21 + 5])
 def test_looking_far_ahead(place: int) -> None:
     """Also for a mark that lies across two of the pieces in which a long file is searched."""
