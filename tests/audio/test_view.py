@@ -17,10 +17,13 @@ DIGITS = b"0123456789"
 
 
 class Slow(io.BytesIO):
-    """Gives less than it is asked for, as pipes and raw files may."""
+    """Gives less than it is asked for, as raw files may, and does not say where it is, as temporary files once did."""
 
     def read(self, size: int | None = -1) -> bytes:
         return super().read(3 if size is None or not 0 <= size <= 3 else size)
+
+    def seek(self, offset: int, whence: int = 0) -> None:  # type: ignore[override]
+        super().seek(offset, whence)
 
 
 @given(
@@ -40,7 +43,9 @@ def test_a_part_with_bytes_replaced(
     assert view.seek(0) == 0
     got = b""
     for size in (*sizes, 100, 1):
-        got += view.read(size)
+        piece = view.read(size)
+        got += piece
+        assert len(piece) <= size
         assert view.tell() == len(got)
     assert got == bytes(changed)[begin:end]
     view.check()
@@ -66,6 +71,16 @@ def test_a_view_ends_at_a_mark_whatever_the_pieces(parts: list[bytes], draw: st.
     assert (view.following, view.end) == (end if found else None, end)
     view.seek(0)
     assert view.read(len(data)) == data[:end]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 30, 31, 32, 33, 40, 61, 62, 63, 100])
+def test_a_mark_in_pieces_of_one_size(size: int) -> None:
+    for place in range(130):
+        view = View(io.BytesIO(bytes(place) + b"OggS\0" + bytes(140)), "x", mark=MARK)
+        view.seek(0)
+        while view.read(size):
+            pass
+        assert view.following == place
 
 
 def test_a_mark_that_begins_like_itself() -> None:
@@ -104,7 +119,7 @@ def test_seeking_counts_from_the_part() -> None:
     assert (view.seek(3), view.seek(-99), view.tell()) == (3, -1, 3)
     assert (view.seek(100), view.read(1), view.tell()) == (100, b"", 100)
     assert (view.read_at(3, 2), view.read_at(7, 5), view.read_at(9, 1), view.read_at(-1, 5)) == (b"34", b"7", b"", b"")
-    assert View(io.BytesIO(DIGITS), "x", 2).end == 10
+    assert View(io.BytesIO(DIGITS), "x", 2).end == View(Slow(DIGITS), "x", 2).end == 10
 
 
 def test_what_fails_is_raised_by_check() -> None:
