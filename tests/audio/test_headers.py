@@ -30,6 +30,7 @@ PADDING = {
     "zeros": bytes(5000),
     "text": b"<?xml version='1.0'?>" + b" hello" * 500,
     "a byte": b"x",
+    "a few bytes": bytes(range(1, 64)),
     "a chunk of unknown id": b"abcd" + struct.pack("<I", 50) + bytes(range(50)),
 }
 
