@@ -153,6 +153,19 @@ def test_w64_and_caf_sizes(subtype: str) -> None:
         assert_same(patched(caf, caf.index(b"data\0") + 4, ">q", wrong), caf, warns)
 
 
+@pytest.mark.parametrize(("subtype", "count"), [*(("ULAW", count) for count in range(15_993, 16_001)), ("FLOAT", 99)])
+def test_chunks_behind_w64(subtype: str, count: int) -> None:
+    """Kind: W64, whose chunks begin at multiples of 8, with chunks and another recording behind sound of any length.
+    libsndfile reads on behind the size that the header states."""
+    whole = by_soundfile("W64", subtype, sound()[:count])
+    name = b"levl" + bytes.fromhex("f3acd3118cd100c04f8edb8a")
+    data = whole + bytes(-len(whole) % 8) + name + struct.pack("<q", 24 + 100) + bytes(range(100)) + bytes(4)
+    assert_same(data, whole, warns=False)
+    waveform, notes = heard(data + whole)
+    np.testing.assert_array_equal(waveform, np.tile(heard(whole)[0], 2))
+    assert notes == []
+
+
 class Sparse(io.RawIOBase):
     """A file of any length: a header, then silence, but for the last ``len(end)`` bytes."""
 

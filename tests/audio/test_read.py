@@ -396,6 +396,12 @@ def test_not_audio(content: bytes, tmp_path: Path) -> None:
     assert "expected an audio or video file" in failure(NotAudio, path)
 
 
+def test_utf16_text_is_told() -> None:
+    """PowerShell's ">" makes it of what a program writes. FFmpeg takes some of it for MPEG layer I."""
+    with pytest.raises(NotAudio, match="got UTF-16 text"):
+        read("sound".encode("utf-16"))
+
+
 def test_a_video_without_sound() -> None:
     assert "got only video" in failure(NoAudioStream, muxed("mp4", None, video="mpeg4"))
 
