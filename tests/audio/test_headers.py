@@ -228,6 +228,9 @@ def test_empty_stays_empty() -> None:
     for format in ("AIFF", "AU", "W64", "CAF", "RF64"):
         with pytest.raises(EmptyAudio, match="a header and 0 samples"):
             heard(by_soundfile(format, "PCM_16", sound()[:0]))
+    for format in ("PAF", "NIST", "IRCAM"):  # whose headers are not looked into, and which FFmpeg does not know
+        with pytest.raises(EmptyAudio, match="got no sample"):
+            heard(by_soundfile(format, "PCM_16", sound()[:0]))
 
 
 @pytest.mark.parametrize("format", ["WAV", "AIFF", "FLAC", "AU", "W64", "CAF", "RF64", "OGG"])
