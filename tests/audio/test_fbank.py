@@ -156,6 +156,14 @@ def test_front_end_refuses_by_name(fields):
         FrontEnd(**fields)
 
 
+def test_front_end_limits():
+    assert FrontEnd(mel_bins=1, frames=1).seconds == 0.01
+    assert FrontEnd(mel_bins=2**12, frames=2**20).seconds == 2**20 / 100
+    for fields in ({"mel_bins": 2**12 + 1}, {"frames": 2**20 + 1}, {"frames": True}, {"std": -1}):
+        with pytest.raises(InputError, match=next(iter(fields))):
+            FrontEnd(**fields)
+
+
 def test_public_name():
     assert spectag.fbank is fbank
 
