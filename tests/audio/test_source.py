@@ -37,6 +37,17 @@ def test_a_layout_that_could_be_either_is_refused(shape: tuple[int, int]) -> Non
     assert len(read((noise(*shape[::-1]), 16_000))) == shape[1]  # [N, channels] stays what it was
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_samples_are_not_taken_for_a_pair(count: int) -> None:
+    for samples in (noise(count), torch.from_numpy(noise(count))):
+        np.testing.assert_array_equal(read(samples), noise(count))
+        np.testing.assert_array_equal(read((samples, 16_000)), noise(count))
+    with pytest.raises(InputError, match=r"a tuple of two, \(samples, rate\)"):
+        read((noise(9), 16_000, "dawn.wav"))
+    with pytest.raises(InputError, match=r"expected 16 kHz mono samples \[N\], got shape \[9, 2\]"):
+        read(noise(9, 2))
+
+
 def test_a_dictionary_of_datasets(tmp_path: Path) -> None:
     """The kind: what `datasets` returns for an audio column, decoded or not, of one channel or [channels, N]."""
     samples = noise(5_000, 2)

@@ -58,7 +58,11 @@ def test_a_table_without_its_head():
 def test_long_lists_are_cut():
     with pytest.raises(KeyMismatch, match=r"missing a, b, c and 2 more; unexpected x$"):
         DEIT.check_keys(["x"], ["a", "b", "c", "d", "e"], "file")
+    with pytest.raises(KeyMismatch, match=r"missing a, b, c$"):
+        DEIT.check_keys([], ["a", "b", "c"], "file")
 
 
 def test_layers_are_not_taken_from_a_number_gone_wild():
+    assert DEIT.count_layers(["blocks.0.norm1.weight", "blocks.1.norm1.weight"]) == 2
+    assert DEIT.count_layers(["norm.weight", "blocks.x.norm1.weight"]) == 0
     assert DEIT.count_layers(["blocks.99999999999.norm1.weight", "blocks.0.norm1.weight"]) == 1
