@@ -192,6 +192,12 @@ def test_dropped_paths_keep_the_mean():
     assert (scales == 0).float().mean().item() == pytest.approx(0.25, abs=0.02)
 
 
+def test_every_norm_has_the_configured_epsilon():
+    network = AST(replace(TINY, norm_eps=1e-3))
+    norms = [layer.eps for layer in network.modules() if isinstance(layer, torch.nn.LayerNorm)]
+    assert norms == [1e-3] * (2 * TINY.depth + 2)
+
+
 def test_fresh_weights_are_those_of_vit():
     for name, parameter in AST(replace(TINY, width=128)).named_parameters():
         if name.endswith("bias"):
