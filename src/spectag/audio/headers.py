@@ -36,12 +36,13 @@ _MAGIC = re.compile(
 )
 _TAG = re.compile(rb"TAG|ID3[\x02-\x04]|APETAGEX|LYRICSBEGIN")
 _TEXT = re.compile(rb"[\t\r\n -~]+")
-_OGG_BEGINS = Mark((b"OggS\0",), re.compile(rb"OggS\x00[\x02\x03\x06\x07]\x00{8}"))  # a first page
-_TAG_BEGINS = Mark(  # in front of a joined MP3
-    (b"ID3", b"APETAGEX"), re.compile(rb"ID3[\x02-\x04][\x00-\x0f][\x00-\xf0][\x00-\x7f]{4}|APETAGEX")
+_OGG_BEGINS = (re.compile(rb"OggS\x00[\x02\x03\x06\x07]\x00{8}"),)  # a first page
+_TAG_BEGINS = (  # in front of a joined MP3
+    re.compile(rb"ID3[\x02-\x04][\x00-\x0f][\x00-\xf0][\x00-\x7f]{4}"),
+    re.compile(rb"APETAGEX"),
 )
 _MPEG = re.compile(rb"\xff[\xe0-\xff]")
-_FLAC_BEGINS = Mark((b"fLaC",), re.compile(rb"fLaC[\x00\x80]\x00\x00\x22"))
+_FLAC_BEGINS = (re.compile(rb"fLaC[\x00\x80]\x00\x00\x22"),)
 
 
 @dataclass(frozen=True)

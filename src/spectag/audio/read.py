@@ -46,7 +46,8 @@ Waveform: TypeAlias = "NDArray[np.float32]"  # [N], mono, 16 kHz, full scale = 1
 SAMPLE_RATE = 16_000  # Hz
 BLOCK = 30.0  # s
 _HUGE = 1e12  # times full scale: the resampler may make infinity of what is far beyond
-_STEP = 4096  # samples per channel that are judged together: whether they are silent, whether channels cancel
+_STEP = 4096  # samples per channel that are judged together, or up to twice as many: are they silent, do they cancel
+_ONES = np.ones(2 * _STEP, np.float32)
 _LOST, _KEPT = 0.02, 0.05  # of the energy that unlike channels leave in their mean: less is lost; more is kept again
 _FAINT = 1e-8  # mean square of a sound: below it channels may cancel as they like
 
@@ -235,26 +236,27 @@ def _mono(
     swapped wires, or one signal in opposite phases. Rates and values are checked."""
     start = lost = 0.0  # s: before this piece; of it where the mean cancelled
     alone = None  # the channel that is used there, always the same, since another one would have another phase
-    cancels = False
+    cancels, weights = False, None
     for rate, samples in pieces:
         if not LOWEST_RATE <= rate <= HIGHEST_RATE:
             raise AudioError(
                 name, f"expected a sampling rate of {LOWEST_RATE} to {HIGHEST_RATE} Hz, got {rate}: repair its header"
             )
         channels = samples.shape[1]
-        step = len(samples) if channels == 1 else _STEP
-        for at in range(0, len(samples), step):
-            part = samples[at : at + step]
+        if weights is None or len(weights) != channels:
+            weights = np.full(channels, 1 / channels, np.float32)
+        whole = channels == 1 or len(samples) < 2 * _STEP
+        for part in [samples] if whole else np.array_split(samples, len(samples) // _STEP):
             with np.errstate(invalid="ignore", over="ignore"):
-                # A product with 1 / channels is ten times as fast as mean(axis=1).
-                mono = part @ np.full(channels, 1 / channels, np.float32)
-                cancels = channels > 1 and _cancel(part, mono, cancels)
+                mono = part @ weights  # ten times as fast as mean(axis=1)
+                energy = float(mono @ mono)
+                cancels = channels > 1 and _cancel(part, mono, energy, cancels)
             if cancels:
                 alone = int(part.var(axis=0).argmax()) if alone is None or alone >= channels else alone
                 lost += len(part) / rate
                 mono = np.ascontiguousarray(part[:, alone])
-            with np.errstate(invalid="ignore", over="ignore"):
-                energy = mono @ mono  # not finite if a sample is not, or is huge: one pass instead of three
+                energy = float(mono @ mono)
+            # The energy is not finite if a sample is not, or is huge: one pass instead of three.
             if not math.isfinite(energy) and not (finite := np.abs(mono) < _HUGE).all():
                 at_time = start + int(finite.argmin()) / rate
                 raise NonFiniteAudio(
@@ -270,17 +272,18 @@ def _mono(
         )
 
 
-def _cancel(samples: Samples, mono: Waveform, before: bool) -> bool:
+def _cancel(samples: Samples, mono: Waveform, energy: float, before: bool) -> bool:
     """Whether the mean ``[n]`` of channels ``[n, channels]`` has almost nothing of their sound.
 
     The energies are those of the alternating parts, so a constant offset hides nothing. Channels that have nothing in
     common leave ``1 / channels**2`` of the sum of their energies in the mean.
 
     Args:
+        energy: of the mean.
         before: whether they cancelled in the piece before. Then a little more may remain, so that the choice lasts.
     """
     share = (_KEPT if before else _LOST) / samples.shape[1] ** 2
-    left = float(mono @ mono) - float(mono.sum()) ** 2 / len(mono)
+    left = energy - float(mono @ _ONES[: len(mono)]) ** 2 / len(mono)
     if not left < share * float(np.vdot(samples, samples)):  # also where there is NaN
         return False
     whole = float(samples.var(axis=0, dtype=np.float64).sum()) * len(mono)
