@@ -5,16 +5,17 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import typer
 
-from spectag.choices import BATCH_SIZE, DEVICE, MODEL, PRECISION, TOP_K, Format, Precision
+from spectag.choices import BATCH_SIZE, DEVICE, EVENT_METHOD, MODEL, PRECISION, TOP_K, EventMethod, Format, Precision
 from spectag.cli.options import MODEL as MODEL_HELP, BatchSize, Device, find_model
 from spectag.cli.output import Bar, opened, refuse_overwriting, say
 from spectag.cli.threads import Threads, use_threads
 from spectag.errors import FileError
 
+_TIME: dict[str, Any] = {"rich_help_panel": "Times"}
 FORMATS: dict[str, Format] = {".txt": "text", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
 
 
@@ -49,6 +50,45 @@ def tag(
             show_default="stdout",
         ),
     ] = None,
+    events: Annotated[
+        bool,
+        typer.Option("--events", help="Also say when each label is heard: from when to when, and its score.", **_TIME),
+    ] = False,
+    timeline: Annotated[
+        bool, typer.Option("--timeline", help="Also write the scores of all labels over time.", **_TIME)
+    ] = False,
+    hop: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Time from one window to the next. A smaller one finds onsets more exactly and takes longer.",
+            show_default="half a window; 1 s at most, if the model has no frame scores",
+            **_TIME,
+        ),
+    ] = None,
+    event_method: Annotated[
+        EventMethod,
+        typer.Option(
+            help="Where events begin and end: where scores change most, or where they pass the threshold.", **_TIME
+        ),
+    ] = EVENT_METHOD,
+    event_threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Score that an event needs.",
+            show_default="the model's own thresholds, otherwise 0.5",
+            **_TIME,
+        ),
+    ] = None,
+    gap: Annotated[
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="Join events of a label that are no further apart.", **_TIME),
+    ] = 0.0,
+    shortest: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Leave out events that are shorter.", **_TIME)
+    ] = 0.0,
     device: Device = DEVICE,
     precision: Annotated[
         Precision,
@@ -79,6 +119,8 @@ def tag(
     # Started before torch is imported, which takes longer.
     readers = Readers(min(COUNT, len(files)) if len(files) > 1 else 0)
 
+    from spectag.tag.detector import Detector
+    from spectag.tag.events import EventRule
     from spectag.tag.results import make_writer
     from spectag.tag.tagger import Tagger
 
@@ -89,7 +131,13 @@ def tag(
     with opened(output, mark=format == "csv") as file:
         writer = make_writer(format, file, clip_width=max(map(len, names)))
         bar = Bar(len(files), shared=file.isatty())
-        results = tagger.tag_many(sources, top_k, threshold, watch=lambda recording: bar.within(recording.progress))
+        watch = lambda recording: bar.within(recording.progress)  # noqa: E731
+        if events or timeline:
+            rule = EventRule(event_method, event_threshold, gap=gap, shortest=shortest)
+            detector = Detector(tagger, rule, hop)
+            results = detector.detect_many(sources, top_k, threshold, timeline=timeline, watch=watch)
+        else:
+            results = tagger.tag_many(sources, top_k, threshold, hop, watch=watch)
         try:
             for result in bar.over(results):
                 writer.write(result)
