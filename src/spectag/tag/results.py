@@ -122,7 +122,7 @@ class Timeline:
     @property
     def times(self) -> NDArray[np.float64]:
         """The beginning of each row in seconds, ``[N]``."""
-        return np.arange(len(self.scores)) * self.step
+        return np.arange(len(self.scores), dtype=np.float64) * self.step
 
     def to_dict(self) -> dict[str, Any]:
         """The object of the JSON formats."""
@@ -141,6 +141,8 @@ class ClipTags:
         warnings: problems of the recording, one line each.
         events: in the order of their onsets; None if they were not asked for.
         timeline: None if it was not asked for.
+        rate: sampling rate of the source in Hz; None if it is not known.
+        channels: of the source; None if they are not known.
 
     >>> ClipTags("rain.wav", 5.0, (Tag("Rain", 0.8),)).to_dict()
     {'path': 'rain.wav', 'duration': 5.0, 'tags': [{'label': 'Rain', 'score': 0.8}]}
@@ -152,6 +154,8 @@ class ClipTags:
     warnings: tuple[str, ...] = ()
     events: tuple[Event, ...] | None = None
     timeline: Timeline | None = None
+    rate: float | None = None
+    channels: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The object of the JSON formats."""

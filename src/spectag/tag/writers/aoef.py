@@ -15,7 +15,7 @@ from spectag.tag.results import ClipTags, Result
 from spectag.tag.writers.writer import events_of
 
 SPACE = UUID("6f7c8a4e-0d1d-5c53-9a55-6b1f0f3f5c11")
-RATE = 16_000  # Hz: recordings are described as the network heard them
+RATE = 16_000  # Hz: of a recording whose own rate is not known, since the network hears this one
 
 
 class AOEF:
@@ -30,8 +30,9 @@ class AOEF:
     >>> writer = AOEF(file)
     >>> writer.write(ClipTags("rain.wav", 5.0, (), events=(Event("Rain", 0.5, 2.0, 0.8),)))
     >>> writer.close()
-    >>> '"geometry":{"coordinates":[0.5,2.0],"type":"TimeInterval"}' in file.getvalue().replace(" ", "")
-    True
+    >>> import json
+    >>> json.loads(file.getvalue())["data"]["sound_events"][0]["geometry"]["coordinates"]
+    [0.5, 2.0]
     """
 
     def __init__(self, file: IO[str]) -> None:
@@ -51,11 +52,8 @@ class AOEF:
     def close(self) -> None:
         from soundevent.io import aoef
 
-        found = self.data.PredictionSet(
-            uuid=uuid5(SPACE, "".join(str(clip.uuid) for clip in self.clips)),
-            name="spectag",
-            clip_predictions=self.clips,
-        )
+        key = uuid5(SPACE, "".join(str(clip.uuid) for clip in self.clips))
+        found = self.data.PredictionSet(uuid=key, name="spectag", clip_predictions=self.clips)
         left_out: Any = {"created_on": True, "data": {"created_on"}}
         self.file.write(aoef.to_aeof(found).model_dump_json(exclude_none=True, exclude=left_out) + "\n")
         self.file.flush()
@@ -64,7 +62,11 @@ class AOEF:
         data = self.data
         name = path.encode("utf-8", "backslashreplace").decode("utf-8")
         recording = data.Recording(
-            uuid=uuid5(SPACE, name), path=name, duration=result.duration, channels=1, samplerate=RATE
+            uuid=uuid5(SPACE, name),
+            path=name,
+            duration=result.duration,
+            channels=result.channels or 1,
+            samplerate=round(result.rate or RATE),
         )
         sounds = []
         for number, event in enumerate(events_of(result, "aoef")):

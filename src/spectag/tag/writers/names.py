@@ -36,10 +36,8 @@ class Names:
         if path == "-":
             return "stdin"
         whole = os.path.abspath(path)
-        if self._root and whole.startswith(self._root):
-            whole = whole[len(self._root) :]
-        else:
-            whole = os.path.basename(whole)
+        inside = self._root and whole.startswith(self._root)
+        whole = whole[len(self._root) :] if inside else os.path.basename(whole)
         return whole.replace(os.sep, "/").strip("/") or "recording"
 
     def stem(self, path: str | None) -> str:

@@ -1,8 +1,8 @@
 """Parquet: a row per recording with its tags and events as nested lists, or a wide table of scores over time.
 
 Columns of the first: ``path``, ``duration``, ``tags`` (a list of ``{label, score}``), ``events`` (a list of ``{label,
-onset, offset, score}``, null if they were not asked for), ``error`` and ``warnings``: the objects of the JSON formats. A
-failed recording keeps its row, and a path is not repeated for each event. ``explode`` of pandas and polars, or
+onset, offset, score}``, null if they were not asked for), ``error`` and ``warnings``: the objects of the JSON formats.
+A failed recording keeps its row, and a path is not repeated for each event. ``explode`` of pandas and polars, or
 ``unnest`` of DuckDB, makes a row per event.
 """
 

@@ -1,9 +1,10 @@
 """Selection tables of Raven Pro and Raven Lite.
 
 Cells are separated by tabs. The first seven columns are Raven's own, in its order. Raven opens several files as one
-sequence, in which ``Begin Time (s)`` and ``End Time (s)`` count from the beginning of the first file; ``Begin Path`` and
-``File Offset (s)`` say where that is in a file. So a table of several recordings opens beside all of them, in the order
-of the table, and that of one recording beside this one. A recording that could not be read is not part of the sequence.
+sequence, in which ``Begin Time (s)`` and ``End Time (s)`` count from the beginning of the first file; ``Begin Path``
+and ``File Offset (s)`` say where that is in a file. So a table of several recordings opens beside all of them, in the
+order of the table, and that of one recording beside this one. A recording that could not be read is not part of the
+sequence.
 Source: the threads maRce10/Rraven#3, birdnet-team/birdnet-live-app#229 and birdnet-team/BirdNET-Analyzer#188.
 """
 
@@ -30,7 +31,7 @@ COLUMNS = (
     "Annotation",
     "Score",
 )
-LOW, HIGH = 0, 8000  # Hz: the network hears what is below 8 kHz, and does not say at which frequency a sound is
+HIGH = 8000  # Hz: the network hears what is below, and does not say at which frequency a sound is
 
 
 class Raven:
@@ -39,7 +40,7 @@ class Raven:
     >>> import sys
     >>> from spectag.tag.results import ClipTags, Event
     >>> Raven(sys.stdout).write(ClipTags("/owl.wav", 5.0, (), events=(Event("owl", 0.5, 2.0, 0.8),)))
-    Selection	View	Channel	Begin Time (s)	End Time (s)	Low Freq (Hz)	High Freq (Hz)	Begin Path	File Offset (s)	...
+    Selection	View	Channel	Begin Time (s)	End Time (s)	Low Freq (Hz)	High Freq (Hz)	Begin Path	...
     1	Spectrogram 1	1	0.500000	2.000000	0	8000	/owl.wav	0.500000	owl.wav	owl	0.8000
     """
 
@@ -53,6 +54,7 @@ class Raven:
         if isinstance(result, FileError):
             return
         path = os.path.abspath(result.path) if result.path not in (None, "", "-") else ""
+        top = min(HIGH, result.rate / 2) if result.rate else HIGH
         for event in events_of(result, "raven"):
             self.selections += 1
             self._row(
@@ -62,8 +64,8 @@ class Raven:
                     "1",
                     seconds(self.before + event.onset),
                     seconds(self.before + event.offset),
-                    str(LOW),
-                    str(HIGH),
+                    "0",
+                    f"{top:g}",
                     one_line(path),
                     seconds(event.onset),
                     one_line(os.path.basename(path)),

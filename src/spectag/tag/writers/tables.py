@@ -20,7 +20,7 @@ class CSV:
     rain.wav,5.0,1,Rain,0.8,,
     """
 
-    columns = ("path", "duration", "rank", "label", "score", "error", "warnings")
+    columns: tuple[str, ...] = ("path", "duration", "rank", "label", "score", "error", "warnings")
 
     def __init__(self, file: IO[str]) -> None:
         self.file = file
@@ -28,7 +28,8 @@ class CSV:
         self.rows.writerow(self.columns)
 
     def write(self, result: Result) -> None:
-        path, blank = cell(result.path or ""), [""] * (len(self.columns) - 4)
+        path = cell(result.path or "")
+        blank: list[object] = [""] * (len(self.columns) - 4)
         if isinstance(result, FileError):
             self.rows.writerow([path, "", *blank, cell(result.error), ""])
         else:
@@ -59,14 +60,11 @@ class CSVEvents(CSV):
     columns = ("path", "duration", "onset", "offset", "label", "score", "error", "warnings")
 
     def cells(self, result: ClipTags) -> list[list[object]]:
-        return [
-            [
-                *(round(value, DECIMALS) for value in (event.onset, event.offset)),
-                cell(event.label),
-                round(event.score, DECIMALS),
-            ]
-            for event in events_of(result, "csv-events")
-        ]
+        rows: list[list[object]] = []
+        for event in events_of(result, "csv-events"):
+            onset, offset, score = (round(value, DECIMALS) for value in (event.onset, event.offset, event.score))
+            rows.append([onset, offset, cell(event.label), score])
+        return rows
 
 
 class CSVTimeline:
