@@ -56,20 +56,19 @@ def choose_format(
         raise typer.BadParameter(
             f"--output {output} means the format {meant}, but --format says {format}: leave one out", context
         )
-    if format is None:
-        usual: Format = fitting[0] if fitting else "text"
-        about = "timeline" if timeline else "events" if events else "tags"
-        format = next((other for other in fitting if other == f"{usual}-{about}"), usual)
-    document = DOCUMENTS[format]
+    usual: Format = fitting[0] if fitting else "text"
+    about = "timeline" if timeline else "events" if events else "tags"
+    chosen = format or next((other for other in fitting if other == f"{usual}-{about}"), usual)
+    document = DOCUMENTS[chosen]
     if output is None and document.binary:
-        raise typer.BadParameter(f"--format {format} is not text: name a file with --output", context)
+        raise typer.BadParameter(f"--format {chosen} is not text: name a file with --output", context)
     if not document.many and count > 1 and not (output is not None and names_folder(output)):
         raise typer.BadParameter(
-            f"--format {format} holds one recording, and there are {count}: for a file each, name a folder with a slash "
-            "at its end, such as --output labels/",
+            f"--format {chosen} holds one recording, and there are {count}: for a file each, name a folder with a "
+            "slash at its end, such as --output labels/",
             context,
         )
-    return format
+    return chosen
 
 
 def names_folder(output: str) -> bool:

@@ -41,7 +41,7 @@ class Raven:
     >>> from spectag.tag.results import ClipTags, Event
     >>> Raven(sys.stdout).write(ClipTags("/owl.wav", 5.0, (), events=(Event("owl", 0.5, 2.0, 0.8),)))
     Selection	View	Channel	Begin Time (s)	End Time (s)	Low Freq (Hz)	High Freq (Hz)	Begin Path	...
-    1	Spectrogram 1	1	0.500000	2.000000	0	8000	/owl.wav	0.500000	owl.wav	owl	0.8000
+    1	Spectrogram 1	1	0.500000	2.000000	0.0	8000.0	/owl.wav	0.500000	owl.wav	owl	0.8000
     """
 
     def __init__(self, file: IO[str]) -> None:
@@ -64,8 +64,8 @@ class Raven:
                     "1",
                     seconds(self.before + event.onset),
                     seconds(self.before + event.offset),
-                    "0",
-                    f"{top:g}",
+                    "0.0",
+                    f"{top:.1f}",
                     one_line(path),
                     seconds(event.onset),
                     one_line(os.path.basename(path)),

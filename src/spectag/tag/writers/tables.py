@@ -62,7 +62,7 @@ class CSVEvents(CSV):
     def cells(self, result: ClipTags) -> list[list[object]]:
         rows: list[list[object]] = []
         for event in events_of(result, "csv-events"):
-            onset, offset, score = (round(value, DECIMALS) for value in (event.onset, event.offset, event.score))
+            onset, offset, score = (round(float(value), DECIMALS) for value in (event.onset, event.offset, event.score))
             rows.append([onset, offset, cell(event.label), score])
         return rows
 
