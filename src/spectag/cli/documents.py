@@ -33,7 +33,7 @@ def choose_format(
         format: the value of --format.
         output: the value of --output; a folder ends with a slash.
         count: number of recordings.
-        events, timeline: whether they are asked for. Then tables are about them: ``.csv`` means ``csv-events``.
+        events, timeline: whether they are asked for. Then tables are about them: ``.csv`` means ``csv-events``, say.
 
     Raises:
         typer.BadParameter: the two contradict each other, the name has an ending that says nothing, or the format can
@@ -58,7 +58,8 @@ def choose_format(
         )
     usual: Format = fitting[0] if fitting else "text"
     about = "timeline" if timeline else "events" if events else "tags"
-    chosen = format or next((other for other in fitting if other == f"{usual}-{about}"), usual)
+    special = [other for other in fitting if other.startswith(f"{usual}-") and DOCUMENTS[other].needs == about]
+    chosen: Format = format if format is not None else (*special, usual)[0]
     document = DOCUMENTS[chosen]
     if output is None and document.binary:
         raise typer.BadParameter(f"--format {chosen} is not text: name a file with --output", context)
