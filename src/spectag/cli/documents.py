@@ -72,6 +72,18 @@ def choose_format(
     return chosen
 
 
+def asks_for(format: Format, events: bool, timeline: bool) -> tuple[bool, bool]:
+    """Whether events and a timeline are needed: where they are asked for, and where the format is about them.
+
+    >>> asks_for("raven", False, False), asks_for("csv", False, True)
+    ((True, False), (False, True))
+    """
+    from spectag.tag.writers.formats import DOCUMENTS
+
+    needs = DOCUMENTS[format].needs
+    return events or needs == "events", timeline or needs == "timeline"
+
+
 def names_folder(output: str) -> bool:
     """Whether an output is a folder, for one document per recording.
 

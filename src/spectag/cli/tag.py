@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import Annotated, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import typer
 
-from spectag.choices import BATCH_SIZE, DEVICE, MODEL, PRECISION, TOP_K, Format, Precision
-from spectag.cli.documents import choose_format, open_writer, refuse_output
+from spectag.choices import BATCH_SIZE, DEVICE, EVENT_METHOD, MODEL, PRECISION, TOP_K, EventMethod, Format, Precision
+from spectag.cli.documents import asks_for, choose_format, open_writer, refuse_output
 from spectag.cli.options import MODEL as MODEL_HELP, BatchSize, Device, find_model
 from spectag.cli.output import Bar, say
 from spectag.cli.threads import Threads, use_threads
 from spectag.errors import FileError
+
+_TIME: dict[str, Any] = {"rich_help_panel": "Times"}
 
 
 def tag(
@@ -48,6 +50,45 @@ def tag(
             show_default="stdout",
         ),
     ] = None,
+    events: Annotated[
+        bool,
+        typer.Option("--events", help="Also say when each label is heard: from when to when, and its score.", **_TIME),
+    ] = False,
+    timeline: Annotated[
+        bool, typer.Option("--timeline", help="Also write the scores of all labels over time.", **_TIME)
+    ] = False,
+    hop: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Time from one window to the next. A smaller one finds onsets more exactly and takes longer.",
+            show_default="half a window; 1 s at most, if the model has no frame scores",
+            **_TIME,
+        ),
+    ] = None,
+    event_method: Annotated[
+        EventMethod,
+        typer.Option(
+            help="Where events begin and end: where scores change most, or where they pass the threshold.", **_TIME
+        ),
+    ] = EVENT_METHOD,
+    event_threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Score that an event needs.",
+            show_default="the model's own thresholds, otherwise 0.5",
+            **_TIME,
+        ),
+    ] = None,
+    gap: Annotated[
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="Join events of a label that are no further apart.", **_TIME),
+    ] = 0.0,
+    shortest: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Leave out events that are shorter.", **_TIME)
+    ] = 0.0,
     device: Device = DEVICE,
     precision: Annotated[
         Precision,
@@ -69,7 +110,8 @@ def tag(
     names = [file if isinstance(file, str) else file.path or "" for file in files]
     if output is not None:
         refuse_output(output, names)
-    format = choose_format(context, format, output, len(files))
+    format = choose_format(context, format, output, len(files), events=events, timeline=timeline)
+    events, timeline = asks_for(format, events, timeline)
     find_model(model)
 
     from spectag.audio.readers import COUNT, Readers
@@ -77,6 +119,8 @@ def tag(
     # Started before torch is imported, which takes longer.
     readers = Readers(min(COUNT, len(files)) if len(files) > 1 else 0)
 
+    from spectag.tag.detector import Detector
+    from spectag.tag.events import EventRule
     from spectag.tag.tagger import Tagger
 
     use_threads(threads)
@@ -85,7 +129,13 @@ def tag(
     failed = 0
     with open_writer(output, format, names) as writer:
         bar = Bar(len(files), shared=output is None and sys.stdout.isatty())
-        results = tagger.tag_many(sources, top_k, threshold, watch=lambda recording: bar.within(recording.progress))
+        watch = lambda recording: bar.within(recording.progress)  # noqa: E731
+        if events or timeline:
+            rule = EventRule(event_method, event_threshold, gap=gap, shortest=shortest)
+            detector = Detector(tagger, rule, hop)
+            results = detector.detect_many(sources, top_k, threshold, timeline=timeline, watch=watch)
+        else:
+            results = tagger.tag_many(sources, top_k, threshold, hop, watch=watch)
         for result in bar.over(results):
             writer.write(result)
             if isinstance(result, FileError):

@@ -58,6 +58,12 @@ class TorchEngine:
         return _to_array(self.bundle.scores(self.network(inputs.to(self.device, self.dtype))))
 
     @torch.inference_mode()
+    def score_frames(self, inputs: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Inputs ``[B, T, F]`` -> scores ``[B, C]``, ``[B, n, C]``, see :class:`spectag.engines.base.FrameEngine`."""
+        clips, frames = self.network.forward_frames(inputs.to(self.device, self.dtype))
+        return _to_array(self.bundle.scores(clips)), _to_array(frames.float().sigmoid())
+
+    @torch.inference_mode()
     def embed(self, inputs: Tensor) -> NDArray[np.float32]:
         """Inputs ``[B, T, F]`` -> features ``[B, D]``, see :class:`spectag.engines.base.Engine`."""
         return _to_array(self.network.embed(inputs.to(self.device, self.dtype)))
