@@ -132,6 +132,4 @@ def mark_time(axes: Axes, seconds: float) -> None:
 
     axes.xaxis.set_major_formatter(FuncFormatter(name))
     axes.set_xlim(0, seconds)
-    axes.set_xlabel(
-        "seconds" if seconds <= 60 else "minutes : seconds" if seconds < 3600 else "hours : minutes : seconds"
-    )
+    axes.set_xlabel(f"time ({'s' if seconds <= 60 else 'm:ss' if seconds < 3600 else 'h:mm:ss'})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -9,12 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
-from numpy.typing import NDArray
 
 from spectag.files import replacing
 from spectag.pictures.drawing import COLOURS, LOUD, Drawing, Kind, kind_of, mark_time, picture_style, save
 from spectag.pictures.ribbons import Ribbon, choose_ribbons
-from spectag.pictures.spectrogram import DECIBELS, FLOOR, HIGH_HZ, LOW_HZ, Spectrogram, mel
+from spectag.pictures.spectrogram import HIGH_HZ, LOW_HZ, Spectrogram, even_bands, mel
 from spectag.score.plots import INK, LINE, MUTED, shorten
 from spectag.tag.clock import clock
 from spectag.tag.results import ClipTags
@@ -50,7 +50,7 @@ def write_recording(path: Path, clip: ClipTags, spectrogram: Spectrogram) -> Non
     if kind == "html":
         from spectag.pictures.page import write_recording_page
 
-        write_recording_page(path, clip, ribbons, drawing)
+        write_recording_page(path, name_of(clip), _facts(clip), clip, ribbons, drawing)
     else:
         with replacing(path) as partial:
             partial.write_bytes(drawing.data)
@@ -70,18 +70,28 @@ def draw_recording(clip: ClipTags, spectrogram: Spectrogram, ribbons: list[Ribbo
         above, *below = figure.subplots(
             len(heights), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights}
         )[:, 0]
-        _draw_spectrogram(above, spectrogram, seconds)
+        _draw_spectrogram(above, spectrogram, seconds, kind)
         for axes in below:
             _draw_ribbons(axes, ribbons)
             above.tick_params(bottom=False, labelbottom=False)
         _mark_events(above, ribbons)
         mark_time((below or [above])[-1], seconds)
-        name = os.path.basename(clip.path or "") or "recording"
-        above.set_title(shorten(name, 80), loc="left", fontsize=11, fontweight="bold", color=INK, pad=8)
-        above.set_title(_facts(clip), loc="right", fontsize=9, color=MUTED, pad=8)
+        name = name_of(clip)
+        if kind != "html":  # its page says this
+            above.set_title(shorten(name, 80), loc="left", fontsize=11, fontweight="bold", color=INK, pad=8)
+            above.set_title(_facts(clip), loc="right", fontsize=9, color=MUTED, pad=8)
         words = "; ".join(f"{ribbon.label} up to {ribbon.scores.max():.2f}" for ribbon in ribbons)
         alt = f"Spectrogram of {name}, {clock(seconds)}" + (f", with scores over time: {words}" if words else "")
         return save(figure, kind, alt, [above, *below])
+
+
+def name_of(clip: ClipTags) -> str:
+    """The name of a recording, without its folders.
+
+    >>> name_of(ClipTags("in/rain.wav", 1.0, ()))
+    'rain.wav'
+    """
+    return "standard input" if clip.path == "-" else os.path.basename(clip.path or "") or "recording"
 
 
 def _facts(clip: ClipTags) -> str:
@@ -92,8 +102,8 @@ def _facts(clip: ClipTags) -> str:
     return f"{length}, {count or 'no'} event{'' if count == 1 else 's'}"
 
 
-def _draw_spectrogram(axes: Axes, spectrogram: Spectrogram, seconds: float) -> None:
-    levels = _without_gaps(spectrogram.levels)
+def _draw_spectrogram(axes: Axes, spectrogram: Spectrogram, seconds: float, kind: Kind) -> None:
+    levels = even_bands(spectrogram.levels)
     low, high = mel(LOW_HZ), mel(HIGH_HZ)
     if levels.size:
         top = float(np.percentile(levels, 99.8))
@@ -102,7 +112,7 @@ def _draw_spectrogram(axes: Axes, spectrogram: Spectrogram, seconds: float) -> N
             levels.T,
             origin="lower",
             aspect="auto",
-            interpolation="antialiased",
+            interpolation="antialiased" if kind == "png" else "none",  # the viewer of an SVG does that
             extent=(0, seconds, low, high),
             cmap=LOUD,
             vmin=min(bottom, top - 20),
@@ -117,20 +127,6 @@ def _draw_spectrogram(axes: Axes, spectrogram: Spectrogram, seconds: float) -> N
         axes.spines[side].set_visible(True)
     for spine in axes.spines.values():
         spine.set_color(LINE)
-
-
-def _without_gaps(levels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Fill bands that hear nothing between bands that do: the lowest are narrower than the lines of the spectrum."""
-    if not levels.size:
-        return levels
-    heard = levels.max(axis=0) > DECIBELS * np.log(FLOOR) + 0.5
-    bands = np.flatnonzero(heard)
-    levels = levels.copy()
-    for left, right in zip(bands, bands[1:], strict=False):
-        for band in range(left + 1, right) if right - left <= 3 else ():
-            part = (band - left) / (right - left)
-            levels[:, band] = (1 - part) * levels[:, left] + part * levels[:, right]
-    return levels
 
 
 def _draw_ribbons(axes: Axes, ribbons: list[Ribbon]) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 COLUMNS = 1200  # at most, about the pixels of a picture
 LOW_HZ, HIGH_HZ = 20.0, SAMPLE_RATE / 2  # of the front end's filters
 FLOOR = 2.0**-23  # power of silence there, see spectag.audio.fbank
+LINES = 256  # of the spectrum, below Nyquist
 DECIBELS = 10 / math.log(10)  # per neper of power
 Clip = TypeVar("Clip")
 
@@ -135,3 +136,35 @@ def mel(hz: float) -> float:
     1000
     """
     return 1127 * math.log1p(hz / 700)
+
+
+def even_bands(levels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Levels of bands as if all filters were alike, so that no stripes show.
+
+    The lowest bands are narrower than the lines of the spectrum, 31 Hz. Some hold a whole line, some a part of one, and
+    some none: their levels are scaled by what they hold, or taken from their neighbours.
+
+    Args:
+        levels: ``[columns, F]`` in dB, of filters as in :mod:`spectag.audio.fbank`.
+
+    >>> even_bands(np.full((2, 128), -10, np.float32)).shape
+    (2, 128)
+    """
+    bands = levels.shape[1] if levels.size else 0
+    if bands < 2:
+        return levels
+    width = (mel(HIGH_HZ) - mel(LOW_HZ)) / (bands + 1)
+    middles = mel(LOW_HZ) + width * np.arange(1, bands + 1)
+    lines = np.array([mel(hertz) for hertz in np.arange(LINES) * SAMPLE_RATE / 2 / LINES])
+    held = (1 - np.abs(lines[:, None] - middles) / width).clip(0).sum(0)  # lines in each band
+    sure = np.flatnonzero(held > 0.25)
+    if not len(sure):
+        return levels
+    heard = levels > DECIBELS * math.log(FLOOR) + 1
+    scaled = np.where(heard, levels - 10 * np.log10(held.clip(0.25)), levels)
+    right = np.searchsorted(sure, np.arange(bands)).clip(0, len(sure) - 1)
+    left = (right - 1).clip(0)
+    left, right = sure[left], sure[right]
+    share = ((np.arange(bands) - left) / np.maximum(right - left, 1)).clip(0, 1)
+    even: NDArray[np.float32] = ((1 - share) * scaled[:, left] + share * scaled[:, right]).astype(np.float32)
+    return even
