@@ -12,6 +12,7 @@ from spectag.choices import BATCH_SIZE, DEVICE, EVENT_METHOD, MODEL, PRECISION, 
 from spectag.cli.documents import asks_for, choose_format, open_writer, refuse_output
 from spectag.cli.options import MODEL as MODEL_HELP, BatchSize, Device, find_model
 from spectag.cli.output import Bar, say
+from spectag.cli.plots import draw_many, refuse_plot
 from spectag.cli.threads import Threads, use_threads
 from spectag.errors import FileError
 
@@ -89,6 +90,16 @@ def tag(
     shortest: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="Leave out events that are shorter.", **_TIME)
     ] = 0.0,
+    plot: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|FOLDER/",
+            help="Draw the recording to this .png, .svg or .html file: its spectrogram, scores over time and events. Of "
+            "several recordings, draw in which hours each label is heard. With a slash at its end, draw each recording "
+            "to this folder, and the hours.",
+            show_default="none",
+        ),
+    ] = None,
     device: Device = DEVICE,
     precision: Annotated[
         Precision,
@@ -112,6 +123,8 @@ def tag(
         refuse_output(output, names)
     format = choose_format(context, format, output, len(files), events=events, timeline=timeline)
     events, timeline = asks_for(format, events, timeline)
+    if plot is not None:
+        refuse_plot(plot, names)
     find_model(model)
 
     from spectag.audio.readers import COUNT, Readers
@@ -130,8 +143,11 @@ def tag(
     with open_writer(output, format, names) as writer:
         bar = Bar(len(files), shared=output is None and sys.stdout.isatty())
         watch = lambda recording: bar.within(recording.progress)  # noqa: E731
-        if events or timeline:
-            rule = EventRule(event_method, event_threshold, gap=gap, shortest=shortest)
+        rule = EventRule(event_method, event_threshold, gap=gap, shortest=shortest)
+        if plot is not None:
+            detector = Detector(tagger, rule, hop)
+            results = draw_many(plot, names, detector, sources, top_k, threshold, events, timeline, watch)
+        elif events or timeline:
             detector = Detector(tagger, rule, hop)
             results = detector.detect_many(sources, top_k, threshold, timeline=timeline, watch=watch)
         else:

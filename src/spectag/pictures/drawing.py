@@ -7,8 +7,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from matplotlib import font_manager
 from matplotlib.axes import Axes
@@ -16,11 +15,9 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from spectag.errors import InputError
+from spectag.pictures.kinds import Kind
 from spectag.score.plots import printable, style
 from spectag.tag.clock import clock
-
-Kind: TypeAlias = Literal["png", "svg", "html"]
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b3478f", "#a87000", "#2f8fc4", "#6a51a3", "#4d4d4d")  # after Okabe, Ito
 LOUD = LinearSegmentedColormap.from_list("loud", ["#ffffff", "#dbe8f2", "#8fb8d6", "#3c78ad", "#174672", "#081f38"])
@@ -49,23 +46,6 @@ class Drawing:
     alt: str
     size: tuple[float, float]
     box: tuple[float, float, float, float]
-
-
-def kind_of(path: Path) -> Kind:
-    """The kind of picture that a name asks for.
-
-    Raises:
-        InputError: none that is known.
-
-    >>> kind_of(Path("dawn.PNG"))
-    'png'
-    """
-    kinds: dict[str, Kind] = {".png": "png", ".svg": "svg", ".html": "html"}
-    if path.suffix.lower() not in kinds:
-        raise InputError(
-            f"{path}: expected a name that ends in .png, .svg or .html, got {path.suffix or 'none of these'}"
-        )
-    return kinds[path.suffix.lower()]
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from pathlib import Path
 
@@ -12,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from spectag.files import replacing
-from spectag.pictures.drawing import COLOURS, LOUD, Drawing, Kind, kind_of, mark_time, picture_style, save
+from spectag.pictures.drawing import COLOURS, LOUD, Drawing, mark_time, picture_style, save
+from spectag.pictures.kinds import Kind, kind_of
 from spectag.pictures.ribbons import Ribbon, choose_ribbons
 from spectag.pictures.spectrogram import HIGH_HZ, LOW_HZ, Spectrogram, even_bands, mel
 from spectag.score.plots import INK, LINE, MUTED, shorten

@@ -23,11 +23,17 @@ class Names:
         self.paths = tuple(dict.fromkeys(paths))
         self._stems: dict[str, str] = {}
         self._taken: set[str] = set()
+        self._named = False
 
     @property
     def longest(self) -> int:
         """The length of the longest path."""
         return max(map(len, self.paths), default=0)
+
+    @property
+    def folder(self) -> str:
+        """The name of the folder that holds all recordings."""
+        return os.path.basename(self._root.rstrip(os.sep)) or "recordings"
 
     def short(self, path: str | None) -> str:
         """The path below the folder that holds all recordings, with ``/``. It never leads out of this folder."""
@@ -42,12 +48,11 @@ class Names:
 
     def stem(self, path: str | None) -> str:
         """The same without the ending of the file, where this leaves it unique; upper and lower case count as equal."""
-        if not self._stems:
-            self._name_all()
+        self._name_all()
         if path is None:  # another recording each time
-            return self._unique(self.short(None))
+            return self.unique(self.short(None))
         if path not in self._stems:
-            self._stems[path] = self._unique(os.path.splitext(self.short(path))[0])
+            self._stems[path] = self.unique(os.path.splitext(self.short(path))[0])
         return self._stems[path]
 
     @cached_property
@@ -59,13 +64,18 @@ class Names:
             return ""
 
     def _name_all(self) -> None:
+        if self._named:
+            return
+        self._named = True
         shorts = {path: self.short(path) for path in self.paths}
         counts = Counter(os.path.splitext(short)[0].casefold() for short in shorts.values())
         for path, short in shorts.items():
             stem = os.path.splitext(short)[0]
-            self._stems[path] = self._unique(short if counts[stem.casefold()] > 1 else stem)
+            self._stems[path] = self.unique(short if counts[stem.casefold()] > 1 else stem)
 
-    def _unique(self, name: str) -> str:
+    def unique(self, name: str) -> str:
+        """A name that no recording has, and that no recording gets."""
+        self._name_all()
         chosen, number = name, 1
         while chosen.casefold() in self._taken:
             number += 1
