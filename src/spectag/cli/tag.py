@@ -94,9 +94,9 @@ def tag(
         str | None,
         typer.Option(
             metavar="FILE|FOLDER/",
-            help="Draw the recording to this .png, .svg or .html file: its spectrogram, scores over time and events. Of "
-            "several recordings, draw in which hours each label is heard. With a slash at its end, draw each recording "
-            "to this folder, and the hours.",
+            help="Draw the recording to this .png, .svg or .html file: its spectrogram, scores over time and events. "
+            "Of several recordings, draw in which hours each label is heard. With a slash at its end, draw each "
+            "recording to this folder, and the hours.",
             show_default="none",
         ),
     ] = None,

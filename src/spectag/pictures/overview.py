@@ -103,9 +103,9 @@ def draw_overview(hours: Hours, title: str, kind: Kind) -> Drawing:
 
 def _draw_recorded(axes: Axes, recorded: Floats) -> None:
     """How much was recorded in each column."""
-    most = float(recorded.max(initial=0.0)) / 60
-    axes.bar(np.arange(len(recorded)) + 0.5, recorded / 60, width=0.86, color="#b6c2cd", linewidth=0)
-    axes.set_yticks([most], [f"{most:.3g} min recorded"])
+    most = float(recorded.max(initial=0.0))
+    axes.bar(np.arange(len(recorded)) + 0.5, recorded, width=0.86, color="#b6c2cd", linewidth=0)
+    axes.set_yticks([most], [f"{clock(most)} recorded"])
     axes.set_ylim(0, most or 1)
     axes.tick_params(bottom=False, labelbottom=False, left=False, labelsize=8)
     axes.spines["left"].set_visible(False)

@@ -79,7 +79,7 @@ class Pooling:
 
     def levels(self) -> NDArray[np.float32]:
         """The columns so far, ``[n, F]`` in dB."""
-        if self._power is None:
+        if self._power is None or not self._count:
             return np.zeros((0, 0), np.float32)
         used = -(-self._count // self.frames)
         counts = np.full(used, self.frames)
