@@ -235,8 +235,8 @@ def _compute(truth: Truth, found: Mapping[str, Detected], names: list[str]) -> E
     same = all(row.candidates is None for row in found.values())
     of_timelines = of_candidates if same else _psds(timelines, truth, durations, names)
     collars = {"onset_collar": COLLAR, "offset_collar": COLLAR, "offset_collar_rate": COLLAR_RATE}
-    best, _, _, thresholds, _ = sse.collar_based.best_fscore(tables, truth, **collars)
-    segments, *_ = sse.segment_based.best_fscore(tables, truth, durations, segment_length=SEGMENT)
+    best = _best(sse.collar_based.fscore_curve(tables, truth, **collars), names)
+    segments = _best(sse.segment_based.fscore_curve(tables, truth, durations, segment_length=SEGMENT), names)
     event_f1, by_class, segment_f1 = _f1(truth, found, names)
     return EventMetrics(
         clips=len(found),
@@ -246,31 +246,54 @@ def _compute(truth: Truth, found: Mapping[str, Detected], names: list[str]) -> E
         **{f"timeline_{name}": value for name, value in of_timelines.items()},
         event_f1=event_f1,
         segment_f1=segment_f1,
-        best_event_f1=_mean(best[name] for name in names),
-        best_segment_f1=_mean(segments[name] for name in names),
+        best_event_f1=_mean(f1 for f1, _ in best),
+        best_segment_f1=_mean(f1 for f1, _ in segments),
         labels=tuple(names),
         event_f1_by_class=tuple(by_class),
-        best_event_f1_by_class=tuple(float(best[name]) for name in names),
-        best_thresholds=tuple(_finite(thresholds[name]) for name in names),
+        best_event_f1_by_class=tuple(f1 for f1, _ in best),
+        best_thresholds=tuple(threshold for _, threshold in best),
     )
 
 
 def _psds(tables: Tables, truth: Truth, durations: Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
-    psds = import_scorers().intersection_based.psds
     if len(names) > 1:
-        return {
-            name: float(psds(tables, truth, durations, max_efpr=MOST_FALSE, **settings)[0])
-            for name, settings in PSDS.items()
-        }
+        return {name: float(_psds_at(tables, truth, durations, settings)[0]) for name, settings in PSDS.items()}
     # The library needs a second class. There is nothing to confuse the first with, and no spread between classes.
     first = next(iter(truth))
     truth = {**truth, first: [*truth[first], (0.0, durations[first], OTHER)]}
     tables = {name: table.assign(**{OTHER: 0.0}) for name, table in tables.items()}
     alone = {"cttc_threshold": None, "alpha_ct": 0.0, "alpha_st": 0.0}
     return {
-        name: float(psds(tables, truth, durations, max_efpr=MOST_FALSE, **{**settings, **alone})[1][names[0]])
+        name: float(_psds_at(tables, truth, durations, {**settings, **alone})[1][names[0]])
         for name, settings in PSDS.items()
     }
+
+
+def _psds_at(tables: Tables, truth: Truth, durations: Mapping[str, float], settings: Mapping[str, Any]) -> Any:
+    """What the library's function returns, but a score of 0 is no event: it would be one as long as the clip."""
+    library = import_scorers().intersection_based
+    criteria = {name: value for name, value in settings.items() if name.endswith("threshold")}
+    deltas = library.intermediate_statistics_deltas(tables, truth, **criteria)
+    for classes in deltas.values():
+        for name, (scores, changes) in classes.items():
+            heard = scores > 0  # and a change of nothing, since the library stops at a class without scores
+            classes[name] = (
+                np.append(scores[heard], 1.0),
+                {key: np.append(values[heard], 0.0) for key, values in changes.items()},
+            )
+    return library.psds(None, truth, durations, deltas=deltas, max_efpr=MOST_FALSE, **settings)
+
+
+def _best(curves: Mapping[str, Any], names: Sequence[str]) -> list[tuple[float, float | None]]:
+    """The highest F1 of each class and the score at which it is reached, of curves of F1 over scores above 0."""
+    best: list[tuple[float, float | None]] = []
+    for name in names:
+        f1, _, _, scores, _ = curves[name]
+        heard = (scores > 0) & np.isfinite(scores)
+        values = np.where(heard, f1, 0.0)
+        at = int(np.argmax(values))
+        best.append((float(values[at]), float(scores[at]) if values[at] > 0 else None))
+    return best
 
 
 def _f1(truth: Truth, found: Mapping[str, Detected], names: list[str]) -> tuple[float, list[float], float]:
@@ -347,10 +370,6 @@ def _rounded(seconds: float) -> float:
 def _or_zero(value: float) -> float:
     """A class that was never found has no precision, and an F1 of 0."""
     return float(value) if np.isfinite(value) else 0.0
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _mean(values: Iterable[float]) -> float:
