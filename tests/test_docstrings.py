@@ -78,7 +78,7 @@ WITHOUT_EXAMPLE = {
     "spectag.runs.prepare.prepare": RUN,
     "spectag.runs.run.run": RUN,
     "spectag.runs.run.write_results": RUN,
-    "spectag.tag.results.Writer": "a protocol",
+    "spectag.tag.writers.writer.Writer": "a protocol",
 }
 
 

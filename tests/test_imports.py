@@ -31,7 +31,8 @@ ARROWS = {
     "score": {*GROUND, "labels", "data"},
     "train": {*GROUND, "labels", "audio", "model", "data"},
     "runs": {*GROUND, "labels", "audio", "model", "data", "train", "score"},
-    "cli": {*GROUND, "labels", "audio", "model", "engines", "data", "tag", "score", "train", "runs"},
+    "pictures": {*GROUND, "audio", "tag", "score"},
+    "cli": {*GROUND, "labels", "audio", "model", "engines", "data", "tag", "score", "train", "runs", "pictures"},
     "__init__": {*GROUND, "labels", "audio", "model", "engines", "tag"},
     "__main__": {"cli"},
 }

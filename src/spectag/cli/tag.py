@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import io
 import sys
-from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
 import typer
 
 from spectag.choices import BATCH_SIZE, DEVICE, EVENT_METHOD, MODEL, PRECISION, TOP_K, EventMethod, Format, Precision
+from spectag.cli.documents import asks_for, choose_format, open_writer, refuse_output
 from spectag.cli.options import MODEL as MODEL_HELP, BatchSize, Device, find_model
-from spectag.cli.output import Bar, opened, refuse_overwriting, say
+from spectag.cli.output import Bar, say
+from spectag.cli.plots import draw_many, refuse_plot
 from spectag.cli.threads import Threads, use_threads
 from spectag.errors import FileError
 
 _TIME: dict[str, Any] = {"rich_help_panel": "Times"}
-FORMATS: dict[str, Format] = {".txt": "text", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
 
 
 def tag(
@@ -41,12 +41,13 @@ def tag(
         ),
     ] = None,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output",
             "-o",
-            metavar="FILE",
-            help="Write the results to this file. Its name chooses the format: .txt, .json, .jsonl or .csv.",
+            metavar="FILE|FOLDER/",
+            help="Write the results to this file, whose name chooses the format: .txt, .json, .jsonl, .csv, .parquet, "
+            ".vtt, .rttm, .eaf or .tsv. With a slash at its end, write a file per recording to this folder.",
             show_default="stdout",
         ),
     ] = None,
@@ -89,6 +90,16 @@ def tag(
     shortest: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="Leave out events that are shorter.", **_TIME)
     ] = 0.0,
+    plot: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|FOLDER/",
+            help="Draw the recording to this .png, .svg or .html file: its spectrogram, scores over time and events. "
+            "Of several recordings, draw in which hours each label is heard. With a slash at its end, draw each "
+            "recording to this folder, and the hours.",
+            show_default="none",
+        ),
+    ] = None,
     device: Device = DEVICE,
     precision: Annotated[
         Precision,
@@ -102,16 +113,18 @@ def tag(
     Recordings may have any format and length. A file that cannot be read does not stop the others: it is reported, and
     the exit code is 1.
     """
-    if output is not None and str(output) == "-":
-        output = None
+    output = None if output == "-" else output
 
     from spectag.audio.find import find_recordings
 
     files = list(find_recordings(paths))
     names = [file if isinstance(file, str) else file.path or "" for file in files]
     if output is not None:
-        refuse_overwriting(output, names)
-    format = _choose_format(context, format, output)
+        refuse_output(output, names)
+    format = choose_format(context, format, output, len(files), events=events, timeline=timeline)
+    events, timeline = asks_for(format, events, timeline)
+    if plot is not None:
+        refuse_plot(plot, names)
     find_model(model)
 
     from spectag.audio.readers import COUNT, Readers
@@ -121,56 +134,34 @@ def tag(
 
     from spectag.tag.detector import Detector
     from spectag.tag.events import EventRule
-    from spectag.tag.results import make_writer
     from spectag.tag.tagger import Tagger
 
     use_threads(threads)
     tagger = Tagger(model, device=device, precision=precision, batch_size=batch_size, readers=readers)
     sources = [_open_stdin() if file == "-" else file for file in files]
     failed = 0
-    with opened(output, mark=format == "csv") as file:
-        writer = make_writer(format, file, clip_width=max(map(len, names)))
-        bar = Bar(len(files), shared=file.isatty())
+    with open_writer(output, format, names) as writer:
+        bar = Bar(len(files), shared=output is None and sys.stdout.isatty())
         watch = lambda recording: bar.within(recording.progress)  # noqa: E731
-        if events or timeline:
-            rule = EventRule(event_method, event_threshold, gap=gap, shortest=shortest)
+        rule = EventRule(event_method, event_threshold, gap=gap, shortest=shortest)
+        if plot is not None:
+            detector = Detector(tagger, rule, hop)
+            results = draw_many(plot, names, detector, sources, top_k, threshold, events, timeline, watch)
+        elif events or timeline:
             detector = Detector(tagger, rule, hop)
             results = detector.detect_many(sources, top_k, threshold, timeline=timeline, watch=watch)
         else:
             results = tagger.tag_many(sources, top_k, threshold, hop, watch=watch)
-        try:
-            for result in bar.over(results):
-                writer.write(result)
-                if isinstance(result, FileError):
-                    failed += 1
-                    say("error", str(result))
-                else:
-                    for warning in result.warnings:
-                        say("warning", warning)
-        finally:
-            writer.close()
+        for result in bar.over(results):
+            writer.write(result)
+            if isinstance(result, FileError):
+                failed += 1
+                say("error", str(result))
+            else:
+                for warning in result.warnings:
+                    say("warning", warning)
     if failed:
         raise typer.Exit(1)
-
-
-def _choose_format(context: typer.Context, format: Format | None, output: Path | None) -> Format:
-    """The format that is asked for, by --format or by the name of the output.
-
-    Raises:
-        typer.BadParameter: the two contradict each other, or the name has an extension that says nothing.
-    """
-    extension = output.suffix.lower() if output else ""
-    named = FORMATS.get(extension)
-    if format is None and extension and named is None:
-        known = ", ".join(FORMATS)
-        raise typer.BadParameter(
-            f"--output {output}: expected a name that ends in one of {known}, or a --format; got {extension}", context
-        )
-    if format is not None and named is not None and format != named:
-        raise typer.BadParameter(
-            f"--output {output} means the format {named}, but --format says {format}: leave one out", context
-        )
-    return format or named or "text"
 
 
 def _open_stdin() -> BinaryIO | FileError:
