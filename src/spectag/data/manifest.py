@@ -155,6 +155,17 @@ class Manifest:
                 raise DataError(f"--split {name}: the data set ({self.layout}) has no such split; it has: {have}")
         return self._keep(lambda c: (fold is None or c.fold == fold) and (wanted is None or c.split in wanted))
 
+    def timed(self) -> Manifest:
+        """The clips of which it is known when their labels are heard.
+
+        Raises:
+            DataError: there are none.
+        """
+        timed = self._keep(lambda clip: clip.events is not None)
+        if not timed.clips:
+            raise DataError(f"expected clips with times of events, got none of {len(self)} ({self.layout})")
+        return timed
+
     def without(self, other: Manifest) -> Manifest:
         """The clips that are not in another manifest."""
         ids = {clip.id for clip in other.clips}
