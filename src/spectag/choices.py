@@ -10,6 +10,7 @@ Precision = Literal["fp32", "bf16"]  # of a network while tagging
 Channels = Literal["mean", "sum"]  # how a patch kernel of three colour channels becomes one of one channel
 Positions = Literal["bilinear", "nearest", "fresh"]  # how a positional embedding is fitted to another grid
 Statistics = Literal["audioset", "esc50", "speech-commands"]  # data sets whose mean and deviation are known
+MixFormat = Literal["flac", "wav"]  # of soundscapes
 Encoding = Literal["s16le", "s32le", "f32le", "u8"]  # of samples without a header, as FFmpeg names them
 EventMethod = Literal["change", "threshold"]  # how events are found in scores over time
 Format = Literal[  # of the results of tagging

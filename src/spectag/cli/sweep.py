@@ -9,6 +9,7 @@ import typer
 
 from spectag.choices import DEVICE
 from spectag.cli.options import RECIPE, Data, Device, Fold, Folds, Init, Negatives, Processes, Seeds, Set, find_model
+from spectag.cli.output import require_folder_name
 from spectag.cli.runs import fail_if_unscored, list_folds, read_data, require_train_extra, train_series
 from spectag.cli.threads import Threads
 from spectag.cores import choose_threads
@@ -62,6 +63,7 @@ def sweep(
     has a folder in DIR.
     """
     require_train_extra()
+    require_folder_name(out)
     if (axes is None) == (preset is None):
         raise typer.BadParameter("give either --over KEY=VALUES or --preset NAME")
     if every_fold is not None and fold is not None:
@@ -78,7 +80,8 @@ def sweep(
         recipes = take_weights_from(weights, recipes)
     for source in {chosen.init for chosen in recipes} - {None}:
         find_model(str(source))
-    manifest = read_data(data, separator=recipes[0].labels.separator, negatives=negatives)
+    rules = recipes[0].labels
+    manifest = read_data(data, separator=rules.separator, negatives=negatives, events=rules.events)
     held_out = [fold] if every_fold is None else list_folds(every_fold, manifest)
     threads = choose_threads(threads, processes)
     options = RunOptions(resume=resume, device=device, processes=processes, threads=threads)

@@ -13,7 +13,7 @@ import typer
 
 from spectag.choices import DEVICE
 from spectag.cli.options import RECIPE, Data, Device, Fold, Folds, Init, Negatives, Processes, Seeds, Set, find_model
-from spectag.cli.output import say
+from spectag.cli.output import require_folder_name, say
 from spectag.cli.runs import (
     fail_if_unscored,
     list_folds,
@@ -99,6 +99,7 @@ def train(
     """
     begun = time.monotonic()
     require_train_extra()
+    require_folder_name(out)
     if wandb is not None and find_spec("wandb") is None:
         raise MissingExtra("wandb", "--wandb")
     if every_fold is not None and fold is not None:
@@ -116,7 +117,7 @@ def train(
     chosen = read_recipe(recipe, [*(override or ()), *([f"init={init}"] if init is not None else [])])
     if chosen.init is not None:
         _find_weights(chosen.init, data, out)
-    manifest = read_data(data, separator=chosen.labels.separator, negatives=negatives)
+    manifest = read_data(data, separator=chosen.labels.separator, negatives=negatives, events=chosen.labels.events)
     options = RunOptions(
         resume=resume,
         strict=strict,

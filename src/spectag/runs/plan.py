@@ -162,6 +162,11 @@ def make_plan(
             f"--devices {options.processes}: expected at least one training clip per process, got {len(train)} clips: "
             "use fewer processes"
         )
+    if recipe.epoch_clips is not None and recipe.epoch_clips < options.processes:
+        raise RecipeError(
+            f"recipe {recipe.name}: epoch_clips: expected at least one clip per process (--devices "
+            f"{options.processes}), got {recipe.epoch_clips}: raise it, or use fewer processes"
+        )
     if recipe.batch_size % (recipe.accumulate * options.processes):
         raise RecipeError(
             f"recipe {recipe.name}: batch_size {recipe.batch_size} is not a multiple of accumulate {recipe.accumulate} "
@@ -328,7 +333,8 @@ def _digests(plan: Plan) -> dict[str, str]:
     """Digests of the training, validation and test clips, which must not change when a run is resumed."""
 
     def digest(manifest: Manifest | None) -> str:
-        rows = [(clip.id, *map(str, clip.labels)) for clip in manifest.clips] if manifest else []
+        clips = manifest.clips if manifest else ()
+        rows = [(clip.id, *map(str, (*clip.labels, *(clip.events or ())))) for clip in clips]
         names = list(manifest.labels.names) if manifest else []
         return hashlib.sha256(json.dumps([rows, names]).encode()).hexdigest()
 
