@@ -208,13 +208,18 @@ def test_the_name_of_the_output_chooses_the_format(
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("a.csv", ["-f", "json"], "means the format csv, but --format says json"),
-        ("a.json", ["-f", "jsonl"], "means the format json, but --format says jsonl"),
-        ("a.txt", ["-f", "csv"], "means the format text, but --format says csv"),
+        (
+            "a.csv",
+            ["-f", "json"],
+            "means the format csv, csv-events, csv-timeline or kaleidoscope, but --format says json",
+        ),
+        ("a.json", ["-f", "jsonl"], "means the format json or aoef, but --format says jsonl"),
+        ("a.txt", ["-f", "csv"], "means the format text, audacity or raven, but --format says csv"),
         (
             "a.xlsx",
             [],
-            "expected a name that ends in one of .txt, .json, .jsonl, .ndjson, .csv, or a --format; got .xlsx",
+            "expected a name that ends in one of .txt, .json, .jsonl, .ndjson, .csv, .parquet, .vtt, .rttm, .eaf, "
+            ".tsv, or a --format; got .xlsx",
         ),
         ("a.csv.gz", [], "got .gz"),
     ],
