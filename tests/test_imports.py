@@ -27,11 +27,12 @@ ARROWS = {
     "model": {*GROUND, "labels", "audio"},
     "engines": {*GROUND, "labels", "audio", "model"},
     "tag": {*GROUND, "labels", "audio", "model", "engines"},
+    "jobs": {*GROUND, "labels", "audio", "model", "engines", "tag"},
     "data": {*GROUND, "labels", "audio"},
     "score": {*GROUND, "labels", "data"},
     "train": {*GROUND, "labels", "audio", "model", "data"},
     "runs": {*GROUND, "labels", "audio", "model", "data", "train", "score"},
-    "cli": {*GROUND, "labels", "audio", "model", "engines", "data", "tag", "score", "train", "runs"},
+    "cli": {*GROUND, "labels", "audio", "model", "engines", "data", "tag", "jobs", "score", "train", "runs"},
     "__init__": {*GROUND, "labels", "audio", "model", "engines", "tag"},
     "__main__": {"cli"},
 }

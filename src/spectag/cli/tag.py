@@ -4,16 +4,39 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from spectag.audio.limits import MEBIBYTES, SECONDS, FileLimits
 from spectag.choices import BATCH_SIZE, DEVICE, MODEL, PRECISION, TOP_K, Format, Precision
+from spectag.cli.jobs import (
+    FileMemory,
+    FileTimeout,
+    JobOptions,
+    Jobs,
+    Overwrite,
+    Resume,
+    RetryFailed,
+    ShardOf,
+    Verify,
+    check_options,
+    needs_journal,
+    open_journal,
+    report,
+    run_job,
+)
 from spectag.cli.options import MODEL as MODEL_HELP, BatchSize, Device, find_model
-from spectag.cli.output import Bar, opened, refuse_overwriting, say
+from spectag.cli.output import Bar, opened, refuse_overwriting
 from spectag.cli.threads import Threads, use_threads
 from spectag.errors import FileError
+
+if TYPE_CHECKING:
+    from spectag.jobs.job import TagAll
+    from spectag.tag.results import Result
 
 FORMATS: dict[str, Format] = {".txt": "text", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
 
@@ -56,11 +79,23 @@ def tag(
     ] = PRECISION,
     batch_size: BatchSize = BATCH_SIZE,
     threads: Threads = None,
+    jobs: Jobs = None,
+    file_timeout: FileTimeout = SECONDS,
+    file_memory: FileMemory = MEBIBYTES,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    verify: Verify = False,
+    retry_failed: RetryFailed = False,
+    shard: ShardOf = None,
 ) -> None:
     """Name the sounds in recordings.
 
     Recordings may have any format and length. A file that cannot be read does not stop the others: it is reported, and
     the exit code is 1.
+
+    With -o FILE, the results of several files are also kept in FILE.journal as they come. If the job is killed at any
+    moment, --resume continues it, and FILE becomes what it would have been. Results of an earlier job are not replaced
+    without --overwrite. Delete the journal when you will not add files any more.
     """
     if output is not None and str(output) == "-":
         output = None
@@ -72,33 +107,50 @@ def tag(
     if output is not None:
         refuse_overwriting(output, names)
     format = _choose_format(context, format, output)
+    job = needs_journal(output, paths, len(files))
+    limits = FileLimits(file_timeout, file_memory)
+    options = JobOptions(resume, overwrite, verify, retry_failed, shard, jobs, limits)
+    check_options(context, options, output, job=job)
     find_model(model)
 
-    from spectag.audio.readers import COUNT, Readers
+    readers = options.make_readers(len(files), job=job)  # before torch is imported, which takes longer
 
-    # Started before torch is imported, which takes longer.
-    readers = Readers(min(COUNT, len(files)) if len(files) > 1 else 0)
-
+    from spectag.engines.padded import PaddedEngine
+    from spectag.jobs.run import Run, digest_of_model
     from spectag.tag.results import make_writer
     from spectag.tag.tagger import Tagger
 
     use_threads(threads)
     tagger = Tagger(model, device=device, precision=precision, batch_size=batch_size, readers=readers)
-    sources = [_open_stdin() if file == "-" else file for file in files]
-    failed = 0
+
+    def tag_all(bar: Bar) -> TagAll:
+        def tag_files(files: Iterable[str | FileError]) -> Iterator[Result]:
+            sources = (_open_stdin() if file == "-" else file for file in files)
+            return tagger.tag_many(sources, top_k, threshold, watch=lambda recording: bar.within(recording.progress))
+
+        return tag_files
+
+    if job and output is not None:
+        tagger.engine = PaddedEngine(tagger.engine, batch_size)
+        decisive = {"top-k": top_k, "threshold": threshold, "precision": precision}
+        run = Run(digest_of_model(tagger.bundle or tagger.card), decisive, shard)
+        with closing(open_journal(output, run, options)) as journal, opened(output, mark=format == "csv") as file:
+            writer = make_writer(format, file, clip_width=max(map(len, names)))
+            failed = run_job(files, journal, options, tag_all, writer, output)
+            writer.close()
+        if failed:
+            raise typer.Exit(1)
+        return
+
+    failed = False
     with opened(output, mark=format == "csv") as file:
         writer = make_writer(format, file, clip_width=max(map(len, names)))
         bar = Bar(len(files), shared=file.isatty())
-        results = tagger.tag_many(sources, top_k, threshold, watch=lambda recording: bar.within(recording.progress))
         try:
-            for result in bar.over(results):
+            for result in bar.over(tag_all(bar)(files)):
                 writer.write(result)
-                if isinstance(result, FileError):
-                    failed += 1
-                    say("error", str(result))
-                else:
-                    for warning in result.warnings:
-                        say("warning", warning)
+                failed = failed or isinstance(result, FileError)
+                report(result)
         finally:
             writer.close()
     if failed:

@@ -73,8 +73,10 @@ class Bundle:
         >>> spectag.load("esc10").scores(torch.zeros(1, 10))[0, :2]
         tensor([0.1000, 0.1000])
         """
-        logits = logits.float()
-        return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(-1)
+        # Vectors and what is left over beside them differ in the last bit of float32, so the same window would have
+        # another score at another place in its batch. Rounded from float64, it has the same one.
+        logits = logits.float() if logits.device.type == "mps" else logits.double()  # MPS has no float64
+        return (logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(-1)).float()
 
     def save(self, directory: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32) -> Path:
         """Write a bundle directory, which ``transformers`` reads as well (see :mod:`spectag.model.directory`).

@@ -26,7 +26,7 @@ from spectag.audio import read
 from spectag.audio.fbank import fbank_blocks, normalise, pad_or_cut
 from spectag.audio.front_end import FrontEnd
 from spectag.audio.read import Recording
-from spectag.audio.readers import COUNT, Readers
+from spectag.audio.readers import Readers
 from spectag.audio.source import Source
 from spectag.choices import BATCH_SIZE, DEVICE, MODEL, PRECISION, TOP_K, Precision
 from spectag.engines.base import Engine
@@ -69,7 +69,7 @@ class Tagger:
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``fp32`` or ``bf16``.
         batch_size: number of windows that the network computes at once.
-        readers: processes that read the files where there are several; None to start them when they are first needed.
+        readers: processes that read the files of methods for many; None to start them where there are several files.
 
     Raises:
         ModelError: the model cannot be used.
@@ -97,6 +97,7 @@ class Tagger:
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size must be a whole number of at least 1; got {batch_size!r}")
         self.batch_size = batch_size
+        self._given = readers is not None
         self._readers = readers or Readers()
         self.bundle: Bundle | Ensemble | None = None
         if isinstance(model, Card):
@@ -198,14 +199,14 @@ class Tagger:
             raise InputError(
                 f"expected several recordings, got one {type(sources).__name__}: pass a list of recordings"
             )
-        items = ahead.chain(self._tasks(sources), workers=COUNT, items=WAITING)
+        items = ahead.chain(self._tasks(sources), workers=self._readers.count, items=WAITING)
         return _compute_rows(items, self._run, self.batch_size, ClipScores, watch)
 
     def _tasks(self, sources: Iterable[Source | FileError]) -> Iterator[Callable[[], Iterator[_Item]]]:
-        """One task per source: the reading of it. A single one is not worth a process."""
+        """One task per source: the reading of it. A single one is not worth a process, unless there is one already."""
         rest = iter(sources)
         head = list(islice(rest, 2))
-        processes = self._readers if len(head) > 1 else None
+        processes = self._readers if len(head) > 1 or self._given else None
         return (partial(_read_or_error, source, self.card.front_end, processes) for source in chain(head, rest))
 
     def embed(self, source: Source) -> Features:
