@@ -136,7 +136,8 @@ def run(plan: Plan, journal: Journal, tag_all: TagAll) -> Iterator[tuple[Result,
         place = int(plan.places[n])
         new = place == NEW
         if new:
-            place, record = journal.append(pack(path_of(file), states.popleft(), next(results)))
+            result = next(results)  # only then it is certain that the file was looked at
+            place, record = journal.append(pack(path_of(file), states.popleft(), result))
             plan.places[n] = place
         else:
             record = journal.read(place)

@@ -188,6 +188,8 @@ def _opened(path: Path, flags: int = 0) -> Iterator[IO[bytes]]:
         descriptor = os.open(path, os.O_RDWR | flags | getattr(os, "O_BINARY", 0), 0o666)
         out = open(descriptor, "r+b", buffering=0)  # noqa: SIM115
     except FileNotFoundError as error:
+        if flags & os.O_CREAT:
+            raise SaveError(f"{path}: the folder {path.parent} does not exist: create it first") from error
         raise SaveError(f"{path}: expected the journal of an earlier run, found none: check the path") from error
     except OSError as error:
         raise _unwritable(path, error) from error

@@ -24,7 +24,7 @@ class Shard:
         InputError: a number out of its range.
 
     >>> [path for path in ("a.wav", "b.wav", "c.wav", "d.wav") if Shard(1, 2).has(path)]
-    ['a.wav', 'b.wav']
+    ['a.wav', 'b.wav', 'c.wav']
     """
 
     number: int
