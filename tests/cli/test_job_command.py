@@ -107,7 +107,7 @@ def test_results_of_a_job_are_not_destroyed(site: Path, model: Path, tmp_path: P
         "begin again\n"
     )
     assert call("tag", site, "-m", model, "-o", output, "--resume", "--top-k", 2) == 1
-    assert "was made with --top-k 5, and now it is --top-k 2" in capsys.readouterr().err
+    assert "was made with --top-k 5, not with --top-k 2: use" in capsys.readouterr().err
     assert output.read_bytes() == before
     assert call("tag", site, "-m", model, "-o", output, "--overwrite", "--top-k", 2) == 1
     assert {row["rank"] for row in csv.DictReader(output.read_text("utf-8-sig").splitlines())} == {"", "1", "2"}
@@ -171,8 +171,10 @@ def test_a_recording_on_standard_input_is_never_done(site: Path, model: Path, tm
 def test_a_full_disk(site: Path, model: Path, tmp_path: Path, limit: int) -> None:
     """Of the journal, or of the output. One line says so, and the job continues when there is room again."""
     code = (
-        "import resource, signal, sys; from spectag.cli.main import main; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); sys.exit(main(sys.argv[1:]))"
+        "import resource, signal, sys; from spectag.cli.main import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        "sys.exit(main(sys.argv[1:]))"
     )
     options = ["tag", str(site), "-m", str(model), "-o", str(tmp_path / "a.jsonl"), "--resume"]
     done = subprocess.run([sys.executable, "-c", code, *options], capture_output=True, text=True, timeout=600)
@@ -205,3 +207,72 @@ def test_progress_in_a_log_file(capsys: Captured) -> None:
     assert capsys.readouterr().err == (
         "spectag: progress: 7 of 100 files, 0.1 files/s, 0.01 h of sound/s, 16 min left\n"
     )
+
+
+@pytest.mark.parametrize("name", ["tags.jsonl", "tags.csv"])
+def test_shards_are_merged_to_what_one_job_writes(
+    site: Path, model: Path, tmp_path: Path, name: str, capsys: Captured
+) -> None:
+    """Also a shard without files, and paths in an order that is not sorted."""
+    paths = [site / "6.wav", site, tmp_path / "missing.wav"]
+    (tmp_path / "shards").mkdir()
+    parts = [tmp_path / "shards" / f"{n}.jsonl" for n in range(1, 10)]
+    for n, part in enumerate(parts, 1):
+        call("tag", *paths, "-m", model, "-o", part, "--shard", f"{n}/9", "--resume")
+    assert min(part.stat().st_size for part in parts) == 0
+    assert call("tag", *paths, "-m", model, "-o", tmp_path / name) == 1
+    capsys.readouterr()
+    merged = tmp_path / f"merged-{name}"
+    assert call("merge-results", *reversed(parts), "-o", merged) == 0
+    assert merged.read_bytes() == (tmp_path / name).read_bytes()
+    assert capsys.readouterr().err.startswith("spectag: done: 9 files, 7.31 s of sound: 7 tagged, 2 failed\n")
+    soundfile.write(site / "20.wav", 0.1 * np.random.default_rng(1).standard_normal(9_000), 16_000)
+    for output in (merged, tmp_path / name):  # it goes on like any other job
+        assert call("tag", *paths, "-m", model, "-o", output, "--resume") == 1
+    assert merged.read_bytes() == (tmp_path / name).read_bytes()
+    assert "8 of 10 files are done already, 2 are not" in capsys.readouterr().err
+
+
+def test_shards_that_do_not_belong_together(site: Path, model: Path, tmp_path: Path, capsys: Captured) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    a, b, c = (folder / f"{name}.jsonl" for name in "abc")
+    for part, options in (
+        (a, ["--shard", "1/2"]),
+        (b, ["--shard", "2/2"]),
+        (c, []),
+        (folder / "third.jsonl", ["--shard", "2/3"]),
+        (folder / "other.jsonl", ["--shard", "2/2", "--top-k", "2"]),
+    ):
+        assert call("tag", site, "-m", model, "-o", part, *options) in (0, 1)
+    journal = folder / "b.jsonl.journal"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    (folder / "unfinished.jsonl.journal").write_bytes(b"".join(lines[:-1]))
+    (folder / "damaged.jsonl.journal").write_bytes(b"".join([lines[0], lines[1][:-9] + b"!" * 8 + b"\n", *lines[2:]]))
+    (folder / "short.jsonl.journal").write_bytes(
+        b"".join(
+            [*lines[:-1], json.dumps({"finished": {**json.loads(lines[-1])["finished"], "positions": []}}).encode()]
+        )
+    )
+    soundfile.write(site / "20.wav", np.ones(9_000), 16_000)
+    assert call("tag", site, "-m", model, "-o", folder / "later.jsonl", "--shard", "2/2") in (0, 1)
+    capsys.readouterr()
+    for parts, message in (
+        ([a], "expected 2 shards, got 1: add 2/2"),
+        ([a, a, b], "a.jsonl.journal: is shard 1/2, and so is"),
+        ([a, c], "c.jsonl.journal: expected a part of a job, got a whole one"),
+        ([a, folder / "third.jsonl"], "third.jsonl.journal: is shard 2/3, and"),
+        ([a, folder / "other.jsonl"], "was made with --top-k 2, not with --top-k 5: give"),
+        ([a, folder / "later.jsonl"], "was made when there were other files (8) than"),
+        ([a, folder / "unfinished.jsonl"], "shard 2/2 is not finished: run it again with --resume"),
+        ([a, folder / "damaged.jsonl"], "damaged.jsonl.journal: is damaged at byte"),
+        ([a, folder / "short.jsonl"], "its last line is damaged: run shard 2/2 again with --overwrite"),
+        ([a, folder / "none.jsonl"], "none.jsonl.journal: cannot be read: No such file or directory: copy it"),
+    ):
+        assert call("merge-results", *parts, "-o", tmp_path / "m.jsonl") == 1
+        err = capsys.readouterr().err
+        assert message in err
+        assert err.count("\n") == 1
+        assert not (tmp_path / "m.jsonl").exists()
+    assert call("merge-results", a, b, "-o", a) == 1
+    assert "is one of the inputs" in capsys.readouterr().err

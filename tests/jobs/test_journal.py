@@ -99,12 +99,12 @@ def test_what_is_no_journal(tmp_path: Path, first: bytes, message: str) -> None:
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (Run("5f1c", {"top-k": 3}), "was made with --top-k 5, and now it is --top-k 3"),
-        (Run("5f1c", {"top-k": 5, "threshold": 0.5}), "was made with no --threshold, and now it is --threshold 0.5"),
-        (Run("5f1c", {"top-k": 5, "events": True}), "was made with no --events, and now it is --events"),
-        (Run("beef", {"top-k": 5}), "was made with the model 5f1c, and now it is the model beef"),
-        (Run("5f1c", {"top-k": 5}, "1/4"), "was made with no --shard, and now it is --shard 1/4"),
-        (Run("5f1c", {"top-k": 5}, version="9.9"), f"was made with spectag {__version__}, and now it is spectag 9.9"),
+        (Run("5f1c", {"top-k": 3}), "was made with --top-k 5, not with --top-k 3"),
+        (Run("5f1c", {"top-k": 5, "threshold": 0.5}), "was made with no --threshold, not with --threshold 0.5"),
+        (Run("5f1c", {"top-k": 5, "events": True}), "was made with no --events, not with --events"),
+        (Run("beef", {"top-k": 5}), "was made with the model 5f1c, not with the model beef"),
+        (Run("5f1c", {"top-k": 5}, "1/4"), "was made with no --shard, not with --shard 1/4"),
+        (Run("5f1c", {"top-k": 5}, version="9.9"), f"was made with spectag {__version__}, not with spectag 9.9"),
     ],
 )
 def test_another_run_is_refused(tmp_path: Path, other: Run, message: str) -> None:

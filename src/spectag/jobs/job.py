@@ -143,7 +143,7 @@ def run(plan: Plan, journal: Journal, tag_all: TagAll) -> Iterator[tuple[Result,
             record = journal.read(place)
         try:
             result = unpack(record)
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except ValueError:
             raise SaveError(f"{journal.path}: is damaged at byte {place}: begin again with --overwrite") from None
         yield result, new
     journal.finish(_facts(plan, journal))

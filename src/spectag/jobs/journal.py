@@ -78,7 +78,7 @@ class Journal:
                 header = file.readline()
             if run is not None and not header.endswith(b"\n"):  # killed before the first line was complete
                 return cls._begin(path, out, run)
-            was = _read_run(path, _parse(header))
+            was = read_run(path, parse_line(header))
             if run is not None:
                 was.require_same(run, str(path), "use what it was made with, or begin again with --overwrite")
             journal = cls(path, out, was)
@@ -105,7 +105,7 @@ class Journal:
             SaveError: there is none.
         """
         self._in.seek(place)
-        record = _parse(self._in.readline())
+        record = parse_line(self._in.readline())
         if record is None or "path" not in record:
             raise SaveError(f"{self.path}: is damaged at byte {place}: begin again with --overwrite")
         return record
@@ -163,7 +163,7 @@ class Journal:
         keys, places = array("Q"), array("Q")
         place = 0
         while (line := self._in.readline()).endswith(b"\n"):
-            record = _parse(line) or {}
+            record = parse_line(line) or {}
             if isinstance(record.get("path"), str):
                 keys.append(_key(record["path"]))
                 places.append(place)
@@ -209,7 +209,15 @@ def _unwritable(path: Path, error: OSError) -> SaveError:
     return SaveError(f"{path}: cannot be written: {reason(error)}: mend that, and continue with --resume")
 
 
-def _read_run(path: Path, header: dict[str, Any] | None) -> Run:
+def read_run(path: Path, header: dict[str, Any] | None) -> Run:
+    """What a journal says in its first line.
+
+    Raises:
+        SaveError: it is no journal, one of a newer version, or damaged.
+
+    >>> read_run(Path("a.journal"), {"journal": 1, "model": "5f1c", "options": {}, "shard": None, "version": "0.1.0"})
+    Run(model='5f1c', options={}, shard=None, version='0.1.0')
+    """
     try:
         if header is None or header["journal"] != FORMAT:
             newer = header is not None and isinstance(header.get("journal"), int) and header["journal"] > FORMAT
@@ -222,8 +230,12 @@ def _read_run(path: Path, header: dict[str, Any] | None) -> Run:
         raise SaveError(f"{path}: its first line is damaged: begin again with --overwrite") from None
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
-    """A line of a journal; None if it is damaged. That record counts as not there."""
+def parse_line(line: bytes) -> dict[str, Any] | None:
+    """A line of a journal; None if it is damaged. That record counts as not there.
+
+    >>> parse_line(b'{"path": "dawn.wav"}\\n'), parse_line(b'{"path": "da')
+    ({'path': 'dawn.wav'}, None)
+    """
     try:
         record = json.loads(line)
     except ValueError:

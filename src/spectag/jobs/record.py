@@ -118,14 +118,19 @@ def unpack(record: dict[str, Any]) -> Result:
     """The result in a record.
 
     Raises:
-        KeyError, TypeError, ValueError: it is not one that :func:`pack` made.
+        ValueError: it is not one that :func:`pack` made.
 
     >>> unpack({"path": "dawn.wav", "result": {"duration": 1.0, "tags": [["Rain", 0.8]]}})
     ClipTags(path='dawn.wav', duration=1.0, tags=(Tag(label='Rain', score=0.8),), ...)
     """
-    if "error" in record:
-        return FileError(record["path"], record["error"])
-    values = dict(record["result"])
+    try:
+        path = record["path"]
+        return FileError(path, str(record["error"])) if "error" in record else _tags(path, dict(record["result"]))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a record: {error}") from error
+
+
+def _tags(path: str, values: dict[str, Any]) -> ClipTags:
     values["tags"] = tuple(Tag(*tag) for tag in values["tags"])
     if "warnings" in values:
         values["warnings"] = tuple(values["warnings"])
@@ -135,4 +140,4 @@ def unpack(record: dict[str, Any]) -> Result:
         timeline = values["timeline"]
         scores = np.array(timeline["scores"], np.float32).reshape(-1, len(timeline["labels"]))
         values["timeline"] = Timeline(tuple(timeline["labels"]), timeline["step"], scores)
-    return ClipTags(record["path"], **values)
+    return ClipTags(path, **values)

@@ -64,13 +64,13 @@ class Run:
 
         >>> Run("5f1c", {"top-k": 5}).require_same(Run("5f1c", {"top-k": 3}), "a.jsonl", "begin again")
         Traceback (most recent call last):
-        spectag.errors.SaveError: a.jsonl: was made with --top-k 5, and now it is --top-k 3: begin again
+        spectag.errors.SaveError: a.jsonl: was made with --top-k 5, not with --top-k 3: begin again
         """
         was, now = self._described(), other._described()
         for name in dict.fromkeys([*was, *now]):
             if was.get(name) != now.get(name):
                 made, asked = was.get(name, f"no {name}"), now.get(name, f"no {name}")
-                raise SaveError(f"{path}: was made with {made}, and now it is {asked}: {advice}")
+                raise SaveError(f"{path}: was made with {made}, not with {asked}: {advice}")
 
     def _described(self) -> dict[str, str]:
         """Each fact in words, by its name; those that do not matter are left out."""
