@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from spectag.model.ensemble import Ensemble as Ensemble
     from spectag.model.loading import load as load, read_checkpoint as read_checkpoint
     from spectag.model.network import AST as AST
+    from spectag.tag.detector import Detector as Detector
+    from spectag.tag.events import EventRule as EventRule
+    from spectag.tag.listener import Listener as Listener, Moment as Moment
     from spectag.tag.results import (
         ClipFeatures as ClipFeatures,
         ClipScores as ClipScores,
@@ -60,6 +63,9 @@ _MODULES = {
     "spectag.model.ensemble": ("Ensemble",),
     "spectag.model.loading": ("load", "read_checkpoint"),
     "spectag.model.network": ("AST",),
+    "spectag.tag.detector": ("Detector",),
+    "spectag.tag.events": ("EventRule",),
+    "spectag.tag.listener": ("Listener", "Moment"),
     "spectag.tag.results": ("ClipFeatures", "ClipScores", "ClipTags", "Event", "Tag", "Timeline"),
     "spectag.tag.tagger": ("Tagger",),
 }

@@ -10,6 +10,8 @@ Precision = Literal["fp32", "bf16"]  # of a network while tagging
 Channels = Literal["mean", "sum"]  # how a patch kernel of three colour channels becomes one of one channel
 Positions = Literal["bilinear", "nearest", "fresh"]  # how a positional embedding is fitted to another grid
 Statistics = Literal["audioset", "esc50", "speech-commands"]  # data sets whose mean and deviation are known
+Encoding = Literal["s16le", "s32le", "f32le", "u8"]  # of samples without a header, as FFmpeg names them
+EventMethod = Literal["change", "threshold"]  # how events are found in scores over time
 Format = Literal["text", "json", "jsonl", "csv"]  # of the results of tagging
 
 MODEL = "esc10"
@@ -17,4 +19,5 @@ DEVICE = "cpu"
 PRECISION: Precision = "fp32"
 BATCH_SIZE = 16  # windows that the network computes at once
 TOP_K = 5  # tags per recording
-THRESHOLD = 0.5  # from which score on a class counts as found, for F1
+THRESHOLD = 0.5  # from which score on a class counts as found, for F1 and events
+EVENT_METHOD: EventMethod = "change"

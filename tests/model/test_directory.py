@@ -24,7 +24,7 @@ NORM = "audio_spectrogram_transformer.layernorm.weight"
 @pytest.mark.parametrize(
     ("file", "fields", "error", "message"),
     [
-        ("spectag.json", {"format": 2}, errors.NewerBundle, "format 2 is newer than 1"),
+        ("spectag.json", {"format": 3}, errors.NewerBundle, "format 3 is newer than 2"),
         ("spectag.json", {"format": "x"}, errors.ShapeMismatch, "format: expected a positive whole number"),
         ("spectag.json", {"window": "kaiser"}, errors.ModelError, "window: expected hamming or hanning, got kaiser"),
         ("spectag.json", {"activation": ...}, errors.ModelError, "activation: expected sigmoid or softmax"),

@@ -9,7 +9,8 @@ from spectag.model.shapes import network_shapes
 
 
 @pytest.mark.parametrize(
-    "fields", [{}, {"tokens": 1}, {"patch": (128, 2), "stride": (1, 2)}, {"depth": 1, "labels": 9}]
+    "fields",
+    [{}, {"tokens": 1}, {"patch": (128, 2), "stride": (1, 2)}, {"depth": 1, "labels": 9}, {"frame_head": True}],
 )
 def test_shapes_by_arithmetic_are_the_networks(fields):
 

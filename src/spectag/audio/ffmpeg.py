@@ -27,6 +27,8 @@ _FORMATS = (
 _STATE_SOUND = {"ape", "mov,mp4,m4a,3gp,3g2,mj2", "tta", "wv"}
 _STATE_LONGEST = {"flv", "matroska,webm"}
 _DEFAULT = 1  # FFmpeg's AV_DISPOSITION_DEFAULT
+_PROBE = "65536"  # bytes of a pipe that FFmpeg looks at, to find out what it is
+_BUFFER = 4096  # bytes that FFmpeg asks a pipe for
 _PIECE = 4096  # samples per channel
 _PLANES = 8  # PyAV reads behind the planes of a frame with this many channels or more
 
@@ -65,6 +67,50 @@ def by_ffmpeg(view: View, name: str, *, refused: str, opened: bool = False, skip
     elif track.lost:
         track.heard.damage = f"{track.lost:.2f} s are missing within it"
     return track.heard
+
+
+def forward_frames(file: Any, name: str) -> Iterator[tuple[float, NDArray[np.float32]]]:
+    """Decode sound as it comes, without going back: from a pipe.
+
+    Args:
+        file: has a method ``read``.
+        name: what error messages call it.
+
+    Yields:
+        (rate in Hz, samples ``[n, channels]``). Damaged packets are skipped.
+
+    Raises:
+        NotAudio, NoAudioStream: see :mod:`spectag.errors`.
+
+    >>> import io, soundfile
+    >>> file = io.BytesIO()
+    >>> soundfile.write(file, np.zeros((100, 2)), 8000, format="WAV")
+    >>> _ = file.seek(0)
+    >>> [(rate, samples.shape) for rate, samples in forward_frames(file, "a.wav")]
+    [(8000, (100, 2))]
+    """
+    import av
+
+    options = {"format_whitelist": _FORMATS, "probesize": _PROBE}
+    try:
+        container: Any = av.open(
+            file, "r", container_options=options, io_open=_open_nothing, metadata_errors="replace", buffer_size=_BUFFER
+        )
+    except Exception as error:
+        raise NotAudio(
+            name, f"expected sound in a format that FFmpeg reads from a pipe, got another one ({reason(error)})"
+        ) from None
+    with container:
+        sounds = [sound for sound in container.streams.audio if sound.codec_context is not None]
+        if not sounds:
+            raise NoAudioStream(name, "expected a sound track, got none: choose a stream with sound")
+        as_floats = _Floats()
+        for packet in container.demux(sounds[0]):
+            try:
+                decoded = [(frame.sample_rate, as_floats(frame)) for frame in packet.decode() if frame.samples]
+            except Exception:  # PyAV raises more than FFmpegError for damaged packets
+                continue
+            yield from decoded
 
 
 @dataclass

@@ -109,7 +109,7 @@ class Recording:
         count = 0
         segment = self.source if isinstance(self.source, Segment) else Segment(self.source)  # type: ignore[arg-type]
         with self._samples(segment.file) as (pieces, share):
-            waveform = _resampled(_mono(self._noted(pieces, segment), self.name, self.notes.append))
+            waveform = to_waveform(self._noted(pieces, segment), self.name, self.notes.append)
             for block in _cut(_segment(waveform, segment, self.name), length):
                 count += len(block)
                 self.seconds = count / SAMPLE_RATE
@@ -227,6 +227,27 @@ def resample(waveform: Samples, rate: float) -> Waveform:
 
 
 # samples -> waveform
+
+
+def to_waveform(pieces: Iterable[tuple[float, Samples]], name: str, note: Callable[[str], None]) -> Iterator[Waveform]:
+    """Turn decoded samples into the waveform that everything else computes with, piece by piece.
+
+    Args:
+        pieces: (rate in Hz, float32 samples ``[n, channels]``), consecutive.
+        name: what error messages call the recording.
+        note: called with one line for each problem.
+
+    Yields:
+        ``[m]`` float32, mono, 16 kHz; m may be 0.
+
+    Raises:
+        AudioError: an absurd rate.
+        NonFiniteAudio: NaN or infinite samples.
+
+    >>> [len(piece) for piece in to_waveform([(32_000, np.zeros((32_000, 2), np.float32))], "dawn.wav", print)]
+    [..., ...]
+    """
+    return _resampled(_mono(pieces, name, note))
 
 
 def _mono(

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spectag.cli import data, download, ensemble, merge, model, pack, score, sweep, tag, train
+from spectag.cli import data, download, ensemble, listen, merge, model, pack, score, sweep, tag, train
 from spectag.cli.commands import Commands
 from spectag.cli.output import say
 from spectag.cli.usage import explain_usage
@@ -48,6 +48,7 @@ def _global(
 for command in (
     tag.tag,
     merge.merge_results,
+    listen.listen,
     model.info,
     model.convert,
     train.train,

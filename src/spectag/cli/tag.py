@@ -7,12 +7,12 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
 from spectag.audio.limits import MEBIBYTES, SECONDS, FileLimits
-from spectag.choices import BATCH_SIZE, DEVICE, MODEL, PRECISION, TOP_K, Format, Precision
+from spectag.choices import BATCH_SIZE, DEVICE, EVENT_METHOD, MODEL, PRECISION, TOP_K, EventMethod, Format, Precision
 from spectag.cli.jobs import (
     FileMemory,
     FileTimeout,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from spectag.jobs.job import TagAll
     from spectag.tag.results import Result
 
+_TIME: dict[str, Any] = {"rich_help_panel": "Times"}
 FORMATS: dict[str, Format] = {".txt": "text", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
 
 
@@ -72,6 +73,45 @@ def tag(
             show_default="stdout",
         ),
     ] = None,
+    events: Annotated[
+        bool,
+        typer.Option("--events", help="Also say when each label is heard: from when to when, and its score.", **_TIME),
+    ] = False,
+    timeline: Annotated[
+        bool, typer.Option("--timeline", help="Also write the scores of all labels over time.", **_TIME)
+    ] = False,
+    hop: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Time from one window to the next. A smaller one finds onsets more exactly and takes longer.",
+            show_default="half a window; 1 s at most, if the model has no frame scores",
+            **_TIME,
+        ),
+    ] = None,
+    event_method: Annotated[
+        EventMethod,
+        typer.Option(
+            help="Where events begin and end: where scores change most, or where they pass the threshold.", **_TIME
+        ),
+    ] = EVENT_METHOD,
+    event_threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Score that an event needs.",
+            show_default="the model's own thresholds, otherwise 0.5",
+            **_TIME,
+        ),
+    ] = None,
+    gap: Annotated[
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="Join events of a label that are no further apart.", **_TIME),
+    ] = 0.0,
+    shortest: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Leave out events that are shorter.", **_TIME)
+    ] = 0.0,
     device: Device = DEVICE,
     precision: Annotated[
         Precision,
@@ -117,6 +157,8 @@ def tag(
 
     from spectag.engines.padded import PaddedEngine
     from spectag.jobs.run import Run, digest_of_model
+    from spectag.tag.detector import Detector
+    from spectag.tag.events import EventRule
     from spectag.tag.results import make_writer
     from spectag.tag.tagger import Tagger
 
@@ -126,13 +168,21 @@ def tag(
     def tag_all(bar: Bar) -> TagAll:
         def tag_files(files: Iterable[str | FileError]) -> Iterator[Result]:
             sources = (_open_stdin() if file == "-" else file for file in files)
-            return tagger.tag_many(sources, top_k, threshold, watch=lambda recording: bar.within(recording.progress))
+            watch = lambda recording: bar.within(recording.progress)  # noqa: E731
+            if events or timeline:
+                rule = EventRule(event_method, event_threshold, gap=gap, shortest=shortest)
+                detector = Detector(tagger, rule, hop)
+                return detector.detect_many(sources, top_k, threshold, timeline=timeline, watch=watch)
+            return tagger.tag_many(sources, top_k, threshold, hop, watch=watch)
 
         return tag_files
 
     if job and output is not None:
         tagger.engine = PaddedEngine(tagger.engine, batch_size)
-        decisive = {"top-k": top_k, "threshold": threshold, "precision": precision}
+        decisive: dict[str, Any] = {"top-k": top_k, "threshold": threshold, "precision": precision, "hop": hop}
+        if events or timeline:
+            decisive |= {"events": events, "timeline": timeline, "event-method": event_method}
+            decisive |= {"event-threshold": event_threshold, "gap": gap, "shortest": shortest}
         run = Run(digest_of_model(tagger.bundle or tagger.card), decisive, shard)
         with closing(open_journal(output, run, options)) as journal, opened(output, mark=format == "csv") as file:
             writer = make_writer(format, file, clip_width=max(map(len, names)))

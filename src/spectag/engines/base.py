@@ -34,3 +34,34 @@ class Engine(Protocol):
     def embed(self, inputs: Tensor) -> NDArray[np.float32]:
         """Inputs ``[B, T, F]`` -> features ``[B, D]``."""
         ...
+
+
+class FrameEngine(Engine, Protocol):
+    """An engine that also tells when each label is heard.
+
+    The method is optional: an engine without it is an :class:`Engine` all the same. Only a model with a frame head has
+    frame scores; its ``card.frame_step`` is then not None.
+
+    >>> class Undecided:
+    ...     def scores(self, inputs):
+    ...         return np.full((len(inputs), 2), 0.5, np.float32)
+    ...
+    ...     def embed(self, inputs):
+    ...         return np.zeros((len(inputs), 8), np.float32)
+    ...
+    ...     def score_frames(self, inputs):
+    ...         return self.scores(inputs), np.full((len(inputs), 102, 2), 0.5, np.float32)
+    >>> engine: FrameEngine = Undecided()
+    >>> clips, frames = engine.score_frames(torch.zeros(3, 1024, 128))
+    """
+
+    def score_frames(self, inputs: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Inputs ``[B, T, F]`` -> scores ``[B, C]`` as those of ``scores``, and scores of n frames ``[B, n, C]``, 0..1.
+
+        Frame ``k`` is about the inputs from ``k * stride`` to ``k * stride + patch`` along time (fields of
+        ``card.config``). Its scores are sigmoids: several labels or none may be heard at a time.
+
+        Raises:
+            InputError: the model has no frame scores.
+        """
+        ...

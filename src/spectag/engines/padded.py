@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,8 @@ from spectag.engines.base import Engine
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Rows: TypeAlias = "tuple[NDArray[np.float32], NDArray[np.float32]]"  # [B, C] and [B, n, C]
 
 
 class PaddedEngine:
@@ -41,6 +45,17 @@ class PaddedEngine:
     def embed(self, inputs: Tensor) -> NDArray[np.float32]:
         """Inputs ``[B, T, F]`` -> features ``[B, D]``, in batches of one size."""
         return np.concatenate([self.engine.embed(batch)[:rows] for batch, rows in self._batches(inputs)])
+
+    def __getattr__(self, name: str) -> Any:
+        """``score_frames``, if the engine has it."""
+        if name != "score_frames":
+            raise AttributeError(name)
+        return partial(self._score_frames, self.engine.score_frames)  # type: ignore[attr-defined]
+
+    def _score_frames(self, method: Callable[[Tensor], Rows], inputs: Tensor) -> Rows:
+        parts = [[array[:rows] for array in method(batch)] for batch, rows in self._batches(inputs)]
+        clips, frames = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return clips, frames
 
     def _batches(self, inputs: Tensor) -> list[tuple[Tensor, int]]:
         """Batches of one size, and how many rows of each are asked for."""

@@ -23,6 +23,7 @@ INIT_STD = 0.02  # of freshly drawn weights, as in ViT and DeiT
 
 KERNEL = "patch_embed.proj.weight"
 POSITIONS = "pos_embed"
+HEAD, FRAME_HEAD = HEADS = ("head.", "frame_head.")  # what the names of the heads' tensors begin with
 
 
 def merge_channels(weight: Tensor, channels: Channels = "mean") -> Tensor:
@@ -100,17 +101,23 @@ def adapt_positions(
     return torch.cat([weight[:, :tokens], grid.flatten(2).transpose(1, 2)], dim=1)
 
 
-def draw_head(width: int, labels: int, generator: torch.Generator | None = None) -> State:
-    """Draw a classification head for C labels: its norm and its linear layer, under this package's names.
+def draw_head(width: int, labels: int, generator: torch.Generator | None = None, name: str = "head") -> State:
+    """Draw a head for C labels: its norm and its linear layer, under this package's names.
+
+    Args:
+        width: of the features, D.
+        labels: number of outputs C.
+        generator: draws the weights.
+        name: ``head`` (of the clip) or ``frame_head``.
 
     >>> draw_head(8, 3)["head.linear.weight"].shape
     torch.Size([3, 8])
     """
     return {
-        "head.norm.weight": torch.ones(width),
-        "head.norm.bias": torch.zeros(width),
-        "head.linear.weight": _draw((labels, width), generator),
-        "head.linear.bias": torch.zeros(labels),
+        f"{name}.norm.weight": torch.ones(width),
+        f"{name}.norm.bias": torch.zeros(width),
+        f"{name}.linear.weight": _draw((labels, width), generator),
+        f"{name}.linear.bias": torch.zeros(labels),
     }
 
 
@@ -124,6 +131,7 @@ def adapt_state(
     labels: int | None,
     channels: Channels = "mean",
     mode: Positions = "bilinear",
+    frame_head: bool = False,
     generator: torch.Generator | None = None,
 ) -> State:
     """Fit a whole state (this package's names) to another geometry. The old state is left as it was.
@@ -133,9 +141,11 @@ def adapt_state(
         old_grid, new_grid: patches along (frequency, time), before and after.
         tokens: class tokens of the state.
         patch: wanted patch size (frequency, time).
-        labels: outputs of a freshly drawn head; None keeps the head.
+        labels: outputs of freshly drawn heads; None keeps the head.
         channels: how a kernel of three channels becomes one of one, see :func:`merge_channels`.
         mode: whether the positional embedding is interpolated (``bilinear``, ``nearest``) or drawn anew (``fresh``).
+        frame_head: whether the new geometry has a frame head. That of the state is kept with the head; where the state
+            has none, it is drawn.
         generator: draws what is drawn anew.
 
     >>> network = spectag.load("esc10").network
@@ -150,9 +160,14 @@ def adapt_state(
         out[POSITIONS] = _draw((1, tokens + new_grid[0] * new_grid[1], width), generator)
     else:
         out[POSITIONS] = adapt_positions(state[POSITIONS], old_grid, new_grid, tokens, mode)
+    width = state[POSITIONS].shape[2]
     if labels is not None:
-        out = {key: value for key, value in out.items() if not key.startswith("head.")}
-        out |= draw_head(state[POSITIONS].shape[2], labels, generator)
+        out = {key: value for key, value in out.items() if not key.startswith(HEADS)}
+        out |= draw_head(width, labels, generator)
+    if not frame_head:
+        out = {key: value for key, value in out.items() if not key.startswith(FRAME_HEAD)}
+    elif f"{FRAME_HEAD}linear.weight" not in out:
+        out |= draw_head(width, len(out["head.linear.bias"]), generator, "frame_head")
     return out
 
 

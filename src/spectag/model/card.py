@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any, get_args
 
-from spectag.audio.front_end import FrontEnd
+from spectag.audio.front_end import FRAMES_PER_SECOND, FrontEnd
 from spectag.choices import Activation
 from spectag.errors import InputError, LabelMismatch, ShapeMismatch, SpectagWarning
 from spectag.labels import LabelSet
@@ -75,6 +75,15 @@ class Card:
         """Whether the classification head is freshly drawn, so that its scores mean nothing yet."""
         return self.provenance.get("head") == UNTRAINED["head"]
 
+    @property
+    def frame_step(self) -> float | None:
+        """Seconds from one frame score to the next; None where the model has no frame head.
+
+        >>> spectag.load("esc10").card.frame_step is None
+        True
+        """
+        return self.config.stride[1] / FRAMES_PER_SECOND if self.config.frame_head else None
+
     def describe(self) -> dict[str, Any]:
         """All facts as plain data, for ``spectag info``.
 
@@ -88,6 +97,7 @@ class Card:
             "format": self.format,
             "parameters": sum(prod(shape) for shape in network_shapes(self.config).values()),
             "network": {**self.config.to_dict(), "grid": self.config.grid},
+            "frame_step": self.frame_step,
             "front_end": {**self.front_end.to_dict(), "seconds": self.front_end.seconds},
             "labels": {
                 "count": len(self.labels),

@@ -32,6 +32,8 @@ class ASTConfig:
         labels: outputs C of the head.
         tokens: class tokens whose outputs are averaged: 2 (class and distillation, as in DeiT and AST) or 1.
         norm_eps: epsilon of every LayerNorm.
+        frame_head: whether there is a second head, which tells when each label is heard: one score per column of
+            patches, see :meth:`spectag.AST.forward_frames`.
 
     Raises:
         ShapeMismatch: an impossible combination, or a size beyond ``MOST``; the message names the field.
@@ -52,6 +54,7 @@ class ASTConfig:
     labels: int = 527
     tokens: int = 2
     norm_eps: float = 1e-6
+    frame_head: bool = False
 
     def __post_init__(self) -> None:
         for name in ("patch", "stride"):
@@ -71,6 +74,8 @@ class ASTConfig:
             raise ShapeMismatch(f"width must be a multiple of heads; got width {self.width}, heads {self.heads}")
         if self.tokens not in (1, 2):
             raise ShapeMismatch(f"tokens must be 1 (class) or 2 (class and distillation); got {self.tokens!r}")
+        if not isinstance(self.frame_head, bool):
+            raise ShapeMismatch(f"frame_head must be true or false; got {self.frame_head!r}")
         self.grid_for(self.frames)
 
     @property

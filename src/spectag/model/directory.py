@@ -4,9 +4,13 @@
 ``config.json``               geometry, labels and problem type, as ``transformers`` writes them for an AST; and a mark,
                               ``"spectag": 1``, that ``spectag.json`` belongs to it
 ``preprocessor_config.json``  statistics and length, as ``transformers`` writes them for its AST feature extractor
-``model.safetensors``         weights under the names of the Hub's ASTs, which every version of ``transformers`` reads
+``model.safetensors``         weights under the names of the Hub's ASTs, which every version of ``transformers`` reads;
+                              and those of the frame head, if there is one, which ``transformers`` ignores
 ``spectag.json``              format, window, activation, label ids, provenance, digest of the weights
 ============================  ==========================================================================================
+
+A bundle with a frame head has format 2 and ``"frame_head": true`` in its ``spectag.json``; other bundles have format 1,
+so that every spectag reads them.
 
 No torch is needed to read a card.
 """
@@ -34,7 +38,9 @@ from spectag.model.huggingface import (
 )
 from spectag.version import __version__
 
-FORMAT = 1  # of spectag.json
+FORMAT = 2  # of spectag.json, the newest
+WITHOUT_FRAMES = 1  # format of bundles without a frame head, which older versions read as well
+FRAME_HEAD = "frame_head"  # field of spectag.json since format 2
 DIGEST = "weights_sha256"  # field of spectag.json; the first bundles lack it
 
 
@@ -110,15 +116,17 @@ def documents(card: Card) -> dict[str, dict[str, Any]]:
     >>> documents(spectag.load("esc10").card)["spectag.json"]["window"]
     'hamming'
     """
+    format = FORMAT if card.config.frame_head else WITHOUT_FRAMES
     return {
-        CONFIG: config_document(card) | {MARK: FORMAT},
+        CONFIG: config_document(card) | {MARK: format},
         PREPROCESSOR: preprocessor_document(card),
         EXTRA: {
-            "format": FORMAT,
+            "format": format,
             "written_by": f"spectag {__version__}",
             "window": card.front_end.window,
             "activation": card.activation,
             "label_ids": None if card.labels.ids is None else list(card.labels.ids),
+            **({FRAME_HEAD: True} if card.config.frame_head else {}),
             "provenance": card.provenance,
         },
     }
@@ -126,7 +134,7 @@ def documents(card: Card) -> dict[str, dict[str, Any]]:
 
 def _read_bundle_card(folder: Path, config: Fields, extra: Fields, outputs: int | None) -> Card:
     labels = _read_labels(config, extra, outputs)
-    geometry = read_geometry(config, len(labels))
+    geometry = read_geometry(config, len(labels), extra.flag(FRAME_HEAD))
     window: WindowFunction = extra.choice("window", get_args(WindowFunction))
     activation: Activation = extra.choice("activation", get_args(Activation))
     warn_of_softmax(activation, len(labels), f"{extra.path}: activation")

@@ -95,9 +95,13 @@ class Ensemble:
     def card(self) -> Card:
         """The facts that all members share: front end, labels and activation.
 
-        Its geometry is that of the first member. The others may differ in all but mel bins, frames and labels.
+        Its geometry is that of the first member. The others may differ in all but mel bins, frames and labels. It has a
+        frame head only if all members have one and their frames are the same, so that their scores can be averaged.
         """
-        return replace(self.members[0].card, provenance={}, source=self.source, format=self.format)
+        first = self.members[0].card
+        columns = {(c.frame_head, c.patch[1], c.stride[1]) for c in (member.card.config for member in self.members)}
+        config = replace(first.config, frame_head=first.config.frame_head and len(columns) == 1)
+        return replace(first, config=config, provenance={}, source=self.source, format=self.format)
 
     @property
     def front_end(self) -> FrontEnd:
@@ -152,7 +156,7 @@ class Ensemble:
         return {
             **{name: shared[name] for name in ("source", "format")},
             "parameters": sum(fact["parameters"] for fact in facts),
-            **{name: shared[name] for name in ("front_end", "labels", "activation")},
+            **{name: shared[name] for name in ("frame_step", "front_end", "labels", "activation")},
             "members": {f"member-{n}": {name: fact[name] for name in own} for n, fact in enumerate(facts)},
         }
 

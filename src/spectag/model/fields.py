@@ -101,6 +101,13 @@ class Fields:
             raise ModelError(f"{self.path}: {name}: expected {' or '.join(allowed)}, got {str(value)[:40]}")
         return allowed[allowed.index(value)]
 
+    def flag(self, name: str) -> bool:
+        """Return a field that holds true or false; false where there is none. Raises ModelError."""
+        value = self.data.get(name, False)
+        if not isinstance(value, bool):
+            raise ModelError(f"{self.path}: {name}: expected true or false, got {str(value)[:40]}")
+        return value
+
     def mapping(self, name: str) -> Mapping[str, Any] | None:
         """Return a field that holds a table, or None where there is none. Raises ModelError."""
         value = self.data.get(name)

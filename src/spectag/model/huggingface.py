@@ -134,8 +134,8 @@ def read_names(config: Fields, outputs: int | None) -> tuple[str, ...] | None:
     return names  # type: ignore[return-value]  # that each is text is LabelSet's to check
 
 
-def read_geometry(config: Fields, labels: int) -> ASTConfig:
-    """The geometry in ``config.json``.
+def read_geometry(config: Fields, labels: int, frame_head: bool = False) -> ASTConfig:
+    """The geometry in ``config.json``, which has no field for a frame head.
 
     Raises:
         NotAModel: another architecture.
@@ -163,6 +163,7 @@ def read_geometry(config: Fields, labels: int) -> ASTConfig:
             labels=labels,
             tokens=config.integer("class_tokens", 2) if kind == OWN_MODEL_TYPE else 2,
             norm_eps=config.number("layer_norm_eps", 1e-12),
+            frame_head=frame_head,
         )
     except ShapeMismatch as error:
         raise ShapeMismatch(str(error) if str(config.path) in str(error) else f"{config.path}: {error}") from error
@@ -260,6 +261,8 @@ def compare_with_transformers(card: Card) -> str | None:
         return f"transformers cannot open it: {' and '.join(obstacles)}"
     if card.front_end.window != "hanning":
         return "transformers opens it, but its scores differ: it knows no Hamming window and uses Hann"
+    if card.config.frame_head:
+        return "transformers opens it and gives the same scores of clips, but no scores of frames: it ignores that head"
     return None
 
 

@@ -11,6 +11,7 @@ from spectag.model.shapes import Shape, Shapes
 
 PARAMETERS = ("tokens", "pos_embed")  # tensors of the network itself; all others are a module's weight and bias
 HEAD = "head."  # what the modules of the classification head begin with
+FRAME_HEAD = {"frame_head.norm": "frame_classifier.layernorm", "frame_head.linear": "frame_classifier.dense"}
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,14 @@ class KeyTable:
             return self
         encoder = {ours: names for ours, names in self.names.items() if not ours.startswith(HEAD)}
         return replace(self, names=encoder, dropped=self.dropped | self.pretraining)
+
+    def with_frame_head(self, present: bool) -> KeyTable:
+        """This table, with the names of a frame head where there is one. Only bundles have one.
+
+        >>> list(KeyTable("toy", {"norm": "ln"}).with_frame_head(True).names)
+        ['norm', 'frame_head.norm', 'frame_head.linear']
+        """
+        return replace(self, names={**self.names, **FRAME_HEAD}) if present else self
 
     def lists(self, key: str) -> bool:
         """Whether this is the name of a tensor in the table, of whatever layer.

@@ -214,6 +214,7 @@ def _read_directory(folder: Path, given: Given) -> Checkpoint:
     head = state.get(HEAD_BIAS)
     card = read_card(folder, 0 if head is None else len(head), given)
     config = card.config
+    table = table.with_frame_head(config.frame_head)
     if config.depth > len(state):  # checked before the table is spelled out for all layers
         raise ShapeMismatch(f"{folder / CONFIG}: num_hidden_layers: {config.depth} are not in {weights.name}")
     wanted = table.expected(network_shapes(config), config.depth, config.tokens)

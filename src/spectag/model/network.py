@@ -175,6 +175,7 @@ class AST(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
         self.head = Head(config)
+        self.frame_head = Head(config) if config.frame_head else None
         self.recompute = False  # recompute activations in the backward pass, to save memory (gradient checkpointing)
         self.reset_parameters()
 
@@ -214,12 +215,50 @@ class AST(nn.Module):
 
         Arguments and errors are those of :meth:`forward`.
         """
+        # Only the class tokens' outputs of the last layer are read, so only they are computed.
+        tokens: Tensor = self.norm(self.blocks[-1](self._encode(inputs, keep), self.config.tokens))
+        return tokens.mean(1)
+
+    def forward_frames(self, inputs: Tensor, *, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Logits of the clip ``[B, C]``, as :meth:`forward` computes them, and of its frames ``[B, n, C]``.
+
+        A frame is a column of patches: n is the number of patches along time, and frame ``k`` is about the inputs from
+        ``k * stride`` to ``k * stride + patch``. Its features are the outputs of its patches after the last norm,
+        averaged over frequency. The scores of frames are sigmoids, whatever the activation of the clip: several labels
+        or none may be heard at a time.
+
+        Args:
+            inputs: ``[B, T, F]``.
+            keep: as for :meth:`forward`. The features of a frame are those of its remaining patches; where there is
+                none they are zeros, and the logits say nothing about the frame (:func:`find_seen_frames`).
+
+        Raises:
+            InputError: the network has no frame head. Otherwise as :meth:`forward`.
+
+        >>> config = ASTConfig(width=16, depth=1, heads=1, labels=3, patch=(128, 4), stride=(128, 4), frame_head=True)
+        >>> clip, frames = AST(config).forward_frames(torch.zeros(2, 256, 128))
+        >>> clip.shape, frames.shape
+        (torch.Size([2, 3]), torch.Size([2, 64, 3]))
+        """
+        if self.frame_head is None:
+            raise InputError("the network has no frame head: train it with model.frames=true")
+        x = self.norm(self.blocks[-1](self._encode(inputs, keep)))
+        tokens, patches = x[:, : self.config.tokens], x[:, self.config.tokens :]
+        grid = self.config.grid_for(inputs.shape[1])
+        if keep is None:
+            columns = patches.unflatten(1, grid).mean(1)
+        else:
+            place = (keep % grid[1])[..., None].expand_as(patches)
+            columns = patches.new_zeros(len(patches), grid[1], patches.shape[2])
+            columns = columns.scatter_reduce(1, place, patches, "mean", include_self=False)
+        return self.head(tokens.mean(1)), self.frame_head(columns)
+
+    def _encode(self, inputs: Tensor, keep: Tensor | None) -> Tensor:
+        """``[B, T, F] -> [B, tokens + patches, D]``, the inputs of the last layer."""
         x = self._embed_patches(inputs, keep)
         for block in self.blocks[:-1]:
             x = checkpoint(block, x, use_reentrant=False) if self.recompute and self.training else block(x)
-        # Only the class tokens' outputs of the last layer are read, so only they are computed.
-        tokens: Tensor = self.norm(self.blocks[-1](x, self.config.tokens))
-        return tokens.mean(1)
+        return x
 
     def _embed_patches(self, inputs: Tensor, keep: Tensor | None) -> Tensor:
         """``[B, T, F] -> [B, tokens + patches, D]`` with positions added."""
@@ -261,6 +300,19 @@ def build_network(config: ASTConfig, state: State) -> AST:
         network = AST(config)
     network.load_state_dict(state, strict=True, assign=True)
     return network.eval()
+
+
+def find_seen_frames(keep: Tensor, frames: int) -> Tensor:
+    """Find the frames that at least one patch remains of, ``[B, n]``, as 0 or 1.
+
+    Args:
+        keep: indices ``[B, K]`` of the patches to keep, counted along time first, as for :meth:`AST.forward_frames`.
+        frames: their number n.
+
+    >>> find_seen_frames(torch.tensor([[0, 2, 3]]), frames=3)  # two rows of three patches
+    tensor([[1., 0., 1.]])
+    """
+    return torch.zeros(len(keep), frames, device=keep.device).scatter_(1, keep % frames, 1.0)
 
 
 def stacked_parts(name: str) -> int:

@@ -43,7 +43,8 @@ def write_bundle(folder: Path, card: Card, state: State, dtype: torch.dtype) -> 
     True
     """
     config = card.config
-    theirs = tensors.from_ours(_converted(folder, state, dtype), TRANSFORMERS.rows(config.depth, config.tokens))
+    table = TRANSFORMERS.with_frame_head(config.frame_head)
+    theirs = tensors.from_ours(_converted(folder, state, dtype), table.rows(config.depth, config.tokens))
     about = documents(card)
     _require_plain(folder, about)
     existed = folder.exists()

@@ -26,6 +26,8 @@ def network_shapes(config: ASTConfig) -> Shapes:
         "head.norm": norm,
         "head.linear": {"weight": (config.labels, d), "bias": (config.labels,)},
     }
+    if config.frame_head:
+        modules |= {name.replace("head", "frame_head"): modules[name] for name in ("head.norm", "head.linear")}
     for layer in range(config.depth):
         modules |= {
             f"blocks.{layer}.norm1": norm,

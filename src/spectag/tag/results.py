@@ -140,7 +140,7 @@ class Timeline:
     @property
     def times(self) -> NDArray[np.float64]:
         """The beginning of each row in seconds, ``[N]``."""
-        return np.arange(len(self.scores)) * self.step
+        return np.arange(len(self.scores), dtype=np.float64) * self.step
 
     def to_dict(self) -> dict[str, Any]:
         """The object of the JSON formats."""

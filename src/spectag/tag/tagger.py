@@ -1,54 +1,42 @@
-"""The tagger: recordings in, tags out.
-
-All methods use the same chain. A recording is decoded, resampled and turned into a spectrogram once::
-
-    source -> Recording -> blocks -> fbank -> windows -> inputs         for many files: in threads, ahead of the network
-           -> batches of windows of one or several recordings -> engine -> ClipScores -> tags
-"""
+"""The tagger: recordings in, tags out."""
 
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
-from typing import TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from spectag import ahead
 from spectag.audio import read
-from spectag.audio.fbank import fbank_blocks, normalise, pad_or_cut
-from spectag.audio.front_end import FrontEnd
+from spectag.audio.front_end import FRAMES_PER_SECOND
 from spectag.audio.read import Recording
 from spectag.audio.readers import Readers
+from spectag.audio.segments import group_segments, read_group
 from spectag.audio.source import Source
 from spectag.choices import BATCH_SIZE, DEVICE, MODEL, PRECISION, TOP_K, Precision
-from spectag.engines.base import Engine
+from spectag.engines.base import Engine, FrameEngine
 from spectag.engines.factory import make_engine
-from spectag.errors import AudioError, FileError, InputError, SpectagError
+from spectag.errors import AudioError, FileError, InputError
 from spectag.labels import LabelSet
 from spectag.model.bundle import Bundle
 from spectag.model.card import Card
 from spectag.model.ensemble import Ensemble
 from spectag.model.loading import load
 from spectag.tag.results import ClipFeatures, ClipScores, ClipTags, Tag
-from spectag.tag.windows import Window, cut_windows, weighted_mean
+from spectag.tag.stream import Collector, Compute, Item, Rows, Watch, collect, read_or_error, read_windows
+from spectag.tag.windows import Window, default_hop, weighted_mean
 
 Scores: TypeAlias = "NDArray[np.float32]"  # [C], 0..1
 Features: TypeAlias = "NDArray[np.float32]"  # [D]
-Rows: TypeAlias = "NDArray[np.float32]"  # [W, C] scores, or [W, D] features
-Compute: TypeAlias = "Callable[[Tensor], Rows]"  # inputs [B, T, F] -> one row per window
 Clip = TypeVar("Clip")
-Watch: TypeAlias = Callable[[Recording], None]
 Make: TypeAlias = "Callable[[Recording, NDArray[np.int64], Rows, NDArray[np.float32]], Clip]"
 
-LOUDEST = 8.0  # times full scale: mastering and resampling exceed 1 by less, unscaled PCM by far more
 WAITING = 8  # windows that one file may have read ahead: 0.5 MB each at 10 s
 
 
@@ -115,13 +103,16 @@ class Tagger:
         """The names of the scores, in order."""
         return self.card.labels
 
-    def tag(self, source: Source, top_k: int | None = TOP_K, threshold: float | None = None) -> ClipTags:
+    def tag(
+        self, source: Source, top_k: int | None = TOP_K, threshold: float | None = None, hop: float | None = None
+    ) -> ClipTags:
         """Tag one recording.
 
         Args:
             source: see the class.
             top_k: the largest number of tags; None for all.
             threshold: only tags with at least this score, 0..1.
+            hop: seconds from one window to the next, up to the length of a window; None for half a window.
 
         Returns:
             tags in descending order of score, equal ones in the order of the labels. Digital silence throughout has
@@ -135,14 +126,15 @@ class Tagger:
         >>> 0 < tag.score <= 1
         True
         """
-        _check_choice(top_k, threshold)
-        return self._tags(self.score_windows(source), top_k, threshold)
+        check_choice(top_k, threshold)
+        return self._tags(self.score_windows(source, hop), top_k, threshold)
 
     def tag_many(
         self,
         sources: Iterable[Source | FileError],
         top_k: int | None = TOP_K,
         threshold: float | None = None,
+        hop: float | None = None,
         *,
         watch: Watch = lambda _: None,
     ) -> Iterator[ClipTags | FileError]:
@@ -151,7 +143,7 @@ class Tagger:
         Args:
             sources: see the class; for folders pass ``spectag.find_recordings(folders)``. A :class:`spectag.FileError`
                 is passed on.
-            top_k, threshold: as for :meth:`tag`.
+            top_k, threshold, hop: as for :meth:`tag`.
             watch: called with a recording each time that more of it was scored; its ``progress`` says how much.
 
         Yields:
@@ -165,8 +157,8 @@ class Tagger:
         >>> str(result)
         'a-file-that-does-not-exist.wav: expected a file, found none: check the path'
         """
-        _check_choice(top_k, threshold)
-        clips = self.score_windows_many(sources, watch=watch)
+        check_choice(top_k, threshold)
+        clips = self.score_windows_many(sources, hop, watch=watch)
         return (clip if isinstance(clip, FileError) else self._tags(clip, top_k, threshold) for clip in clips)
 
     def scores(self, source: Source) -> Scores:
@@ -187,27 +179,87 @@ class Tagger:
         clips = self.score_windows_many(sources)
         return (clip if isinstance(clip, FileError) else _scores(clip) for clip in clips)
 
-    def score_windows(self, source: Source) -> ClipScores:
-        """The scores of one recording, window by window. Raises as :meth:`tag`."""
-        return self._compute_one(source, self._run, ClipScores)
+    def score_windows(self, source: Source, hop: float | None = None) -> ClipScores:
+        """The scores of one recording, window by window. ``hop`` and errors are those of :meth:`tag`."""
+        return self.collect(source, WindowRows(ClipScores), hop=hop)
 
     def score_windows_many(
-        self, sources: Iterable[Source | FileError], *, watch: Watch = lambda _: None
+        self, sources: Iterable[Source | FileError], hop: float | None = None, *, watch: Watch = lambda _: None
     ) -> Iterator[ClipScores | FileError]:
         """The scores of many recordings, window by window; otherwise as :meth:`tag_many`."""
+        return self.collect_many(sources, lambda: WindowRows(ClipScores), hop=hop, watch=watch)
+
+    def collect(
+        self,
+        source: Source,
+        collector: Collector[Clip],
+        compute: Compute | None = None,
+        hop: float | None = None,
+    ) -> Clip:
+        """Give the windows of one recording and their rows to a collector, and return what it makes of them.
+
+        Args:
+            source: see the class.
+            collector: see :class:`spectag.tag.stream.Collector`.
+            compute: what runs the network; None for :meth:`compute_scores`.
+            hop: seconds from one window to the next, up to the length of a window; None for half a window.
+
+        Raises:
+            AudioError, InputError: as :meth:`tag`, also for a hop out of its range.
+        """
+        [(recording, blocks)] = read_group([source])
+        items = read_windows(recording, blocks, self.card.front_end, self.frames(hop))
+        [clip] = collect(items, compute or self.compute_scores, self.batch_size, lambda: collector)
+        if isinstance(clip, FileError):
+            raise AudioError(clip.path or "<array>", clip.error)
+        return clip
+
+    def collect_many(
+        self,
+        sources: Iterable[Source | FileError],
+        make: Callable[[], Collector[Clip]],
+        compute: Compute | None = None,
+        hop: float | None = None,
+        *,
+        watch: Watch = lambda _: None,
+    ) -> Iterator[Clip | FileError]:
+        """The same for many recordings, with a new collector for each; otherwise as :meth:`tag_many`."""
         if isinstance(sources, (str, os.PathLike, bytes, Mapping, np.ndarray, Tensor)) or hasattr(sources, "read"):
             raise InputError(
                 f"expected several recordings, got one {type(sources).__name__}: pass a list of recordings"
             )
-        items = ahead.chain(self._tasks(sources), workers=self._readers.count, items=WAITING)
-        return _compute_rows(items, self._run, self.batch_size, ClipScores, watch)
+        items = ahead.chain(self._tasks(sources, self.frames(hop)), workers=self._readers.count, items=WAITING)
+        return collect(items, compute or self.compute_scores, self.batch_size, make, watch)
 
-    def _tasks(self, sources: Iterable[Source | FileError]) -> Iterator[Callable[[], Iterator[_Item]]]:
-        """One task per source: the reading of it. A single one is not worth a process, unless there is one already."""
+    def frames(self, hop: float | None) -> int:
+        """The frames from one window to the next.
+
+        Args:
+            hop: in seconds; None for half a window.
+
+        Raises:
+            InputError: it is not more than 0, or more than a window.
+
+        >>> Tagger("esc10").frames(0.5)
+        50
+        """
+        window = self.card.front_end
+        if hop is None:
+            return default_hop(window.frames)
+        if not isinstance(hop, (int, float)) or not 0 < hop <= window.seconds:
+            raise InputError(f"hop must be more than 0 and at most a window of {window.seconds:g} s; got {hop!r}")
+        return min(max(1, round(hop * FRAMES_PER_SECOND)), window.frames)
+
+    def _tasks(self, sources: Iterable[Source | FileError], hop: int) -> Iterator[Callable[[], Iterator[Item]]]:
+        """One task per source: the reading of it. A single one is not worth a process, unless there is one already.
+
+        Segments of one file that follow each other are one task, and the file is decoded once for them.
+        """
         rest = iter(sources)
         head = list(islice(rest, 2))
-        processes = self._readers if len(head) > 1 or self._given else None
-        return (partial(_read_or_error, source, self.card.front_end, processes) for source in chain(head, rest))
+        blocks = self._readers.blocks if len(head) > 1 or self._given else None
+        groups = group_segments(chain(head, rest))
+        return (partial(read_or_error, group, self.card.front_end, hop, blocks) for group in groups)
 
     def embed(self, source: Source) -> Features:
         """Features of one recording, ``[D]``: the mean over its windows, weighted as that of the scores.
@@ -223,38 +275,62 @@ class Tagger:
 
     def embed_windows(self, source: Source) -> ClipFeatures:
         """Features of one recording, window by window. Raises as :meth:`tag`."""
-        return self._compute_one(source, self.engine.embed, ClipFeatures)
+        return self.collect(source, WindowRows(ClipFeatures), lambda inputs: (self.engine.embed(inputs),))
 
-    def _run(self, inputs: Tensor) -> Rows:
-        """The engine's scores, one row per window and one column per label."""
+    def compute_scores(self, inputs: Tensor) -> tuple[Rows]:
+        """Inputs ``[B, T, F]`` -> the engine's scores ``[B, C]``."""
         rows = self.engine.scores(inputs)
         if rows.shape != (len(inputs), len(self.labels)):
             raise InputError(
                 f"engine: expected scores [{len(inputs)}, {len(self.labels)}] (windows, labels), "
                 f"got {list(rows.shape)}: give the model's own card or labels"
             )
-        return rows
+        return (rows,)
 
-    def _compute_one(self, source: Source, compute: Compute, make: Make[Clip]) -> Clip:
-        [clip] = _compute_rows(_read(source, self.card.front_end), compute, self.batch_size, make)
-        if isinstance(clip, FileError):
-            raise AudioError(clip.path or "<array>", clip.error)
-        return clip
+    def compute_frames(self, inputs: Tensor) -> tuple[Rows, ...]:
+        """Inputs ``[B, T, F]`` -> scores ``[B, C]``, and frame scores ``[B, n, C]`` if the model has a frame head."""
+        if not self.card.config.frame_head:
+            return self.compute_scores(inputs)
+        if not hasattr(self.engine, "score_frames"):
+            raise InputError("engine: the model has a frame head, but the engine has no method score_frames: add it")
+        return cast(FrameEngine, self.engine).score_frames(inputs)
 
     def _tags(self, clip: ClipScores, top_k: int | None, threshold: float | None) -> ClipTags:
-        scores, recording = weighted_mean(clip.scores, clip.sound), clip.recording
-        names = self.labels.names
-        best = np.argsort(-scores, kind="stable")[: 0 if recording.silent else top_k]
-        tags = (Tag(names[i], float(scores[i])) for i in best)
-        return ClipTags(
-            recording.path,
-            recording.seconds,
-            tuple(tag for tag in tags if threshold is None or tag.score >= threshold),
-            tuple(f"{recording.name}: {note}" for note in recording.notes),
-        )
+        return make_tags(clip.recording, self.labels, weighted_mean(clip.scores, clip.sound), top_k, threshold)
 
 
-def _check_choice(top_k: int | None, threshold: float | None) -> None:
+def make_tags(
+    recording: Recording, labels: LabelSet, scores: Scores, top_k: int | None = None, threshold: float | None = None
+) -> ClipTags:
+    """Choose the tags of a recording. Digital silence throughout has none.
+
+    Args:
+        recording: complete.
+        labels: names of the scores.
+        scores: ``[C]``.
+        top_k, threshold: as for :meth:`Tagger.tag`.
+
+    >>> make_tags(read.open("dawn.wav"), LabelSet(("owl", "fox")), np.array([0.2, 0.7])).tags
+    (Tag(label='fox', score=0.7), Tag(label='owl', score=0.2))
+    """
+    best = np.argsort(-scores, kind="stable")[: 0 if recording.silent else top_k]
+    tags = (Tag(labels.names[i], float(scores[i])) for i in best)
+    return ClipTags(
+        recording.path,
+        recording.seconds,
+        tuple(tag for tag in tags if threshold is None or tag.score >= threshold),
+        tuple(f"{recording.name}: {note}" for note in recording.notes),
+    )
+
+
+def check_choice(top_k: int | None, threshold: float | None) -> None:
+    """Check the choice of tags.
+
+    Raises:
+        InputError: ``top_k`` or ``threshold`` is out of its range.
+
+    >>> check_choice(5, 0.5)
+    """
     if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
         raise InputError(f"top_k must be a whole number of at least 1, or None for all; got {top_k!r}")
     if threshold is not None and not 0 <= threshold <= 1:
@@ -266,108 +342,23 @@ def _scores(clip: ClipScores) -> Scores:
     return weighted_mean(clip.scores, clip.sound)
 
 
-# source -> windows
+class WindowRows(Generic[Clip]):
+    """Collects the rows of all windows.
 
+    Args:
+        make: makes the result of a recording, the windows' first frames, their rows and how much of each is sound.
+    """
 
-@dataclass(frozen=True)
-class _Inputs:
-    """A window as the network gets it: ``[frames, F]``, normalised."""
+    def __init__(self, make: Make[Clip]) -> None:
+        self._make = make
+        self._starts: list[int] = []
+        self._rows: list[NDArray[np.float32]] = []
+        self._sound: list[float] = []
 
-    recording: Recording
-    window: Window
-    inputs: Tensor
+    def add(self, window: Window, *rows: NDArray[np.float32]) -> None:
+        self._starts.append(window.start)
+        self._rows.append(rows[0])
+        self._sound.append(window.sound)
 
-
-_Item: TypeAlias = "_Inputs | Recording | FileError"
-
-
-def _read(source: Source, front_end: FrontEnd, processes: Readers | None = None) -> Iterator[_Inputs | Recording]:
-    """The windows of a recording, then the recording itself, whose facts are complete by then."""
-    recording = read.open(source)
-    blocks = recording.blocks() if processes is None else processes.blocks(recording)
-    heard = False
-    for window in cut_windows(fbank_blocks(blocks, front_end), front_end.frames):
-        heard = heard or window.sound > 0
-        fitted = pad_or_cut(window.fbank, front_end.frames)
-        yield _Inputs(recording, window, normalise(fitted, front_end.mean, front_end.std))
-    recording.silent = recording.silent or not heard  # a codec may leave less than the network can hear
-    if recording.silent:
-        recording.notes.append("digital silence throughout, so nothing can be heard: check how it was recorded")
-    if recording.peak > LOUDEST:
-        recording.notes.append(
-            f"samples reach {recording.peak:.0f} times full scale: divide by 32768 if they were 16-bit PCM"
-        )
-    yield recording
-
-
-def _read_or_error(source: Source | FileError, front_end: FrontEnd, processes: Readers | None) -> Iterator[_Item]:
-    """The same, with any failure as a value: one broken file in a million must not stop the others."""
-    if isinstance(source, FileError):
-        yield source
-        return
-    path = read.open(source).path
-    try:
-        yield from _read(source, front_end, processes)
-    except AudioError as error:
-        yield FileError(path, error.reason)
-    except SpectagError as error:
-        yield FileError(path, str(error))
-    except Exception as error:
-        yield FileError(path, f"cannot be read: {type(error).__name__}: {error}")
-
-
-# windows -> scores
-
-
-@dataclass
-class _Progress:
-    """A recording on its way through the network: its windows and rows so far, and what ended it, once it has ended."""
-
-    starts: list[int] = field(default_factory=list)
-    sound: list[float] = field(default_factory=list)
-    rows: list[NDArray[np.float32]] = field(default_factory=list)
-    end: Recording | FileError | None = None
-
-    def result(self, make: Make[Clip]) -> Clip | FileError:
-        assert self.end is not None
-        if isinstance(self.end, FileError):
-            return self.end
-        rows = np.stack(self.rows)
-        if not np.isfinite(rows).all():
-            return FileError(self.end.path, "the network returned NaN or infinite values: try the precision fp32")
-        return make(self.end, np.array(self.starts), rows, np.array(self.sound, np.float32))
-
-
-def _compute_rows(
-    items: Iterable[_Item],
-    compute: Compute,
-    batch_size: int,
-    make: Make[Clip],
-    watch: Watch = lambda _: None,
-) -> Iterator[Clip | FileError]:
-    """One result per recording, in order. Windows are computed in batches, of one recording or of several."""
-    clips: deque[_Progress] = deque([_Progress()])  # the last one is still being read
-    batch: list[tuple[_Progress, Tensor]] = []
-
-    def flush() -> Iterator[Clip | FileError]:
-        if batch:
-            for (clip, _), row in zip(batch, compute(torch.stack([inputs for _, inputs in batch])), strict=True):
-                clip.rows.append(row)
-            batch.clear()
-        while clips[0].end is not None:
-            yield clips.popleft().result(make)
-
-    for item in items:
-        if isinstance(item, _Inputs):
-            clips[-1].starts.append(item.window.start)
-            clips[-1].sound.append(item.window.sound)
-            batch.append((clips[-1], item.inputs))
-        else:
-            clips[-1].end = item
-            clips.append(_Progress())
-        # Many broken files in a row must not wait behind a batch that is nearly full.
-        if len(batch) == batch_size or len(clips) > 4 * batch_size or not batch:
-            yield from flush()
-            if isinstance(item, _Inputs):
-                watch(item.recording)
-    yield from flush()
+    def end(self, recording: Recording) -> Clip:
+        return self._make(recording, np.array(self._starts), np.stack(self._rows), np.array(self._sound, np.float32))
