@@ -13,6 +13,7 @@ import typer
 
 from spectag.audio.limits import MEBIBYTES, SECONDS, FileLimits
 from spectag.choices import BATCH_SIZE, DEVICE, EVENT_METHOD, MODEL, PRECISION, TOP_K, EventMethod, Format, Precision
+from spectag.cli.cluster import RayAddress, RayWorkers, WorkerOptions, refuse_with_ray, tag_with_ray
 from spectag.cli.jobs import (
     FileMemory,
     FileTimeout,
@@ -127,6 +128,8 @@ def tag(
     verify: Verify = False,
     retry_failed: RetryFailed = False,
     shard: ShardOf = None,
+    ray: RayAddress = None,
+    ray_workers: RayWorkers = None,
 ) -> None:
     """Name the sounds in recordings.
 
@@ -137,6 +140,15 @@ def tag(
     moment, --resume continues it, and FILE becomes what it would have been. Results of an earlier job are not replaced
     without --overwrite. Delete the journal when you will not add files any more.
     """
+    if ray is not None:
+        chosen = [name for name, value in (("events", events), ("timeline", timeline), ("hop", hop)) if value]
+        refuse_with_ray(context, [*chosen, *(["shard"] if shard else []), *(["format"] if format else [])])
+        limits = FileLimits(file_timeout, file_memory)
+        options = JobOptions(resume, overwrite, verify, retry_failed, None, jobs, limits)
+        worker = WorkerOptions(model, top_k, threshold, device, precision, batch_size, threads)
+        if tag_with_ray(context, ray, ray_workers, paths, output, worker, options):
+            raise typer.Exit(1)
+        return
     if output is not None and str(output) == "-":
         output = None
 
