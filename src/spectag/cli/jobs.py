@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from spectag.jobs.job import TagAll
     from spectag.jobs.journal import Journal
     from spectag.jobs.run import Run
-    from spectag.tag.results import Writer
+    from spectag.tag.writers.writer import Writer
 
 EVERY = 60.0  # s between two lines about progress, where there is no bar
 
@@ -155,7 +155,9 @@ def journal_of(output: str | Path) -> Path:
     return path.with_name(path.name + ".journal")
 
 
-def check_options(context: typer.Context, options: JobOptions, output: str | Path | None, *, job: bool) -> None:
+def check_options(
+    context: typer.Context, options: JobOptions, output: str | Path | None, *, job: bool, plot: bool = False
+) -> None:
     """Refuse options that contradict each other, and a job that would destroy results.
 
     Raises:
@@ -164,11 +166,12 @@ def check_options(context: typer.Context, options: JobOptions, output: str | Pat
     """
     if options.resume and options.overwrite:
         raise typer.BadParameter("--resume and --overwrite exclude each other: give one of them", context)
-    if output is None:
-        for name in ("resume", "overwrite", "verify", "retry_failed", "shard"):
-            if getattr(options, name):
-                option = f"--{name.replace('_', '-')}"
-                raise typer.BadParameter(f"{option}: expected an output to keep the results in: add -o FILE", context)
+    for name in ("resume", "overwrite", "verify", "retry_failed", "shard"):
+        option = f"--{name.replace('_', '-')}"
+        if getattr(options, name) and output is None:
+            raise typer.BadParameter(f"{option}: expected an output to keep the results in: add -o FILE", context)
+        if getattr(options, name) and plot:
+            raise typer.BadParameter(f"{option} and --plot exclude each other, since pictures show all files", context)
     if output is None or not job or options.overwrite:
         return
     journal = journal_of(output)

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spectag.cli import data, download, ensemble, listen, merge, model, pack, score, sweep, tag, train
+from spectag.cli import data, download, ensemble, listen, merge, mix, model, pack, score, sweep, tag, train
 from spectag.cli.commands import Commands
 from spectag.cli.output import say
 from spectag.cli.usage import explain_usage
@@ -61,6 +61,7 @@ for command in (
 ):
     app.command()(command)
 data.app.command()(pack.pack)
+data.app.command()(mix.mix)
 app.add_typer(data.app, name="data")
 
 

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from spectag.choices import Format
+from spectag.cli.documents import asks_for, choose_format, open_writer, refuse_output
 from spectag.cli.jobs import JobOptions, Overwrite, check_options, journal_of
-from spectag.cli.output import Bar, opened, refuse_overwriting, say
-from spectag.cli.tag import _choose_format
+from spectag.cli.output import Bar, say
 
 
 def merge_results(
@@ -21,7 +21,7 @@ def merge_results(
         typer.Argument(metavar="RESULTS...", help="Outputs of all shards, with their journals beside them."),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="Output file. Its name chooses the format.")
+        str, typer.Option("--output", "-o", metavar="FILE", help="Output file. Its name chooses the format.")
     ],
     format: Annotated[
         Format | None,
@@ -34,26 +34,26 @@ def merge_results(
     All shards must be finished, and of one run: the same files, model and options, each shard once. The outputs may
     have any format, since the journals beside them are read.
     """
-    refuse_overwriting(output, map(str, results))
-    format = _choose_format(context, format, output)
+    refuse_output(output, list(map(str, results)))
     check_options(context, JobOptions(overwrite=overwrite), output, job=True)
 
     from spectag.jobs.journal import Journal
     from spectag.jobs.merge import ShardResults, check_shards, listing_of, read_in_order
     from spectag.jobs.summary import Summary
-    from spectag.tag.results import make_writer
 
     shards = [ShardResults.read(path if path.suffix == ".journal" else journal_of(path)) for path in results]
     run = check_shards(shards)
-    width = max((len(record["path"]) for record, _ in read_in_order(shards)), default=4)
+    events, timeline = (bool(run.options.get(name)) for name in ("events", "timeline"))
+    format = choose_format(context, format, output, shards[0].files, events=events, timeline=timeline)
+    if asks_for(format, events, timeline) != (events, timeline):
+        raise typer.BadParameter(f"--format {format}: run the shards with this format, which needs more", context)
+    names = [record["path"] for record, _ in read_in_order(shards)]
     summary, bar = Summary(), Bar(shards[0].files)
-    with closing(Journal.create(journal_of(output), run)) as journal, opened(output, mark=format == "csv") as file:
-        writer = make_writer(format, file, clip_width=width)
+    with closing(Journal.create(journal_of(output), run)) as journal, open_writer(output, format, names) as writer:
         for record, result in bar.over(read_in_order(shards)):
             journal.append(record)
             writer.write(result)
             summary.add(result)
-        writer.close()
         journal.finish(listing_of(shards))
     for kind, text in summary.lines():
         say(kind, text)

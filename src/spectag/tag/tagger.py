@@ -320,6 +320,8 @@ def make_tags(
         recording.seconds,
         tuple(tag for tag in tags if threshold is None or tag.score >= threshold),
         tuple(f"{recording.name}: {note}" for note in recording.notes),
+        rate=recording.rate or None,
+        channels=recording.channels or None,
     )
 
 
