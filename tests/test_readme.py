@@ -31,7 +31,7 @@ from spectag.train.recipe_files import read_recipe
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = ["README.md", "docs/times.md", "docs/training.md"]
+PAGES = ["README.md", "docs/formats.md", "docs/times.md", "docs/training.md"]
 
 
 def blocks(page: str) -> list[tuple[str, str]]:

@@ -52,7 +52,7 @@ def choose_format(
             f"--output {output}: expected a name that ends in one of {known}, or a --format; got {extension}", context
         )
     if format is not None and fitting and format not in fitting:
-        meant = " or ".join(fitting)
+        meant = " or ".join(filter(None, [", ".join(fitting[:-1]), fitting[-1]]))
         raise typer.BadParameter(
             f"--output {output} means the format {meant}, but --format says {format}: leave one out", context
         )
