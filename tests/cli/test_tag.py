@@ -97,7 +97,9 @@ def test_output_file(model: Path, good: dict[str, Path], tmp_path: Path, capsys:
     target = tmp_path / "tags.json"
     target.write_text("old")
     assert call("tag", *good.values(), "-m", model, "-f", "json", "-o", target) == 0
-    assert capsys.readouterr() == ("", "")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("spectag: done: 4 files, 1.76 s of sound: 4 tagged\nspectag: first tags: ")
     assert len(json.loads(target.read_text("utf-8"))) == len(good)
 
 

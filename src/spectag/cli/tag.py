@@ -4,17 +4,41 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import Annotated, Any, BinaryIO
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
+from spectag.audio.limits import MEBIBYTES, SECONDS, FileLimits
 from spectag.choices import BATCH_SIZE, DEVICE, EVENT_METHOD, MODEL, PRECISION, TOP_K, EventMethod, Format, Precision
+from spectag.cli.cluster import RayAddress, RayWorkers, WorkerOptions, refuse_with_ray, tag_with_ray
 from spectag.cli.documents import asks_for, choose_format, open_writer, refuse_output
+from spectag.cli.jobs import (
+    FileMemory,
+    FileTimeout,
+    JobOptions,
+    Jobs,
+    Overwrite,
+    Resume,
+    RetryFailed,
+    ShardOf,
+    Verify,
+    check_options,
+    needs_journal,
+    open_journal,
+    report,
+    run_job,
+)
 from spectag.cli.options import MODEL as MODEL_HELP, BatchSize, Device, find_model
-from spectag.cli.output import Bar, say
+from spectag.cli.output import Bar
 from spectag.cli.plots import draw_many, refuse_plot
 from spectag.cli.threads import Threads, use_threads
 from spectag.errors import FileError
+
+if TYPE_CHECKING:
+    from spectag.jobs.job import TagAll
+    from spectag.tag.results import Result
 
 _TIME: dict[str, Any] = {"rich_help_panel": "Times"}
 
@@ -107,12 +131,35 @@ def tag(
     ] = PRECISION,
     batch_size: BatchSize = BATCH_SIZE,
     threads: Threads = None,
+    jobs: Jobs = None,
+    file_timeout: FileTimeout = SECONDS,
+    file_memory: FileMemory = MEBIBYTES,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    verify: Verify = False,
+    retry_failed: RetryFailed = False,
+    shard: ShardOf = None,
+    ray: RayAddress = None,
+    ray_workers: RayWorkers = None,
 ) -> None:
     """Name the sounds in recordings.
 
     Recordings may have any format and length. A file that cannot be read does not stop the others: it is reported, and
     the exit code is 1.
+
+    With -o FILE, the results of several files are also kept in FILE.journal as they come. If the job is killed at any
+    moment, --resume continues it, and FILE becomes what it would have been. Results of an earlier job are not replaced
+    without --overwrite. Delete the journal when you will not add files any more.
     """
+    if ray is not None:
+        chosen = [name for name, value in (("events", events), ("timeline", timeline), ("hop", hop)) if value]
+        refuse_with_ray(context, [*chosen, *(["shard"] if shard else []), *(["format"] if format else [])])
+        limits = FileLimits(file_timeout, file_memory)
+        options = JobOptions(resume, overwrite, verify, retry_failed, None, jobs, limits)
+        worker = WorkerOptions(model, top_k, threshold, device, precision, batch_size, threads)
+        if tag_with_ray(context, ray, ray_workers, paths, output, worker, options):
+            raise typer.Exit(1)
+        return
     output = None if output == "-" else output
 
     from spectag.audio.find import find_recordings
@@ -125,41 +172,55 @@ def tag(
     events, timeline = asks_for(format, events, timeline)
     if plot is not None:
         refuse_plot(plot, names)
+    job = plot is None and needs_journal(output, paths, len(files))
+    limits = FileLimits(file_timeout, file_memory)
+    options = JobOptions(resume, overwrite, verify, retry_failed, shard, jobs, limits)
+    check_options(context, options, output, job=job, plot=plot is not None)
     find_model(model)
 
-    from spectag.audio.readers import COUNT, Readers
+    readers = options.make_readers(len(files), job=job)  # before torch is imported, which takes longer
 
-    # Started before torch is imported, which takes longer.
-    readers = Readers(min(COUNT, len(files)) if len(files) > 1 else 0)
-
+    from spectag.engines.padded import PaddedEngine
+    from spectag.jobs.run import Run, digest_of_model
     from spectag.tag.detector import Detector
     from spectag.tag.events import EventRule
     from spectag.tag.tagger import Tagger
 
     use_threads(threads)
     tagger = Tagger(model, device=device, precision=precision, batch_size=batch_size, readers=readers)
-    sources = [_open_stdin() if file == "-" else file for file in files]
-    failed = 0
-    with open_writer(output, format, names) as writer:
-        bar = Bar(len(files), shared=output is None and sys.stdout.isatty())
-        watch = lambda recording: bar.within(recording.progress)  # noqa: E731
-        rule = EventRule(event_method, event_threshold, gap=gap, shortest=shortest)
-        if plot is not None:
-            detector = Detector(tagger, rule, hop)
-            results = draw_many(plot, names, detector, sources, top_k, threshold, events, timeline, watch)
-        elif events or timeline:
-            detector = Detector(tagger, rule, hop)
-            results = detector.detect_many(sources, top_k, threshold, timeline=timeline, watch=watch)
-        else:
-            results = tagger.tag_many(sources, top_k, threshold, hop, watch=watch)
-        for result in bar.over(results):
-            writer.write(result)
-            if isinstance(result, FileError):
-                failed += 1
-                say("error", str(result))
-            else:
-                for warning in result.warnings:
-                    say("warning", warning)
+    rule = EventRule(event_method, event_threshold, gap=gap, shortest=shortest)
+
+    def tag_all(bar: Bar) -> TagAll:
+        def tag_files(files: Iterable[str | FileError]) -> Iterator[Result]:
+            sources = (_open_stdin() if file == "-" else file for file in files)
+            watch = lambda recording: bar.within(recording.progress)  # noqa: E731
+            if plot is not None:
+                detector = Detector(tagger, rule, hop)
+                return draw_many(plot, names, detector, list(sources), top_k, threshold, events, timeline, watch)
+            if events or timeline:
+                detector = Detector(tagger, rule, hop)
+                return detector.detect_many(sources, top_k, threshold, timeline=timeline, watch=watch)
+            return tagger.tag_many(sources, top_k, threshold, hop, watch=watch)
+
+        return tag_files
+
+    if job and output is not None:
+        tagger.engine = PaddedEngine(tagger.engine, batch_size)
+        decisive: dict[str, Any] = {"top-k": top_k, "threshold": threshold, "precision": precision, "hop": hop}
+        if events or timeline:
+            decisive |= {"events": events, "timeline": timeline, "event-method": event_method}
+            decisive |= {"event-threshold": event_threshold, "gap": gap, "shortest": shortest}
+        run = Run(digest_of_model(tagger.bundle or tagger.card), decisive, shard)
+        with closing(open_journal(output, run, options)) as journal, open_writer(output, format, names) as writer:
+            failed = run_job(files, journal, options, tag_all, writer, output)
+    else:
+        failed = False
+        with open_writer(output, format, names) as writer:
+            bar = Bar(len(files), shared=output is None and sys.stdout.isatty())
+            for result in bar.over(tag_all(bar)(files)):
+                writer.write(result)
+                failed = failed or isinstance(result, FileError)
+                report(result)
     if failed:
         raise typer.Exit(1)
 
