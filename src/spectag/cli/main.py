@@ -102,7 +102,7 @@ def _run(args: list[str]) -> None:
 
 
 @cache
-def _command() -> typer.core.TyperCommand | typer.core.TyperGroup:
+def _command() -> Any:
     """What Typer makes of all signatures, which takes as long as a short command."""
     return typer.main.get_command(app)
 

@@ -281,6 +281,6 @@ def _shorten(label: str, length: int) -> str:
 def _save(figure: Figure, alt: str) -> Plot:
     alt = printable(alt)
     file = io.StringIO()
-    # Not savefig, which draws everything twice.
-    FigureCanvasSVG(figure).print_svg(file, metadata={"Title": alt, "Date": None, "Creator": None})
+    metadata = {"Title": alt, "Date": None, "Creator": None}
+    FigureCanvasSVG(figure).print_svg(file, metadata=metadata)  # type: ignore[no-untyped-call]  # savefig draws twice
     return Plot(file.getvalue(), alt)
