@@ -14,6 +14,7 @@ import pytest
 from recordings import ID3V1, ID3V2, RATE, ape, by_ffmpeg, by_soundfile, heard, patched, sound
 
 from spectag.audio import ffmpeg, read
+from spectag.audio.heard import Heard
 from spectag.audio.read import SAMPLE_RATE
 from spectag.errors import AudioError, NotAudio
 
@@ -223,6 +224,7 @@ def test_damaged_flac(seed: int) -> None:
     assert len(whole) - 2 * 4096 <= len(waveform) <= len(whole)
     assert len(notes) == 1
     assert "expected 5.00 s" in notes[0]
+    assert "missing within it" in notes[0] or "skipped" in notes[0]
     same = 0  # no noise where the damaged block was: from both ends, the samples are those of the whole file
     while same < len(waveform) and waveform[same] == whole[same]:
         same += 1
@@ -311,6 +313,44 @@ def test_half_of_it_is_still_said(container: str, codec: str) -> None:
     assert 1 < length < 3
     assert len(notes) == 1
     assert "expected 4.0" in notes[0]
+
+
+# what is said
+
+
+@pytest.mark.parametrize(
+    ("promised", "damage", "said"),
+    [
+        (None, "", ""),
+        (10.0, "", ""),
+        (10.04, "", ""),
+        (9.96, "", ""),
+        (10.06, "", "expected 10.06 s, read 10.00 s: the recording is cut off or damaged; what"),
+        (12.0, "a reason", "expected 12.00 s, read 10.00 s: the recording is cut off or damaged (a reason); what"),
+        (10.04, "a reason", "read 10.00 s: the recording is cut off or damaged (a reason); what"),
+        (None, "a reason", "read 10.00 s: the recording is cut off or damaged (a reason); what"),
+        (9.94, "", "the AU header states 9.94 s, the file holds 10.00 s: all of it is read"),
+        (0.0, "", "the AU header states 0.00 s, the file holds 10.00 s: all of it is read"),
+    ],
+)
+def test_a_difference_of_more_than_5_hundredths_is_said(promised: float | None, damage: str, said: str) -> None:
+    notes = Heard(10.0, 80_000, promised, damage).notes("AU")
+    assert len(notes) == bool(said)
+    assert "".join(notes).startswith(said)
+    assert Heard(10.0, 80_000, promised, damage, ["a remark"]).notes("AU") == ["a remark", *notes]
+
+
+def test_several_recordings_are_summed_up() -> None:
+    """Promises that are kept, nearly or not made count as kept; the first damage and each remark are said once."""
+    total = Heard(promised=0.0)
+    total.add(Heard(1.0, 8000, 1.04, "", ["two tracks"]))
+    assert (total.seconds, total.samples, total.promised, total.damage) == (1.0, 8000, 1.0, "")
+    total.add(Heard(2.0, 32_000, 5.0, "first", ["two tracks", "a picture"]))
+    assert (total.seconds, total.samples, total.promised) == (3.0, 40_000, 6.0)
+    total.add(Heard(4.0, 32_000, None, "second"))
+    total.add(Heard(4.0, 32_000, 1.0))
+    assert (total.seconds, total.samples, total.promised) == (11.0, 104_000, 11.0)
+    assert (total.damage, total.remarks) == ("first", ["two tracks", "a picture"])
 
 
 # tracks and types of samples

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spectag.audio.find import find_recordings
+from spectag.audio.find import find_recordings, walk
 from spectag.errors import FileError, SpectagWarning
 
 
@@ -70,6 +70,14 @@ def test_a_folder_that_cannot_be_listed(tmp_path: Path) -> None:
     (tmp_path / "locked").chmod(0o700)
     assert isinstance(error, FileError)
     assert path == str(tmp_path / "a.wav")
+
+
+def test_what_is_no_folder_is_reported(tmp_path: Path) -> None:
+    touch(tmp_path, "a.wav")
+    for path, error in ((tmp_path / "none", FileNotFoundError), (tmp_path / "a.wav", NotADirectoryError)):
+        errors: list[OSError] = []
+        assert list(walk(path, errors.append)) == []
+        assert [type(caught) for caught in errors] == [error]
 
 
 def test_what_is_not_taken_for_a_recording_is_counted(tmp_path: Path) -> None:

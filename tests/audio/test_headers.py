@@ -30,6 +30,7 @@ PADDING = {
     "zeros": bytes(5000),
     "text": b"<?xml version='1.0'?>" + b" hello" * 500,
     "a byte": b"x",
+    "a few bytes": bytes(range(1, 64)),
     "a chunk of unknown id": b"abcd" + struct.pack("<I", 50) + bytes(range(50)),
 }
 
@@ -66,6 +67,15 @@ def assert_same(data: bytes, whole: bytes, warns: bool) -> None:
 def test_wav_sizes(riff: int, size: int, warns: bool, subtype: str, channels: int, tail: str) -> None:
     """Kind: the size of the data is smaller than what lies there. The rest is sound, but chunks and tags are not."""
     assert_same(wav(subtype, channels, riff, size) + TAILS[tail], wav(subtype, channels), warns)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 5])
+def test_chunks_in_front_of_the_sound(size: int) -> None:
+    """Kind: a stale size behind chunks of any length; those of odd length are followed by one more byte."""
+    front = b"JUNK" + struct.pack("<I", size) + bytes(size + size % 2)
+    for subtype in ("PCM_16", "PCM_U8"):
+        data = wav(subtype, size=8000)
+        assert_same(data[:12] + front + data[12:36] + front * 3 + data[36:], wav(subtype), warns=True)
 
 
 @pytest.mark.parametrize("tail", [*TAILS, *PADDING])
@@ -143,6 +153,19 @@ def test_w64_and_caf_sizes(subtype: str) -> None:
         assert_same(patched(caf, caf.index(b"data\0") + 4, ">q", wrong), caf, warns)
 
 
+@pytest.mark.parametrize(("subtype", "count"), [*(("ULAW", count) for count in range(15_993, 16_001)), ("FLOAT", 99)])
+def test_chunks_behind_w64(subtype: str, count: int) -> None:
+    """Kind: W64, whose chunks begin at multiples of 8, with chunks and another recording behind sound of any length.
+    libsndfile reads on behind the size that the header states."""
+    whole = by_soundfile("W64", subtype, sound()[:count])
+    name = b"levl" + bytes.fromhex("f3acd3118cd100c04f8edb8a")
+    data = whole + bytes(-len(whole) % 8) + name + struct.pack("<q", 24 + 100) + bytes(range(100)) + bytes(4)
+    assert_same(data, whole, warns=False)
+    waveform, notes = heard(data + whole)
+    np.testing.assert_array_equal(waveform, np.tile(heard(whole)[0], 2))
+    assert notes == []
+
+
 class Sparse(io.RawIOBase):
     """A file of any length: a header, then silence, but for the last ``len(end)`` bytes."""
 
@@ -202,6 +225,12 @@ def test_empty_stays_empty() -> None:
     for tail in (b"", LIST, BEXT + ID3_CHUNK, ID3V1):
         with pytest.raises(EmptyAudio, match="0 samples"):
             heard(patched(header + tail, 4, "<I", len(header + tail) - 8))
+    for format in ("AIFF", "AU", "W64", "CAF", "RF64"):
+        with pytest.raises(EmptyAudio, match="a header and 0 samples"):
+            heard(by_soundfile(format, "PCM_16", sound()[:0]))
+    for format in ("PAF", "NIST", "IRCAM"):  # whose headers are not looked into, and which FFmpeg does not know
+        with pytest.raises(EmptyAudio, match="got no sample"):
+            heard(by_soundfile(format, "PCM_16", sound()[:0]))
 
 
 @pytest.mark.parametrize("format", ["WAV", "AIFF", "FLAC", "AU", "W64", "CAF", "RF64", "OGG"])

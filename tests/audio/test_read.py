@@ -211,6 +211,26 @@ def test_nothing_is_decoded_before_it_is_asked_for() -> None:
     blocks("nowhere.wav")  # raises when it is iterated
 
 
+def test_the_first_block_needs_little_of_the_file() -> None:
+    """A search for another recording behind this one would read all of it."""
+
+    class Counting(io.BytesIO):
+        count = 0
+
+        def read(self, size: int | None = -1) -> bytes:
+            data = super().read(size)
+            self.count += len(data)
+            return data
+
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, 120 * SAMPLE_RATE)
+    for form in ("FLAC", "WAV"):
+        file = Counting()
+        sf.write(file, samples, SAMPLE_RATE, format=form)
+        file.count = 0
+        next(blocks(file, seconds=1.0))
+        assert file.count < 0.2 * len(file.getvalue())
+
+
 # arithmetic
 
 
@@ -394,6 +414,12 @@ def test_not_audio(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
     path.write_bytes(content)
     assert "expected an audio or video file" in failure(NotAudio, path)
+
+
+def test_utf16_text_is_told() -> None:
+    """PowerShell's ">" makes it of what a program writes. FFmpeg takes some of it for MPEG layer I."""
+    with pytest.raises(NotAudio, match="got UTF-16 text"):
+        read("sound".encode("utf-16"))
 
 
 def test_a_video_without_sound() -> None:

@@ -8,9 +8,9 @@ import pytest
 import soundfile
 from hypothesis import given, strategies as st
 
-from spectag.audio import segments as module
-from spectag.audio.read import open as open_recording, read
-from spectag.audio.segments import read_segments
+from spectag.audio.read import Recording, read
+from spectag.audio.readers import Readers
+from spectag.audio.segments import group_segments, read_group, read_segments
 from spectag.audio.source import Segment
 from spectag.errors import AudioError, EmptyAudio, InputError
 
@@ -34,8 +34,8 @@ def require_same(found, sources) -> None:
 
 @pytest.fixture
 def opened(monkeypatch):
-    sources = []
-    monkeypatch.setattr(module, "open", lambda source: sources.append(source) or open_recording(source))
+    sources, blocks = [], Recording.blocks
+    monkeypatch.setattr(Recording, "blocks", lambda self: sources.append(self.source) or blocks(self))
     return sources
 
 
@@ -52,7 +52,7 @@ def test_the_same_as_one_by_one(pairs, ordered):
 
 def test_a_recording_is_decoded_once(opened):
     sources = [Segment(NOISE, start, start + 5.0) for start in range(0, 70, 2)]
-    require_same(read_segments(sources), sources)
+    list(read_segments(sources))
     assert opened == [Segment(NOISE, 0.0, 73.0)]
 
 
@@ -65,7 +65,7 @@ def test_memory_holds_a_segment_and_a_block():
 def test_other_sources_are_read_one_by_one(tmp_path, opened):
     soundfile.write(tmp_path / "a.wav", NOISE[:1600], 16_000)
     sources = [tmp_path / "a.wav", Segment(NOISE, 1.0, 2.0), Segment(NOISE, 3.0, 2.0), tmp_path / "none.wav"]
-    require_same(read_segments(sources), sources)
+    list(read_segments(sources))
     assert opened == sources
     assert list(read_segments([])) == []
 
@@ -97,7 +97,7 @@ def test_notes_have_the_name_of_the_recording(tmp_path):
     notes = []
     require_same(read_segments(sources, notes.append), sources)
     [note] = notes
-    assert note.startswith(f"{path} (0 s to 40 s): ")
+    assert note.startswith(f"{path} (20 s to 40 s): expected 75.00 s, read 31.25 s: the recording is cut off")
 
 
 @pytest.mark.parametrize("start", [75.0, 75.5, 36_000.0], ids=["at the end", "behind it", "hours behind it"])
@@ -146,3 +146,64 @@ def test_a_stretch_late_in_a_long_file_takes_no_more_memory_than_an_early_one(tm
         finally:
             tracemalloc.stop()
     assert peaks[1] < peaks[0] + 2_000_000, "20 minutes at 16 kHz are 77 MB"
+
+
+def ends(sources, **options) -> list[list[str]]:
+    found = []
+    for recording, blocks in read_group(sources, **options):
+        try:
+            list(blocks)
+        except AudioError as error:
+            found.append([error.reason])
+        else:
+            found.append(recording.notes)
+    return found
+
+
+def test_a_stretch_that_the_recording_ends_within_has_a_note():
+    """The kind: a table has a wrong time, and what it asks for is shortened without a word. Said once per file."""
+    note = "ends after the recording, which is 75.000 s long{}: what is there is used; correct the times"
+    short, other, third = Segment(NOISE, 70.0, 80.0), Segment(NOISE, 71.0, 75.2), Segment(NOISE, 74.0, 99.0)
+    fits, nearly, behind = Segment(NOISE, 70.0, 75.0), Segment(NOISE, 70.5, 75.05), Segment(NOISE, 75.0, 99.0)
+    assert ends([short]) == [[note.format("")]]
+    assert ends([fits]) == ends([nearly]) == ends([Segment(NOISE, 70.0)]) == [[]]
+    assert ends([Segment(NOISE, 1.0, 2.0), short, other, third]) == [
+        [],
+        [note.format(", and so do 2 others of its stretches")],
+        [],
+        [],
+    ]
+    assert ends([fits, nearly, third, behind]) == [
+        [],
+        [],
+        [note.format("")],
+        ["begins after the end of the recording, which is 75.000 s long: correct the times"],
+    ]
+
+
+def test_the_same_in_other_processes(tmp_path):
+    """Facts and notes, too; and the process can read on."""
+    stereo = np.stack([NOISE, -NOISE], 1)
+    soundfile.write(tmp_path / "a.wav", stereo, 16_000, subtype="FLOAT")
+    sources = [Segment(tmp_path / "a.wav", start, end) for start, end in ((0, 40), (10, 20), (31, 32), (70, 90))]
+    readers = Readers(1)
+    for _ in range(2):
+        here, there = (
+            [(np.concatenate(list(blocks)), recording) for recording, blocks in read_group(sources, read)]
+            for read in (None, readers.blocks)
+        )
+        for (want, one), (got, other) in zip(here, there, strict=True):
+            np.testing.assert_array_equal(want, got)
+            assert vars(one) == vars(other)
+            assert (one.rate, one.channels, one.silent) == (16_000, 2, False)
+            assert one.seconds * 16_000 == len(want)
+        assert ["channels cancel" in note for note in there[-1][1].notes] == [True, False]
+    assert len(readers._idle) == 1
+    assert readers._idle[0].recordings == 2
+
+
+def test_neighbours_of_one_file_are_grouped(tmp_path):
+    one, two, three = (Segment("a.wav", start) for start in (0.0, 1.0, 1.0))
+    array = Segment(NOISE, 0.0)
+    items = [one, two, three, one, "a.wav", Segment("b.wav", 2.0), array, array, Segment(b"RIFF", 1.0)]
+    assert list(map(len, group_segments(items))) == [3, 1, 1, 1, 1, 1, 1]

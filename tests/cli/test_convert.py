@@ -62,15 +62,25 @@ def test_convert_never_overwrites(model: Path, good: dict[str, Path], tmp_path: 
     assert call("convert", bundle, tmp_path / "a" / "new") == 0
 
 
-@pytest.mark.parametrize("name", ["x.onnx", "x.ONNX", "x.pth", "x.safetensors", "x.tflite", "x.ckpt", "model.bin"])
-@pytest.mark.parametrize("command", ["convert", "ensemble"])
+COMMANDS = {
+    "convert": lambda model, target: ["convert", model, target],
+    "ensemble": lambda model, target: ["ensemble", model, model, "-o", target],
+    "train": lambda _, target: ["train", "esc10", "--data", target.parent, "--out", target],
+    "sweep": lambda _, target: ["sweep", "esc10", "--data", target.parent, "--out", target, "--over", "lr=1e-4,1e-5"],
+    "data pack": lambda _, target: ["data", "pack", target.parent, target],
+    "download": lambda _, target: ["download", "esc50", target],
+}
+NAMES = ["x.onnx", "x.ONNX", "x.pth", "x.safetensors", "x.tflite", "x.ckpt", "model.bin", "x.wav", "x.json", "x.zip"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_no_directory_is_named_as_a_file(
     model: Path, tmp_path: Path, capsys: Captured, command: str, name: str
 ) -> None:
     """The kind: a format is asked for by the name of the output, and another one is written under this name."""
     target = tmp_path / name
-    words = ["convert", model, target] if command == "convert" else ["ensemble", model, model, "-o", target]
-    assert call(*words) == 1
+    assert call(*COMMANDS[command](model, target)) == 1
     assert f"is the ending of a file: leave it out, for example {target.with_suffix('')}" in capsys.readouterr().err
     assert not target.exists()
 

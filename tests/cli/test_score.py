@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import warnings
@@ -334,3 +335,61 @@ def test_errors_are_one_line(models, files, clips, tmp_path, capsys) -> None:
         assert err.count("\n") == 1
     assert files[0].read_bytes() == before
     assert not (tmp_path / "whole").exists()
+
+
+def test_the_separator_of_a_model_is_remembered(models, clips, tmp_path, capsys) -> None:
+    """The kind: a setting that a run knows has to be typed again, and without it every label is unknown."""
+    table = clips / "clips.csv"
+    table.write_text("path,label\ndog/0.wav,dog+rain\nrain/0.wav,rain\nsea/0.wav,sea\n")
+    assert call("evaluate", models[0], "--data", table) == 1
+    assert "does not know 1 of the data set's 3 classes" in capsys.readouterr().err
+    model = shutil.copytree(models[0], tmp_path / "trained")
+    facts = json.loads((model / "spectag.json").read_text())
+    facts["provenance"] = {"recipe": {"labels": {"separator": "+"}}}
+    (model / "spectag.json").write_text(json.dumps(facts))
+    for words in (["evaluate", model, "--json"], ["score", model, "-o", tmp_path / "scores.npz"]):
+        assert call(*words, "--data", table) == 0
+        assert "labels in a cell are separated by '+', as when" in capsys.readouterr().err
+    assert read_scores(tmp_path / "scores.npz").targets.sum() == 4
+    assert call("evaluate", model, "--data", table, "--separator", "|") == 1, "another table may have another rule"
+    for odd in ({"recipe": "mine"}, {"recipe": {"labels": None}}, {"recipe": {"labels": {"separator": 3}}}):
+        (model / "spectag.json").write_text(json.dumps(facts | {"provenance": odd}))
+        assert call("evaluate", model, "--data", table) == 1
+        assert "does not know 1 of the data set's 3 classes" in capsys.readouterr().err
+
+
+def test_stretches_of_one_file_are_read_once(models, tmp_path, capsys, monkeypatch) -> None:
+    """The kind: a table of many stretches of a long file, each of which was decoded from the beginning of the file.
+
+    Their ids are not in the order of time. Figures are those of the stretches as files of their own.
+    """
+    rng = np.random.default_rng(0)
+    rows = ["path,start,end,label"]
+    whole = (0.1 * rng.standard_normal(12 * 8_000)).astype(np.float32)
+    soundfile.write(tmp_path / "long.wav", whole, 16_000, subtype="FLOAT")
+    (tmp_path / "cut").mkdir()
+    for n in range(12):
+        rows.append(f"long.wav,{n / 2},{n / 2 + 0.5 if n < 11 else 9},{CLASSES[n % 3]}")
+        soundfile.write(tmp_path / "cut" / f"{n}.wav", whole[n * 8_000 :][:8_000], 16_000, subtype="FLOAT")
+    (tmp_path / "clips.csv").write_text("\n".join(rows))
+    cut = [row.replace("long.wav", f"{n}.wav").split(",") for n, row in enumerate(rows[1:])]
+    (tmp_path / "cut" / "clips.csv").write_text("\n".join(["path,label", *(f"{row[0]},{row[3]}" for row in cut)]))
+    assert call("evaluate", models[0], "--data", tmp_path / "cut" / "clips.csv", "--json") == 0
+    wanted = json.loads(capsys.readouterr().out)
+
+    from spectag.audio.readers import Readers
+
+    read, blocks = [], Readers.blocks
+    monkeypatch.setattr(
+        Readers, "blocks", lambda self, recording: read.append(recording.name) or blocks(self, recording)
+    )
+    assert call("evaluate", models[0], "--data", tmp_path / "clips.csv", "--json") == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert read == [f"{tmp_path / 'long.wav'} (0 s to 9 s)"]
+    for name in ("accuracy", "mean_ap", "mean_auc", "ap", "auc", "clips"):
+        assert found[name] == pytest.approx(wanted[name], abs=1e-9), name
+    assert err == (
+        f"spectag: warning: {tmp_path / 'long.wav'} (5.5 s to 9 s): ends after the recording, which is 6.000 s long: "
+        "what is there is used; correct the times\n"
+    )

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -301,6 +302,26 @@ def test_standard_input_and_output(model: Path, good: dict[str, Path], tmp_path:
     assert json.loads(nothing.stdout)["path"] == "-"
     assert nothing.stderr.startswith("spectag: error: -: expected a recording, got 0 bytes")
     assert not (tmp_path / "-").exists()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="a shell with <(...)")
+def test_pipes_by_their_names(model: Path, good: dict[str, Path]) -> None:
+    """The kind: what a shell gives the name of a file belongs to this process alone, as /dev/stdin and /dev/fd/63 do.
+    In the processes that read files, the same names are those of other files."""
+    path = str(good["0.5.flac"])
+    tag = [sys.executable, "-m", "spectag", "tag", "-m", str(model), "-f", "jsonl"]
+    whole = json.loads(subprocess.run([*tag, path], capture_output=True, timeout=900).stdout)
+    for script, results in (
+        ('cat "$0" | "$@" /dev/stdin', ["/dev/stdin"]),
+        ('cat "$0" | "$@" "$0" /dev/stdin', [path, "/dev/stdin"]),
+        ('"$@" "$0" /dev/stdin < "$0"', [path, "/dev/stdin"]),
+        ('"$@" <(cat "$0") <(sleep 1; cat "$0") "$0"', [None, None, path]),
+    ):
+        done = subprocess.run(["bash", "-c", script, path, *tag], capture_output=True, timeout=900)
+        assert (done.returncode, done.stderr) == (0, b"")
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [clip["tags"] for clip in found] == [whole["tags"]] * len(results)
+        assert all(name in (None, clip["path"]) for name, clip in zip(results, found, strict=True))
 
 
 def test_nothing_to_hear(model: Path, tmp_path: Path, capsys: Captured) -> None:

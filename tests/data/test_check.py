@@ -9,10 +9,12 @@ import pytest
 import soundfile
 import soxr
 
+from spectag.audio.front_end import FrontEnd
 from spectag.audio.read import read
 from spectag.data.check import check_data_set
 from spectag.data.layouts import read_manifest
 from spectag.data.manifest import Clip, Manifest
+from spectag.data.statistics import measure_statistics
 from spectag.errors import SpectagWarning
 from spectag.labels import LabelSet
 
@@ -118,6 +120,53 @@ def test_flaws(write, tmp_path):
     messages = {finding.kind: finding.message for finding in report.findings}
     assert messages["truncated"].startswith("cut.wav: expected 2.00 s, read 1.33 s")
     assert messages["silent"].startswith("faint.wav: a peak of -6")
+
+
+def test_notes_of_other_kinds(write):
+    """The kind: everything that reading a recording notes was filed as truncated."""
+    stereo = noise(1, channels=2)
+    stereo[:, 1] = -stereo[:, 0]
+    beyond = replace(write("beyond.wav"), start=0.5, end=2.0)
+    report = check_data_set(manifest(write("phases.wav", stereo), beyond, write("fine.wav", label=1)))
+    assert [kind for kind in kinds(report) if kind[0] != "length"] == [
+        ("note", ("phases.wav",)),
+        ("beyond", ("beyond.wav",)),
+    ]
+    messages = {finding.kind: finding.message for finding in report.findings}
+    assert "its channels cancel" in messages["note"]
+    assert messages["beyond"].startswith("beyond.wav: ends after the recording, which is 1.000 s long: ")
+
+
+CRASHING = """
+import ctypes, os, sys
+sys.path.remove(os.path.dirname(__file__)); del sys.modules["soxr"]
+import soxr
+make = soxr.ResampleStream
+soxr.ResampleStream = lambda rate, *x, **y: ctypes.string_at(0) if rate == 8001 else make(rate, *x, **y)
+"""
+
+
+def test_a_decoder_that_kills_its_process_costs_one_clip(write, tmp_path, monkeypatch):
+    """Of two files, one crashes what reads it, at 8001 Hz; also as several stretches, and also for the statistics."""
+    (tmp_path / "path").mkdir()
+    (tmp_path / "path" / "soxr.py").write_text(CRASHING)
+    fine, crash = write("fine.wav", noise(1, 8000), 8000, label=1), write("crash.wav", noise(1, 8001), 8001)
+    stretches = [replace(crash, id=f"crash.wav#{n}", start=n / 2, end=n / 2 + 0.5) for n in range(2)]
+    whole = manifest(crash, *stretches, fine)
+    monkeypatch.syspath_prepend(tmp_path / "path")
+    report = check_data_set(whole, 2)
+    assert [kind for kind in kinds(report) if kind[0] == "unreadable"] == [
+        ("unreadable", (clip.id,)) for clip in (crash, *stretches)
+    ]
+    assert "the decoder crashed (SIGSEGV)" in report.findings[0].message
+    assert report.summary["rates"] == {"8000": 1}
+    result = measure_statistics([clip.source for clip in whole.clips], FrontEnd(), 2, frames=20)
+    assert [str(failure).split(":")[0].split("/")[-1] for failure in result.failed] == [
+        "crash.wav",
+        "crash.wav (0 s to 0.5 s)",
+        "crash.wav (0.5 s to 1 s)",
+    ]
+    assert result.frames == 20
 
 
 def test_other_warnings_pass(write):

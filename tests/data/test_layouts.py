@@ -34,6 +34,32 @@ def test_esc10(tmp_path):
         read_manifest(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["clips.parquet", "clips.PARQUET", "clips.feather", "clips.xlsx", "clips.ods"])
+def test_tables_that_only_other_libraries_read(tmp_path, name):
+    """The kind: a table that pandas or a spreadsheet wrote; the message listed layouts, and not how to go on."""
+    put(tmp_path, "audio.txt", name)
+    kind = {"parquet": "parquet", "feather": "feather"}.get(name.lower()[6:], "excel")
+    advice = f"pandas.read_{kind}('{tmp_path / name}').to_json('{tmp_path}/clips.jsonl', orient='records', lines=True)"
+    for data in (tmp_path / name, tmp_path):
+        with pytest.raises(DataError) as caught:
+            read_manifest(data)
+        assert str(caught.value).endswith(f"write {name} as clips.jsonl, for example with pandas: {advice}")
+
+
+def test_the_advice_for_a_table_of_pandas(tmp_path):
+    """As typed; lists, empty cells and paths in other letters come through."""
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    put(tmp_path, "é/1.wav", "é/2.wav", "é/3.wav")
+    rows = {"path": ["é/1.wav", "é/2.wav", "é/3.wav"], "labels": [["owl", "fox"], ["owl"], []]}
+    pandas.DataFrame(rows).to_parquet(tmp_path / "clips.parquet")
+    with pytest.raises(DataError) as caught:
+        read_manifest(tmp_path / "clips.parquet")
+    exec(str(caught.value).rsplit("with pandas: ", 1)[1], {"pandas": pandas})
+    manifest = read_manifest(tmp_path / "clips.jsonl")
+    assert (manifest.labels.names, [clip.labels for clip in manifest.clips]) == (("fox", "owl"), [(0, 1), (1,), ()])
+
+
 def esc50(root: Path, rows: str) -> Path:
     put(root, "meta/esc50.csv", "audio/1-1-A-0.wav", "audio/2-2-A-1.wav")
     (root / "meta" / "esc50.csv").write_text(f"filename,fold,target,category,src_file\n{rows}")

@@ -13,8 +13,7 @@ import pytest
 import soundfile
 from loose import LABELS, known, noise
 
-from spectag.audio import segments
-from spectag.audio.read import open as open_recording, read
+from spectag.audio.read import Recording, read
 from spectag.data import packing
 from spectag.data.manifest import Clip, Manifest
 from spectag.data.packing import pack_data_set
@@ -164,8 +163,8 @@ def test_ids_are_unique(loose, tmp_path):
 
 
 def test_segments_of_a_recording_are_decoded_together(loose, monkeypatch, tmp_path):
-    opened = []
-    monkeypatch.setattr(segments, "open", lambda source: opened.append(source) or open_recording(source))
+    opened, blocks = [], Recording.blocks
+    monkeypatch.setattr(Recording, "blocks", lambda self: opened.append(self.source) or blocks(self))
     pack_data_set(loose, tmp_path / "out")
     assert len(opened) == 13 + 2, "13 files, the segments, and the one without an end"
 

@@ -119,6 +119,14 @@ def test_a_whole_state():
     assert again["head.linear.weight"].equal(adapted["head.linear.weight"])
 
 
+def test_what_is_drawn_has_the_standard_deviation_of_vit():
+    state = {adapt.KERNEL: draw(64, 1, 16, 16), adapt.POSITIONS: draw(1, 11, 64)}
+    drawn = adapt.adapt_state(state, (3, 3), (12, 101), tokens=2, patch=(16, 16), labels=527, mode="fresh")
+    for name in (adapt.POSITIONS, "head.linear.weight"):
+        assert drawn[name].std().item() == pytest.approx(0.02, rel=0.05)
+        assert drawn[name].mean().item() == pytest.approx(0, abs=0.001)
+
+
 def test_fresh_positions():
     state = {adapt.KERNEL: draw(8, 1, 16, 16), adapt.POSITIONS: draw(1, 11, 8)}
     adapted = adapt.adapt_state(state, (3, 3), (3, 3), tokens=2, patch=(16, 16), labels=None, mode="fresh")

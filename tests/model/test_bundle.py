@@ -74,6 +74,10 @@ def test_a_loaded_network_trains(saved, mode):
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
+def test_a_network_in_training_is_put_into_eval_mode(bundle):
+    assert not Bundle(bundle.card, bundle.network.train()).network.training
+
+
 def test_scores(bundle):
     x = torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0]], dtype=torch.bfloat16)
     assert bundle.scores(x).dtype == torch.float32

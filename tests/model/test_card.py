@@ -24,6 +24,8 @@ def test_describe_is_plain_and_complete(saved):
     assert facts["front_end"]["window"] == "hanning"
     assert facts["network"]["grid"] == (12, 9)
     assert make_bundle().describe()["source"] == "built in memory"
+    many = make_bundle(labels=9).describe()["labels"]
+    assert (many["count"], len(many["first"])) == (9, 5)
 
 
 @pytest.mark.parametrize(

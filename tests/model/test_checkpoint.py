@@ -13,6 +13,7 @@ def test_of_a_bundle_it_is_the_bundles_weights(saved, bundle):
     assert checkpoint.image_grid is None
     assert checkpoint.grid == bundle.network.config.grid
     assert checkpoint.card == load_bundle(saved).card
+    assert not checkpoint.headless
     for key, value in bundle.network.state_dict().items():
         assert torch.equal(checkpoint.state[key], value)
 
@@ -28,3 +29,4 @@ def test_of_images_nothing_is_adapted(tmp_path):
     assert torch.equal(checkpoint.state["pos_embed"], image["pos_embed"])
     assert not any(key.startswith("head.") for key in checkpoint.state)
     assert checkpoint.card.untrained
+    assert checkpoint.headless

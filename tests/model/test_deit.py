@@ -53,6 +53,13 @@ def test_a_fresh_head_is_told_until_it_is_trained(deit, tmp_path):
         load(again.save(tmp_path / "trained"))
 
 
+def test_where_initial_weights_come_from(deit, tmp_path):
+    torch.save(deit, tmp_path / "deit.pth")
+    for given, channels in (({}, "mean"), ({"channels": "sum"}, "sum")):
+        bundle = load(tmp_path / "deit.pth", num_labels=3, frames=64, **given)
+        assert bundle.provenance["initial_weights"] == {"image_grid": [4, 4], "channels": channels}
+
+
 def test_a_vit_has_one_token(deit, tmp_path):
     del deit["dist_token"]
     deit["pos_embed"] = torch.randn(1, 17, 32)
@@ -67,6 +74,9 @@ def test_initial_weights_that_do_not_fit(deit, tmp_path):
         load(path)
     torch.save(deit | {"patch_embed.proj.weight": torch.zeros(32, 4, 16, 16)}, path)
     with pytest.raises(errors.ShapeMismatch, match="3 colour channels, got 4"):
+        load(path)
+    torch.save(deit | {"blocks.1.norm1.weight": torch.zeros(7)}, path)
+    with pytest.raises(errors.ShapeMismatch, match=r"deit\.pth: blocks\.1\.norm1\.weight: expected shape \[32\]"):
         load(path)
     torch.save({key: value for key, value in deit.items() if key != "norm.bias"}, path)
     with pytest.raises(errors.KeyMismatch, match=r"missing norm\.bias"):

@@ -21,6 +21,17 @@ def test_devices_that_are_not_there() -> None:
             find_device("mps")
 
 
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_gpus_are_counted_from_0(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    for name, number in (("cuda", 0), ("cuda:0", 0), ("cuda:1", 1), ("cuda:2", 2)):
+        if number < count:
+            assert find_device(name) == torch.device(name)
+        else:
+            with pytest.raises(InputError, match=f"sees {count} CUDA"):
+                find_device(name)
+
+
 @pytest.mark.parametrize(
     ("abilities", "computes", "trains_faster"),
     [

@@ -73,8 +73,9 @@ def test_a_run_and_its_checkpoint_lead_to_its_bundle(run, given):
 @pytest.mark.parametrize("given", ["", "checkpoints/last.ckpt"])
 def test_a_run_that_is_not_finished(run, given):
     shutil.rmtree(run / "bundle")
-    with pytest.raises(errors.NotAModel, match=r"the run in .*run has no bundle yet, since it is not finished: contin"):
+    with pytest.raises(errors.NotAModel, match=r"the run in .*run has no bundle yet, since it is not fini") as caught:
         load(run / given)
+    assert f"continue it with --resume, or write the model so far: spectag train --finish {run}" in str(caught.value)
 
 
 def test_a_folder_of_several_runs(run, tmp_path):

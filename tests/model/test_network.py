@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from small import TINY, make_bundle
 
 from spectag.errors import InputError, ShapeMismatch
-from spectag.model import tensors
+from spectag.model import network as module, tensors
 from spectag.model.config import ASTConfig
 from spectag.model.huggingface import TRANSFORMERS, TRANSFORMERS_5
 from spectag.model.loading import load
@@ -173,6 +173,56 @@ def test_dropped_paths_only_in_training():
         block.drop_path = 0.999
     torch.testing.assert_close(network(inputs), before)
     assert not torch.allclose(network.train()(inputs), before)
+
+
+@pytest.mark.parametrize(("depth", "rates"), [(1, [0]), (2, [0, 0.3]), (4, [0, 0.1, 0.2, 0.3])])
+def test_drop_path_grows_linearly(depth, rates):
+    network = AST(replace(TINY, depth=depth))
+    network.set_drop_path(0.3)
+    assert [block.drop_path for block in network.blocks] == pytest.approx(rates)
+
+
+def test_dropped_paths_keep_the_mean():
+    """A branch is dropped for a whole clip, and the others are scaled by 1 / (1 - rate)."""
+    block = AST(TINY).blocks[0].train()
+    block.drop_path = 0.25
+    scales = block._drop(torch.ones(20_000, 2, 3))
+    assert scales.flatten(1).std(1).max() == 0
+    assert scales.unique().tolist() == pytest.approx([0, 4 / 3])
+    assert (scales == 0).float().mean().item() == pytest.approx(0.25, abs=0.02)
+
+
+def test_every_norm_has_the_configured_epsilon():
+    network = AST(replace(TINY, norm_eps=1e-3))
+    norms = [layer.eps for layer in network.modules() if isinstance(layer, torch.nn.LayerNorm)]
+    assert norms == [1e-3] * (2 * TINY.depth + 2)
+
+
+def test_fresh_weights_are_those_of_vit():
+    for name, parameter in AST(replace(TINY, width=128)).named_parameters():
+        if name.endswith("bias"):
+            assert not parameter.any(), name
+        elif "norm" in name:
+            assert (parameter == 1).all(), name
+        else:
+            assert parameter.std().item() == pytest.approx(0.02, rel=0.2), name
+
+
+def test_recomputed_activations_change_nothing(monkeypatch):
+    network, counts = AST(replace(TINY, depth=3)).train(), []
+    attend = module.attend
+    monkeypatch.setattr(module, "attend", lambda *parts: counts.append(1) or attend(*parts))
+    gradients = []
+    for recompute in (False, True):
+        network.recompute = recompute
+        network.zero_grad()
+        network(draw(2, 100, 128)).square().sum().backward()
+        gradients.append([parameter.grad.clone() for parameter in network.parameters()])
+    assert len(counts) == 3 + 5  # all layers but the last are computed twice
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+    network.eval()(draw(2, 100, 128)).sum().backward()
+    assert len(counts) == 3 + 5 + 3
 
 
 @pytest.mark.parametrize("frames", [64, 1024 * 4])

@@ -49,6 +49,16 @@ def test_an_archive_that_unpacks_to_more_than_it_is(state, tmp_path):
         load(tmp_path / "bomb.pth")
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_values_that_are_not_finite_are_counted(tmp_path, value):
+    state = {"good": torch.ones(2), "bad": torch.tensor([1.0, value, 2.0])}
+    tensors.write_safetensors(state, tmp_path / "a.safetensors")
+    torch.save(state, tmp_path / "a.pth")
+    for read, name in ((tensors.read_safetensors, "a.safetensors"), (tensors.read_weights, "a.pth")):
+        with pytest.raises(errors.NonFiniteWeights, match=rf"{name}: bad: 1 of 3 values are NaN or infinite"):
+            read(tmp_path / name)
+
+
 def test_an_optimiser_state(tmp_path):
     network = torch.nn.Linear(2, 2)
     optimiser = torch.optim.Adam(network.parameters())

@@ -76,6 +76,11 @@ def test_a_weight_file_leads_to_its_directory(plain):
         load(other)
 
 
+def test_a_directory_without_weights(tmp_path):
+    with pytest.raises(errors.NotAModel, match=r"model\.safetensors is missing, and so is pytorch_model\.bin"):
+        find_weights(tmp_path)
+
+
 def test_safetensors_go_before_a_pickle(plain):
     (plain / "pytorch_model.bin").write_bytes(b"not even a pickle")
     load(plain)

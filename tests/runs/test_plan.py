@@ -182,6 +182,15 @@ def test_fewer_clips_than_processes():
     assert make_plan(recipe.replace(batch_size=10), PLAIN, Path("run"), options=RunOptions(processes=10))
 
 
+def test_fewer_draws_than_processes():
+    """The same kind: there are clips enough, but an epoch draws fewer of them."""
+    recipe = make_recipe(batch_size=4, epoch_clips=3)
+    message = r"epoch_clips: expected at least one clip per process \(--devices 4\), got 3: raise it, or use fewer pro"
+    with pytest.raises(RecipeError, match=message):
+        make_plan(recipe, PLAIN, Path("run"), options=RunOptions(processes=4))
+    assert make_plan(recipe.replace(epoch_clips=4), PLAIN, Path("run"), options=RunOptions(processes=4))
+
+
 TRAIN_AND_TEST = replace(SPLITS, clips=tuple(c for c in SPLITS.clips if c.split != "validation"))
 TRAIN_ONLY = SPLITS.only(split="train")
 OTHER_NAMES = replace(

@@ -2,12 +2,10 @@
 
 import csv
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -156,77 +154,95 @@ def test_a_broken_held_out_clip_is_reported_not_fatal(tones, tmp_path):
     assert (result["clips"], result["failed"]) == (12, ["1-9-A.wav: not audio"])
 
 
-KILLED = """
-import os, signal, sys, torch
-sys.path.insert(0, {tests!r})
-from test_run import TINY, build, make_plan, read_manifest, run, scorer
+# One process loads torch and Fabric, which takes seconds, and is copied for each run that comes to an end of its own.
+STOPPED = """
+import json, os, signal, sys, time
 from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_run import TINY, build, make_plan, read_manifest, run, scorer, torch
 from spectag.runs import loop
 from spectag.runs.watcher import Watcher
-class Kill(Watcher):
+class Stop(Watcher):
     def on_batch(self, job):
-        if job.steps == 8:  # before the third batch of the third epoch
-            os.kill(os.getpid(), signal.SIGKILL)
-torch.set_num_threads(1)
-run(make_plan(build(TINY, "tiny"), read_manifest({data!r}), Path({out!r}), fold=1), scorer, Kill())
+        if job.steps == steps:
+            os.kill(os.getpid(), number)
+out, statuses = Path({out!r}), {{}}
+for name, steps, number, seconds, epochs in (
+    ("killed", 8, signal.SIGKILL, None, 3),  # before the third batch of the third epoch
+    ("killed within", 8, signal.SIGKILL, 0, 3),
+    ("stopped", 7, signal.SIGTERM, None, 3),
+    ("long", None, signal.SIGTERM, None, 100_000),
+):
+    child = os.fork()
+    if child == 0:
+        os.dup2(os.open(out / (name + ".txt"), os.O_WRONLY | os.O_CREAT), 2)
+        if seconds is not None:
+            loop.SAVE_EVERY, loop.LOOK_EVERY = seconds, 1
+        torch.set_num_threads(1)
+        recipe = build(TINY | {{"epochs": epochs}}, "tiny")
+        run(make_plan(recipe, read_manifest({data!r}), out / name, fold=1), scorer, Stop())
+        sys.exit()
+    if steps is None:
+        until = time.monotonic() + 300
+        while not (out / name / "checkpoints" / "last.ckpt").exists() and time.monotonic() < until:
+            time.sleep(0.1)
+        os.kill(child, number)
+    statuses[name] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+print(json.dumps(statuses))
 """
 
 
-@pytest.mark.parametrize("within", [False, True], ids=["saved after the epoch", "saved within the epoch"])
-def test_a_killed_run_resumes_to_the_same_weights(tones, tmp_path, within):
-    script = KILLED.format(tests=str(Path(__file__).parent), data=str(tones), out=str(tmp_path / "killed"))
-    if within:
-        script = script.replace("torch.set_num", "loop.SAVE_EVERY, loop.LOOK_EVERY = 0, 1\ntorch.set_num")
-    done = subprocess.run([sys.executable, "-c", script], env=os.environ, capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    assert not (tmp_path / "killed" / "bundle").exists()
-    expected = (2, 2) if within else (1, 3)
-    assert position(tmp_path / "killed" / "checkpoints" / "last.ckpt") == expected
+@pytest.fixture(scope="module")
+def stopped(tones, tmp_path_factory) -> Path:
+    """The folders of runs that were killed or stopped, and what each wrote to stderr as NAME.txt."""
+    out = tmp_path_factory.mktemp("stopped")
+    script = STOPPED.format(tests=str(Path(__file__).parent), data=str(tones), out=str(out))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=900)
+    expected = {"killed": -signal.SIGKILL, "killed within": -signal.SIGKILL, "stopped": 1, "long": 1}
+    assert json.loads(done.stdout) == expected, [path.read_text() for path in out.glob("*.txt")]
+    return out
+
+
+@pytest.mark.parametrize(
+    ("name", "saved"),
+    [("killed", (1, 3)), ("killed within", (2, 2))],
+    ids=["saved after the epoch", "saved within the epoch"],
+)
+def test_a_killed_run_resumes_to_the_same_weights(tones, tmp_path, stopped, name, saved):
+    killed = stopped / name
+    assert not (killed / "bundle").exists()
+    assert position(killed / "checkpoints" / "last.ckpt") == saved
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        resumed = go(tones, tmp_path / "killed", fold=1, resume=True)
+        resumed = go(tones, killed, fold=1, resume=True)
         whole = go(tones, tmp_path / "whole", fold=1)
     finally:
         torch.set_num_threads(threads)
     assert [row["loss"] for row in resumed["epochs"]] == [row["loss"] for row in whole["epochs"]]
-    a, b = (load(tmp_path / name / "bundle").network.state_dict() for name in ("killed", "whole"))
+    a, b = (load(folder / "bundle").network.state_dict() for folder in (killed, tmp_path / "whole"))
     for key in a:
         assert torch.equal(a[key], b[key]), key
-    assert len(list(csv.DictReader((tmp_path / "killed" / "metrics.csv").open()))) == TINY["epochs"]
+    assert len(list(csv.DictReader((killed / "metrics.csv").open()))) == TINY["epochs"]
 
 
-def test_sigterm_stops_cleanly_and_never_passes_for_a_finished_run(tones, tmp_path):
-    recipe = TINY | {"epochs": 100_000}
-    script = KILLED.format(tests=str(Path(__file__).parent), data=str(tones), out=str(tmp_path / "long"))
-    script = script.replace("build(TINY", f"build({recipe!r}").replace(", Kill()", "")
-    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
-    last = tmp_path / "long" / "checkpoints" / "last.ckpt"
-    deadline = time.monotonic() + 300  # importing torch and Fabric takes a minute on a busy machine
-    while not last.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=900)
-    assert process.returncode == 1
-    assert "RunInterrupted" in errors
-    assert last.exists()
-    assert not (tmp_path / "long" / "bundle").exists()
+def test_sigterm_stops_cleanly_and_never_passes_for_a_finished_run(stopped):
+    assert "RunInterrupted" in (stopped / "long.txt").read_text()
+    assert (stopped / "long" / "checkpoints" / "last.ckpt").exists()
+    assert not (stopped / "long" / "bundle").exists()
 
 
-def test_sigterm_keeps_what_was_done_of_the_epoch(tones, tmp_path):
+def test_sigterm_keeps_what_was_done_of_the_epoch(tones, tmp_path, stopped):
     """And the run goes on from there to the weights that it would have come to."""
-    script = KILLED.format(tests=str(Path(__file__).parent), data=str(tones), out=str(tmp_path / "stopped"))
-    script = script.replace("SIGKILL", "SIGTERM").replace("steps == 8", "steps == 7")
-    done = subprocess.run([sys.executable, "-c", script], env=os.environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "RunInterrupted" in done.stderr
-    assert "RuntimeWarning" not in done.stderr
-    assert position(tmp_path / "stopped" / "checkpoints" / "last.ckpt") == (2, 2)
+    errors = (stopped / "stopped.txt").read_text()
+    assert "RunInterrupted" in errors
+    assert "RuntimeWarning" not in errors
+    assert position(stopped / "stopped" / "checkpoints" / "last.ckpt") == (2, 2)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        resumed = go(tones, tmp_path / "stopped", fold=1, resume=True)
+        resumed = go(tones, stopped / "stopped", fold=1, resume=True)
         whole = go(tones, tmp_path / "whole", fold=1)
     finally:
         torch.set_num_threads(threads)

@@ -138,7 +138,7 @@ def test_confusions_and_worst_clips_are_the_true_ones(tmp_path):
     table = ScoreTable(["a", "b", "c", "d", "e"], targets, scores, ["cat", "dog", "owl"], "softmax")
     shown = page(tmp_path, report_of(table), table)
     assert "cat dog 2 66.7 %" in shown
-    assert "c cat 0.05 dog 0.90, cat 0.05, owl 0.05 3.00 b cat 0.30 dog 0.60, cat 0.30, owl 0.10 1.20 e" in shown
+    assert "c cat 0.05 dog 0.90; cat 0.05; owl 0.05 3.00 b cat 0.30 dog 0.60; cat 0.30; owl 0.10 1.20 e" in shown
     cat = report_of(table)["result"]
     assert f"cat 3 {cat['ap']['cat']:.3f} {cat['auc']['cat']:.3f} 33.3 % 100.0 %" in shown
 
@@ -149,14 +149,24 @@ def test_a_confusion_is_a_share_of_the_true_class(tmp_path):
     assert "share of the true class cat dog 2 66.7 %" in page(tmp_path, report_of(table), table)
 
 
+def test_the_numbers_of_the_worst_clips_say_what_they_are(tmp_path):
+    """The kind: numbers without a heading, names that commas run together, and a dash for what has no label."""
+    names, scores = ["Male speech, man speaking", "dog"], np.array([[0.5, 0.25], [0.1, 0.9]])
+    table = ScoreTable(["a", "b"], np.array([[1, 1], [0, 0]]), scores, names, "sigmoid")
+    shown = page(tmp_path, report_of(table), table)
+    assert "clip true classes and their scores highest scores loss" in shown
+    assert "b no label dog 0.90; Male speech, man speaking 0.10" in shown
+    assert "a Male speech, man speaking 0.50; dog 0.25 Male" in shown
+
+
 def test_worst_clips_with_several_labels_have_the_highest_loss(tmp_path):
     targets = np.array([[1, 1], [1, 1], [0, 1]])
     scores = np.array([[0.5, 0.5], [0.1, 0.5], [0.1, 0.9]])
     table = ScoreTable(["even", "bad", "good"], targets, scores, ["cat", "dog"], "sigmoid")
     losses = [f"{-np.log(parts).mean():.2f}" for parts in ([0.1, 0.5], [0.5, 0.5], [0.9, 0.9])]
     shown = page(tmp_path, report_of(table), table)
-    assert f"bad dog 0.50, cat 0.10 dog 0.50, cat 0.10 {losses[0]} even cat 0.50, dog 0.50" in shown
-    assert f"{losses[1]} good dog 0.90 dog 0.90, cat 0.10 {losses[2]}" in shown
+    assert f"bad dog 0.50; cat 0.10 dog 0.50; cat 0.10 {losses[0]} even cat 0.50; dog 0.50" in shown
+    assert f"{losses[1]} good dog 0.90 dog 0.90; cat 0.10 {losses[2]}" in shown
 
 
 def test_multi_label(tmp_path):

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from spectag.audio.front_end import FrontEnd
-from spectag.audio.read import open as open_recording, read
+from spectag.audio.read import Recording, read
 from spectag.data.layouts import read_manifest
 from spectag.data.manifest import Clip
 from spectag.errors import AudioError, DataError
@@ -34,7 +34,7 @@ def test_each_clip_is_decoded_once(manifest, monkeypatch):
     waveforms.preload()
     assert waveforms.complete
     assert not waveforms.failed
-    monkeypatch.setattr("spectag.train.examples.read", None)  # nothing decodes any more
+    monkeypatch.setattr("spectag.train.examples.read_segments", None)  # nothing decodes any more
     assert [len(x) for x in waveforms] == [4000 + 1000 * i for i in range(5)] * 2
     assert all(isinstance(x, np.ndarray) for x in waveforms.sources())
 
@@ -65,7 +65,7 @@ def test_a_clip_that_cannot_be_read_is_not_tried_again(manifest, monkeypatch):
     waveforms = Waveforms(manifest.clips[:1], 0)
     with pytest.raises(AudioError) as first:
         waveforms[0]
-    monkeypatch.setattr("spectag.train.examples.read", None)
+    monkeypatch.setattr("spectag.train.examples.read_segments", None)
     with pytest.raises(AudioError) as again:
         waveforms[0]
     assert again.value is first.value
@@ -192,8 +192,8 @@ def test_segments_of_one_file_are_decoded_with_one_reading(tmp_path, monkeypatch
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, 32_000).astype(np.float32)
     soundfile.write(tmp_path / "long.wav", noise, 16_000, subtype="FLOAT")
     clips = [Clip(f"long.wav#{i}", tmp_path / "long.wav", (0,), start=i / 4, end=i / 4 + 0.5) for i in range(6)]
-    calls = []
-    monkeypatch.setattr("spectag.audio.segments.open", lambda source: calls.append(source) or open_recording(source))
+    calls, blocks = [], Recording.blocks
+    monkeypatch.setattr(Recording, "blocks", lambda self: calls.append(self.source) or blocks(self))
     waveforms = Waveforms(clips, 1e9)
     waveforms.preload()
     assert len(calls) == 1

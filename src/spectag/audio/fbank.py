@@ -17,6 +17,7 @@ from torch import Tensor
 
 from spectag.audio.front_end import FRAME, HOP, FrontEnd
 from spectag.audio.read import SAMPLE_RATE
+from spectag.audio.vml import call_each_once
 from spectag.choices import WindowFunction
 from spectag.errors import InputError
 
@@ -26,6 +27,8 @@ LOW_HZ = 20.0
 HIGH_HZ = SAMPLE_RATE / 2
 FLOOR = 2.0**-23  # float32 epsilon, 1.19e-7: Kaldi's floor before the logarithm
 CACHED = 100_000  # samples whose overlapping, padded frames fit a cache of two megabytes
+
+call_each_once()  # all that computes with threads imports this module first
 
 
 def compute_inputs(waveform: Tensor | NDArray[np.float32], front_end: FrontEnd) -> Tensor:

@@ -183,7 +183,7 @@ def _chunked(read_at: ReadAt, layout: _Layout, begin: int, end: int) -> Header |
     if stop < end and (following := _following(read_at, layout, stop, end)) is not None:
         header = replace(header, end=following, following=following)
     patches = [(begin, b"RF64")] if read_at(begin, 4) == b"BW64" else []
-    if stated != present:
+    if stated != present or layout.kind == "W64":  # libsndfile takes what is behind the sound of W64 for sound
         header = replace(header, end=stop)
         size = present + layout.skip + layout.counted
         if long_sizes:

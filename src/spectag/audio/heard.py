@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 Pieces: TypeAlias = "Generator[tuple[float, NDArray[np.float32]], None, Heard]"  # (rate in Hz, [n, channels]), n >= 1
 
+DAMAGED = "the recording is cut off or damaged"  # in the note about what is missing
 _LITTLE = 0.05  # s that a header may be wrong by, without a word
 
 
@@ -68,7 +69,4 @@ def _loss(seconds: float, promised: float, damage: str) -> str:
     more = promised > seconds + _LITTLE
     length = f"expected {promised:.2f} s, read {seconds:.2f} s" if more else f"read {seconds:.2f} s"
     because = f" ({damage})" if damage else ""
-    return (
-        f"{length}: the recording is cut off or damaged{because}; what could be read is used: "
-        "copy or export it again if the rest matters"
-    )
+    return f"{length}: {DAMAGED}{because}; what could be read is used: copy or export it again if the rest matters"

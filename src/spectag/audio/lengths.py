@@ -69,5 +69,5 @@ def ogg_end(read_at: ReadAt, begin: int, end: int) -> tuple[bool, int]:
     """
     tail = read_at(max(begin, end - 2**17), 2**17)  # a page takes 65307 bytes at most
     page = tail[tail.rfind(b"OggS") :]
-    complete = len(page) > 27 and bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
+    complete = len(page) >= 27 and bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
     return complete, max(0, int.from_bytes(page[6:14], "little", signed=True))

@@ -14,6 +14,7 @@ import json
 import os
 import pickle
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -207,15 +208,22 @@ def _end_all(readers: list[_Reader]) -> None:
 
 
 def _portable(source: object) -> object:
-    """The same source for a process with another working directory; None if it is not a file named by a path."""
+    """The same source for a process with another working directory; None if it is not a file named by a path.
+
+    Pipes and files of this process (``/dev/stdin``, ``<(ffmpeg ...)``) are others there, or none.
+    """
     try:
         if isinstance(source, Segment):
             file: Any = _portable(source.file)
             return None if file is None else replace(source, file=file)
         if isinstance(source, Member):
             return replace(source, path=os.path.abspath(source.path))
-        return os.path.abspath(source) if isinstance(source, (str, os.PathLike)) else None
-    except OSError:  # there is no working directory any more
+        if not isinstance(source, (str, os.PathLike)):
+            return None
+        path = os.path.abspath(os.fsdecode(source))
+        own = path.startswith(("/dev/", "/proc/")) or not stat.S_ISREG(os.stat(path).st_mode)
+        return None if own else path
+    except (OSError, ValueError):  # no such file, or no working directory any more
         return None
 
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import stat
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
@@ -28,6 +31,7 @@ Source: TypeAlias = "File | Segment | Samples | tuple[Samples, float] | Mapping[
 MOST_CHANNELS = 64  # of samples in memory: an axis that is longer is time
 LOWEST_RATE, HIGHEST_RATE = 1_000, 2_000_000  # Hz: infrasound to hydrophones; beyond, a header is damaged
 
+WAIT = 10.0  # s for a program that writes to a named pipe
 _SPOOL = 64 * 2**20  # bytes of a pipe that are kept in memory; the rest goes to a temporary file
 
 
@@ -230,6 +234,12 @@ def open_stream(source: File, name: str) -> Iterator[BinaryIO]:
 
 def _open(path: str | os.PathLike[str], name: str) -> BinaryIO:
     try:
+        mode = os.stat(path).st_mode
+        if stat.S_ISFIFO(mode):
+            return _open_pipe(path, name)
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):  # these may never end
+            what = "socket" if stat.S_ISSOCK(mode) else "device"
+            raise AudioError(name, f"expected a file or a pipe, got a {what}: record from it with another program")
         return Path(path).open("rb")
     except FileNotFoundError:
         hint = "download it and pass the file" if "://" in name else "check the path"
@@ -238,6 +248,29 @@ def _open(path: str | os.PathLike[str], name: str) -> BinaryIO:
         if os.path.isdir(path):
             raise AudioError(name, "expected a file, got a directory: name a file in it") from None
         raise AudioError(name, f"cannot be opened: {reason(error)}") from error
+
+
+def _open_pipe(path: str | os.PathLike[str], name: str) -> BinaryIO:
+    """Open a pipe. Opening one that has a name waits for a program that writes to it, which may never come."""
+    opened: SimpleQueue[BinaryIO | OSError] = SimpleQueue()
+
+    def wait() -> None:
+        try:
+            opened.put(open(path, "rb"))  # noqa: SIM115
+        except OSError as error:
+            opened.put(error)
+
+    threading.Thread(target=wait, daemon=True).start()
+    try:
+        stream = opened.get(timeout=WAIT)
+    except Empty:
+        with suppress(OSError):  # a writer, so that the thread ends
+            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+        what = f"is a named pipe to which no program wrote within {WAIT:g} s"
+        raise AudioError(name, f"{what}: start that program first") from None
+    if isinstance(stream, OSError):
+        raise stream
+    return stream
 
 
 @contextmanager

@@ -99,7 +99,7 @@ def stats(
     from spectag.data.statistics import measure_statistics
 
     front_end = FrontEnd(window)
-    sources = [clip.source for clip in manifest.clips]
+    sources = [manifest.clips[at].source for at in manifest.by_file()]
     result = measure_statistics(
         sources,
         front_end,

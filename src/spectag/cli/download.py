@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from spectag.cli.output import say
+from spectag.cli.output import require_folder_name, say
 
 
 def download(
@@ -42,6 +42,7 @@ def download(
 
     if version is not None and name != "speech-commands":
         raise typer.BadParameter(f"{name} has only one version", param_hint="--version")
+    require_folder_name(directory)
     published = PUBLISHED[name if name != "speech-commands" else f"{name}-{version or 2}"]
     manifest = find_data_set(published, directory)
     already = "" if manifest is None else ", already complete"

@@ -11,7 +11,7 @@ import typer
 
 from spectag.choices import THRESHOLD
 from spectag.cli.options import find_model
-from spectag.cli.output import refuse_overwriting, require_new_directory
+from spectag.cli.output import refuse_overwriting, require_new_folder
 from spectag.cli.runs import require_score_extra
 from spectag.cli.score import Resamples, Threshold, is_score_file, require_score_file
 
@@ -102,7 +102,7 @@ def _average_files(
 
 
 def _combine_models(models: Sequence[str], output: Path, half: bool) -> None:
-    require_new_directory(output)
+    require_new_folder(output)
     for name in models:
         find_model(name)
 

@@ -11,7 +11,7 @@ import typer
 
 from spectag.choices import Activation, Channels, Statistics, WindowFunction
 from spectag.cli.options import MODEL, find_model, pair
-from spectag.cli.output import require_new_directory, say
+from spectag.cli.output import require_new_folder, say
 
 
 def info(
@@ -100,7 +100,7 @@ def convert(
 
     Most options are for weight files (.pth), which do not say how they were trained.
     """
-    require_new_directory(target)
+    require_new_folder(target)
     find_model(source)
 
     import torch

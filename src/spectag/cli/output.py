@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -17,8 +16,10 @@ from spectag.files import claim, require_new
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-# Endings that say what kind of file somebody expects. No bundle is one.
-WEIGHT_FILE = re.compile(r"\.(onnx|pth|pt2?|ckpt|bin|safetensors|gguf|tflite|mlmodel|mlpackage|h5|pb|npz|pkl)", re.I)
+# Endings, besides those of recordings, that say what kind of file somebody expects. No folder is written under them.
+WEIGHTS = "onnx pth pt pt2 ckpt bin safetensors gguf tflite mlmodel mlpackage h5 pb npz npy pkl"
+OTHERS = "csv tsv json jsonl ndjson parquet xls xlsx txt yaml yml html zip gz tar tgz 7z"
+FILE_EXTENSIONS = frozenset(f".{extension}" for extension in f"{WEIGHTS} {OTHERS}".split())
 
 T = TypeVar("T")
 
@@ -123,22 +124,38 @@ def refuse_overwriting(output: Path, inputs: Iterable[str]) -> None:
         raise SaveError(f"{output}: is one of the inputs: choose another name")
 
 
-def require_new_directory(path: Path) -> None:
-    """Check that a model's directory can be created, and that its name is not that of a file of weights.
+def require_folder_name(path: Path) -> None:
+    """Check that the name of a folder to write is not that of a file of weights, a recording or a table.
+
+    Raises:
+        SaveError: the name has the ending of a file, and nothing exists there yet.
+
+    >>> require_folder_name(Path("x.onnx"))
+    Traceback (most recent call last):
+    spectag.errors.SaveError: x.onnx: expected the name of a folder, and .onnx is the ending of a file: leave it out,
+    for example x
+    """
+    from spectag.audio.find import AUDIO_EXTENSIONS
+
+    if path.suffix.lower() in FILE_EXTENSIONS | AUDIO_EXTENSIONS and not path.exists():
+        raise SaveError(
+            f"{path}: expected the name of a folder, and {path.suffix} is the ending of a file: leave it out, for "
+            f"example {path.with_suffix('')}"
+        )
+
+
+def require_new_folder(path: Path) -> None:
+    """Check that a folder can be created, and that its name is not that of a file.
 
     Raises:
         SaveError: something exists there already, or the name has the ending of a file.
 
-    >>> require_new_directory(Path("x.onnx"))
+    >>> Path("dawn").touch()
+    >>> require_new_folder(Path("dawn"))
     Traceback (most recent call last):
-    spectag.errors.SaveError: x.onnx: a model is written as a directory, and .onnx is the ending of a file: leave it
-    out, for example x
+    spectag.errors.SaveError: dawn: already exists: choose a new or an empty folder
     """
-    if WEIGHT_FILE.fullmatch(path.suffix):
-        raise SaveError(
-            f"{path}: a model is written as a directory, and {path.suffix} is the ending of a file: "
-            f"leave it out, for example {path.with_suffix('')}"
-        )
+    require_folder_name(path)
     require_new(path)
 
 

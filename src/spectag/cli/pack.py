@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from spectag.cli.options import Negatives, Separator
-from spectag.cli.output import say, watched
+from spectag.cli.output import require_folder_name, say, watched
 from spectag.cli.runs import read_data
 from spectag.cores import count_cores
 
@@ -35,6 +35,7 @@ def pack(
     """
     from spectag.data.packing import pack_data_set
 
+    require_folder_name(out)
     manifest = read_data(data, separator=separator, negatives=negatives)
     workers = min(workers or count_cores(), len(manifest))
     done = pack_data_set(

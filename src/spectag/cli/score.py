@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,6 +83,7 @@ def evaluate(
     that the data set lacks. A clip that cannot be read is reported and left out, and the exit code is 1.
     """
     _require(model)
+    separator = _find_separator(model, separator)
     manifest = read_data(data, separator=separator, negatives=negatives).only(fold=fold, split=split)
     tagger = _load(model, device, batch_size, threads)
 
@@ -158,6 +159,7 @@ def score(
     """
     refuse_overwriting(output, [])
     _require(model)
+    separator = _find_separator(model, separator)
     manifest = read_data(data, separator=separator, negatives=negatives).only(fold=fold, split=split)
     tagger = _load(model, device, batch_size, threads)
 
@@ -185,6 +187,23 @@ def _require(model: str) -> None:
     find_model(model)
 
 
+def _find_separator(model: str, given: str | None) -> str | None:
+    """What separates labels in a cell: as given, or as in the recipe that the model was trained with."""
+    if given is not None:
+        return given
+    from spectag.model.fields import EXTRA, Fields
+    from spectag.model.source import resolve
+
+    file = resolve(model).path / EXTRA
+    value: object = Fields.read(file).data if file.is_file() else None
+    for name in ("provenance", "recipe", "labels", "separator"):
+        value = value.get(name) if isinstance(value, dict) else None
+    if not isinstance(value, str):
+        return None
+    say("note", f"labels in a cell are separated by {value!r}, as when {model} was trained (--separator changes it)")
+    return value
+
+
 def _load(model: str, device: str, batch_size: int, threads: int | None) -> Tagger:
     from spectag.tag.tagger import Tagger
 
@@ -192,9 +211,11 @@ def _load(model: str, device: str, batch_size: int, threads: int | None) -> Tagg
     return Tagger(model, device=device, batch_size=batch_size)
 
 
-def _scores(tagger: Tagger, manifest: Manifest) -> Iterator[ScoreRow | FileError]:
-    sources = [clip.source for clip in manifest.clips]
-    return watched(tagger.scores_many(sources), len(sources), quiet=False)
+def _scores(tagger: Tagger, manifest: Manifest) -> list[ScoreRow | FileError]:
+    """The scores of the clips, in their order. A file is read once for all of its stretches."""
+    order = manifest.by_file()
+    rows = watched(tagger.scores_many(manifest.clips[at].source for at in order), len(order), quiet=False)
+    return [row for _, row in sorted(zip(order, rows, strict=True), key=itemgetter(0))]
 
 
 def _report_failures(failed: tuple[str, ...]) -> None:

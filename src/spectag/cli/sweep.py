@@ -9,6 +9,7 @@ import typer
 
 from spectag.choices import DEVICE
 from spectag.cli.options import RECIPE, Data, Device, Fold, Folds, Init, Negatives, Processes, Seeds, Set, find_model
+from spectag.cli.output import require_folder_name
 from spectag.cli.runs import fail_if_unscored, list_folds, read_data, require_train_extra, train_series
 from spectag.cli.threads import Threads
 from spectag.cores import choose_threads
@@ -62,6 +63,7 @@ def sweep(
     has a folder in DIR.
     """
     require_train_extra()
+    require_folder_name(out)
     if (axes is None) == (preset is None):
         raise typer.BadParameter("give either --over KEY=VALUES or --preset NAME")
     if every_fold is not None and fold is not None:

@@ -13,7 +13,7 @@ import typer
 
 from spectag.choices import DEVICE
 from spectag.cli.options import RECIPE, Data, Device, Fold, Folds, Init, Negatives, Processes, Seeds, Set, find_model
-from spectag.cli.output import say
+from spectag.cli.output import require_folder_name, say
 from spectag.cli.runs import (
     fail_if_unscored,
     list_folds,
@@ -99,6 +99,7 @@ def train(
     """
     begun = time.monotonic()
     require_train_extra()
+    require_folder_name(out)
     if wandb is not None and find_spec("wandb") is None:
         raise MissingExtra("wandb", "--wandb")
     if every_fold is not None and fold is not None:

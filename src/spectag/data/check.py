@@ -18,6 +18,8 @@ several-labels   the name of a class looks like several labels
 similar-names    names of classes differ in letter case, ``_`` or spaces only
 overlap          stretches of one file overlap, and have different labels
 truncated        the recording is shorter than its header states, or is damaged
+beyond           a stretch ends after the end of its file, and is shortened
+note             something else is odd: channels that cancel each other, a header that states too little, other tracks
 silent           the peak is below -60 dBFS
 clipped          over 0.5 % of the samples are at full scale
 short            the clip is shorter than 0.1 s
@@ -41,12 +43,18 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
-from spectag.ahead import Watch, in_order
+from spectag.ahead import Watch, chain
+from spectag.audio.readers import Readers
+from spectag.audio.segments import group_segments
 from spectag.data.findings import Finding, by_label, find_problems
 from spectag.data.listening import Reading, listen
 from spectag.data.manifest import Manifest
+
+_AHEAD = 8  # segments of one file that are ready before they are asked for
 
 
 @dataclass(frozen=True)
@@ -79,9 +87,11 @@ class CheckReport:
 def check_data_set(manifest: Manifest, jobs: int = 1, watch: Watch[Reading] = lambda results: results) -> CheckReport:
     """Decode every clip, and find the problems of a data set.
 
+    Files are decoded in other processes, so that one that makes a decoder crash is one finding.
+
     Args:
         manifest: the data set.
-        jobs: number of threads that decode.
+        jobs: number of files that are read at once.
         watch: a function that all results pass through, for example a progress bar.
 
     >>> from spectag.data.manifest import Clip, Manifest
@@ -89,7 +99,10 @@ def check_data_set(manifest: Manifest, jobs: int = 1, watch: Watch[Reading] = la
     >>> report.errors, report.findings[0].message
     (2, '1.wav: expected a file, found none: check the path')
     """
-    readings = list(watch(in_order(listen, manifest.clips, jobs)))
+    read, order = Readers().blocks, manifest.by_file()
+    groups = group_segments((manifest.clips[at] for at in order), lambda clip: clip.source)
+    found = watch(chain((partial(listen, group, read) for group in groups), workers=jobs, items=_AHEAD))
+    readings = [reading for _, reading in sorted(zip(order, found, strict=True), key=itemgetter(0))]
     findings = find_problems(manifest, readings)
     return CheckReport(_summary(manifest, readings, findings), _classes(manifest, readings), tuple(findings))
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, TypeVar
 
+from spectag.audio.heard import DAMAGED
 from spectag.audio.read import SAMPLE_RATE
+from spectag.audio.segments import SHORTENED
 from spectag.data.fingerprints import find_overlaps
 from spectag.data.listening import Reading
 from spectag.data.manifest import Clip, Manifest
@@ -22,6 +24,7 @@ CLIPPED = 0.005  # fraction of samples
 SHORT, ODD = 0.1, 10.0  # s; ratio to the median length
 IMBALANCE, FEW = 20, 5  # ratio of the largest class to a class; clips
 NARROW = 7000  # Hz: what ends below lacks bands that a model listens to
+_NOTES = {DAMAGED: "truncated", SHORTENED: "beyond"}  # words in a recording's note and its kind; "note" for others
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -57,7 +60,7 @@ def find_problems(manifest: Manifest, readings: Sequence[Reading]) -> list[Findi
 
     >>> from spectag.data.listening import listen
     >>> manifest = Manifest((Clip("1.wav", Path("1.wav"), (0,)),), spectag.LabelSet(("owl",)), "a test")
-    >>> [finding.kind for finding in find_problems(manifest, [listen(manifest.clips[0])])]
+    >>> [finding.kind for finding in find_problems(manifest, list(listen(manifest.clips)))]
     ['missing', 'one-class', 'few']
     """
     findings = [
@@ -192,7 +195,8 @@ def _flawed(readings: Iterable[Reading]) -> Iterator[Finding]:
         if reading.error:
             continue
         for note in reading.notes:
-            yield Finding("warning", "truncated", f"{name}: {note}", (name,))
+            kind = next((kind for words, kind in _NOTES.items() if words in note), "note")
+            yield Finding("warning", kind, f"{name}: {note}", (name,))
         if reading.peak < SILENT:
             level = f"a peak of {20 * math.log10(reading.peak):.0f} dBFS" if reading.peak else "all samples are zero"
             yield Finding("warning", "silent", f"{name}: {level}", (name,))

@@ -75,6 +75,7 @@ def read_manifest(
             manifest = layout.read(root, separator)
             break
     else:
+        _advise_conversion(root)
         found = "" if root.is_dir() else "expected a directory or a table (.csv, .tsv, .jsonl, .json), found a file "
         known = "; ".join(f"{layout.name} ({layout.looks})" for layout in LAYOUTS)
         raise DataError(f"--data {data}: {found}in no known layout; known are: {known}")
@@ -85,6 +86,21 @@ def read_manifest(
         raise DataError(f"--data {data}: {what}")
     manifest = add_negatives(replace(manifest, clips=tuple(_composed(manifest.clips))), negatives)
     return replace(manifest, clips=tuple(sorted(manifest.clips, key=lambda clip: clip.id)))
+
+
+# Tables that only other libraries read: how pandas reads them.
+_PANDAS = {".parquet": "parquet", ".feather": "feather", ".xlsx": "excel", ".xls": "excel", ".ods": "excel"}
+
+
+def _advise_conversion(root: Path) -> None:
+    """Raise DataError with the way out, where a table has a format that only other libraries read."""
+    for path in [root] if root.is_file() else sorted(root.iterdir()):
+        if (name := _PANDAS.get(path.suffix.lower())) is not None:
+            new = path.with_suffix(".jsonl")
+            raise DataError(
+                f"--data {root}: {path.suffix} is not read: write {path.name} as {new.name}, for example with pandas: "
+                f"pandas.read_{name}({str(path)!r}).to_json({str(new)!r}, orient='records', lines=True)"
+            )
 
 
 def _composed(clips: Iterable[Clip]) -> list[Clip]:

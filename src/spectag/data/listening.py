@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spectag.audio.read import SAMPLE_RATE, open as open_recording
+from spectag.audio.read import SAMPLE_RATE, Recording, Waveform
+from spectag.audio.segments import Read, read_group
 from spectag.data.fingerprints import BANDS, Fingerprint
 from spectag.data.manifest import Clip
 from spectag.errors import AudioError, InputError, SpectagError
@@ -58,19 +60,28 @@ class Reading:
         return self.samples / SAMPLE_RATE
 
 
-def listen(clip: Clip) -> Reading:
-    """Decode a clip once, block by block.
+def listen(clips: Sequence[Clip], read: Read | None = None) -> Iterator[Reading]:
+    """Decode clips once, block by block.
 
-    >>> listen(Clip("1.wav", Path("1.wav"), ())).error.reason
+    Args:
+        clips: one, or segments of one file by their starts, see :func:`spectag.audio.segments.read_group`.
+        read: as there.
+
+    >>> [reading] = listen([Clip("1.wav", Path("1.wav"), ())])
+    >>> reading.error.reason
     'expected a file, found none: check the path'
     """
-    recording = open_recording(clip.source)
+    for clip, (recording, blocks) in zip(clips, read_group([clip.source for clip in clips], read), strict=True):
+        yield _listen(clip, recording, blocks)
+
+
+def _listen(clip: Clip, recording: Recording, blocks: Iterable[Waveform]) -> Reading:
     digest = hashlib.blake2b(digest_size=16)
     fingerprint = Fingerprint()
     samples = full = 0
     error = None
     try:
-        for block in recording.blocks():
+        for block in blocks:
             full += int(np.count_nonzero(np.abs(block) >= FULL_SCALE))
             samples += len(block)
             fingerprint.add(block)

@@ -110,6 +110,18 @@ class Manifest:
             out[row, list(clip.labels)] = 1
         return out
 
+    def by_file(self) -> list[int]:
+        """Positions of the clips in the order in which to read them: segments of one file together, by their starts.
+
+        >>> one, other = (Clip(f"a#{start}", Path("a"), (), start=start, end=start + 2.0) for start in (10.0, 9.0))
+        >>> Manifest((one, other), spectag.LabelSet(("owl",)), "a test").by_file()
+        [1, 0]
+        """
+        order = list(range(len(self)))
+        if any(clip.start is not None or clip.end is not None for clip in self.clips):
+            order.sort(key=lambda at: (str(self.clips[at].path), self.clips[at].place or (), self.clips[at].start or 0))
+        return order
+
     def only(self, *, fold: int | None = None, split: str | tuple[str, ...] | None = None) -> Manifest:
         """The clips of one fold, of one split or of several.
 

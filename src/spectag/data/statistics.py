@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from spectag.ahead import Watch, in_order
-from spectag.audio.read import open as open_recording
-from spectag.audio.source import Source
+from spectag.ahead import Watch, chain
+from spectag.audio.read import SAMPLE_RATE, Waveform
+from spectag.audio.readers import Readers
+from spectag.audio.segments import group_segments, read_group
+from spectag.audio.source import Segment, Source, describe
 from spectag.errors import AudioError, DataError, InputError, SpectagError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def measure_statistics(
     Args:
         sources: recordings as :func:`spectag.audio.read.open` takes them, including waveforms ``[N]``.
         front_end: its window function and number of bins are used, but not its own statistics or number of frames.
-        jobs: number of threads.
+        jobs: number of recordings that are read at once. Files are decoded in other processes.
         frames: measure only the first N frames of each clip; None for all.
         watch: a function that all results pass through, for example a progress bar.
 
@@ -108,21 +108,30 @@ def measure_statistics(
     most = None if frames is None else FRAME + (frames - 1) * HOP  # samples
 
     @torch.inference_mode()
-    def measured(source: Source) -> Moments | SpectagError:
+    def measured(blocks: Iterable[Waveform]) -> Moments | SpectagError:
         total = Moments()
         try:
-            for piece in fbank_blocks(_first(open_recording(source).blocks(), most), front_end):
+            for piece in fbank_blocks(blocks if most is None else _first(blocks, most), front_end):
                 variance, mean = torch.var_mean(piece.double(), correction=0)
                 total += Moments(piece.numel(), float(mean), float(variance) * piece.numel())
         except (AudioError, InputError) as error:  # InputError: times that are no segment
             return error
         return total
 
+    def all_measured(group: Sequence[tuple[Source, Source]]) -> Iterator[Moments | SpectagError]:
+        read_now = read_group([source for _, source in group], read)
+        for (given, _), (recording, blocks) in zip(group, read_now, strict=True):
+            recording.name = describe(given)
+            yield measured(blocks)
+
+    read = Readers().blocks
+    pairs = ((source, source if most is None else _shortened(source, most)) for source in sources)
+    groups = group_segments(pairs, lambda pair: pair[1])
     total, failed = Moments(), []
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the threads work on different clips; more of them would change the order of sums
     try:
-        for result in watch(in_order(measured, sources, jobs)):
+        for result in watch(chain((partial(all_measured, group) for group in groups), workers=jobs, items=1)):
             if isinstance(result, SpectagError):
                 failed.append(result)
             else:
@@ -135,11 +144,16 @@ def measure_statistics(
     return FbankStatistics(total.mean, total.std, total.count // front_end.mel_bins, tuple(failed))
 
 
-def _first(pieces: Iterable[NDArray[np.float32]], most: int | None) -> Iterator[NDArray[np.float32]]:
-    """The first ``most`` samples; no piece after the one that holds the last of them is read."""
+def _shortened(source: Any, samples: int) -> Segment:
+    """What begins with at least the first ``samples``, and ends soon after, so that the rest is not decoded."""
+    whole = source if isinstance(source, Segment) else Segment(source)
+    end = whole.start + (samples + 1) / SAMPLE_RATE
+    return whole if whole.end is not None and whole.end <= end else replace(whole, end=end)
+
+
+def _first(pieces: Iterable[Waveform], samples: int) -> Iterator[Waveform]:
+    """The first samples. All pieces are drawn, so that whoever reads them comes to an end."""
     for piece in pieces:
-        yield piece if most is None else piece[:most]
-        if most is not None:
-            most -= len(piece)
-            if most <= 0:
-                return
+        if samples > 0:
+            yield piece[:samples]
+        samples -= len(piece)

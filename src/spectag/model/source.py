@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import time
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -33,6 +35,7 @@ DOWNLOADS = {
 }
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 RECIPE, BUNDLE, CHECKPOINTS = "recipe.yaml", "bundle", "checkpoints"  # in the folder of a run, see spectag.runs.run
+_CONNECT = 4  # s within which the Hub must accept a connection
 FILE_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".json", ".onnx")
 
 
@@ -118,7 +121,8 @@ def _find_bundle(path: Path, quiet: bool) -> Path:
         return path
     if (run / RECIPE).is_file():
         raise NotAModel(
-            f"{path}: the run in {run} has no {BUNDLE} yet, since it is not finished: continue it with --resume"
+            f"{path}: the run in {run} has no {BUNDLE} yet, since it is not finished: continue it with --resume, or "
+            f"write the model so far: spectag train --finish {shlex.quote(str(run))}"
         )
     if runs := sorted(run.glob(f"*/{BUNDLE}/{CONFIG}")):
         names = ", ".join(config.parents[1].name for config in runs[:3])
@@ -171,8 +175,11 @@ def _fetch_one(repository: str, name: str, revision: str | None) -> Path | None:
         return Path(known)
     if known is not None:  # known to be absent from this revision
         return None
+    url = huggingface_hub.hf_hub_url(repository, name, revision=revision)
+    cached = isinstance(huggingface_hub.try_to_load_from_cache(repository, name, revision=revision), str)
+    local = not cached and not _is_reachable(url)
     try:
-        return Path(huggingface_hub.hf_hub_download(repository, name, revision=revision))
+        return Path(huggingface_hub.hf_hub_download(repository, name, revision=revision, local_files_only=local))
     except errors.LocalEntryNotFoundError as error:
         offline = "offline (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else "the Hub cannot be reached"
         raise ModelNotFetched(
@@ -188,6 +195,25 @@ def _fetch_one(repository: str, name: str, revision: str | None) -> Path | None:
     except Exception as error:  # which errors the client raises depends on the network library below it
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelNotFetched(f"{repository}: cannot fetch {name} from the Hub: {reason[:200]}") from error
+
+
+def _is_reachable(url: str) -> bool:
+    """Whether the Hub can be connected to: its client tries for half a minute before it says that it cannot.
+
+    What the Hub answers, and how slowly, does not matter here. Downloads are tried as often as the client wants.
+    """
+    import huggingface_hub
+
+    for pause in (1, 0):  # s
+        try:
+            huggingface_hub.get_hf_file_metadata(url, timeout=_CONNECT)
+        except Exception as error:  # the network library below the client depends on its version; so do their classes
+            if "Connect" not in type(error).__name__:  # ConnectError, ConnectTimeout, ConnectionError
+                return True
+            time.sleep(pause)
+        else:
+            return True
+    return False
 
 
 def is_file_name(text: str) -> bool:

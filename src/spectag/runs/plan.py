@@ -162,6 +162,11 @@ def make_plan(
             f"--devices {options.processes}: expected at least one training clip per process, got {len(train)} clips: "
             "use fewer processes"
         )
+    if recipe.epoch_clips is not None and recipe.epoch_clips < options.processes:
+        raise RecipeError(
+            f"recipe {recipe.name}: epoch_clips: expected at least one clip per process (--devices "
+            f"{options.processes}), got {recipe.epoch_clips}: raise it, or use fewer processes"
+        )
     if recipe.batch_size % (recipe.accumulate * options.processes):
         raise RecipeError(
             f"recipe {recipe.name}: batch_size {recipe.batch_size} is not a multiple of accumulate {recipe.accumulate} "

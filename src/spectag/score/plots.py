@@ -169,6 +169,7 @@ def plot_confusion(counts: NDArray[np.integer[Any]], labels: Sequence[str]) -> P
         for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
             size = 7 if counts[row, column] < 1000 else 5
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=size)
+    axes.grid(classes > COUNTED)  # lines would cross the counts
     names, size = [_shorten(label, 24) for label in labels], 8 if classes <= COUNTED else 7
     axes.set_xticks(range(classes), names, rotation=90, fontsize=size)
     axes.set_yticks(range(classes), names, fontsize=size)

@@ -248,15 +248,17 @@ def _worst(scores: ScoreTable) -> list[tuple[str, str, str, str]]:
         order = np.argsort(-loss, kind="stable")[:WORST]
 
     def named(clip: int, columns: NDArray[np.int64]) -> str:
-        return ", ".join(f"{scores.labels[c]} {scores.scores[clip, c]:.2f}" for c in columns)
+        return "; ".join(f"{scores.labels[c]} {scores.scores[clip, c]:.2f}" for c in columns)  # names have commas
 
     rows = []
     for clip in order:
         truth = np.flatnonzero(scores.targets[clip])
         truth = truth[np.argsort(-scores.scores[clip, truth], kind="stable")]
-        more = f", and {len(truth) - 5} more" if len(truth) > 5 else ""
+        more = f"; and {len(truth) - 5} more" if len(truth) > 5 else ""
         top = np.argsort(-scores.scores[clip], kind="stable")[:3]
-        rows.append((scores.ids[clip], named(clip, truth[:5]) + more or "–", named(clip, top), f"{loss[clip]:.2f}"))
+        rows.append(
+            (scores.ids[clip], named(clip, truth[:5]) + more or "no label", named(clip, top), f"{loss[clip]:.2f}")
+        )
     return rows
 
 

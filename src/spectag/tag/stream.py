@@ -11,7 +11,7 @@ Nothing is read or computed twice. What is done with the rows is up to the colle
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
@@ -20,11 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spectag.audio import read
 from spectag.audio.fbank import fbank_blocks, normalise, pad_or_cut
 from spectag.audio.front_end import FrontEnd
-from spectag.audio.read import Recording
-from spectag.audio.readers import Readers
+from spectag.audio.read import Recording, Waveform
+from spectag.audio.segments import Read, read_group
 from spectag.audio.source import Source
 from spectag.errors import AudioError, FileError, SpectagError
 from spectag.tag.windows import Window, cut_windows
@@ -75,22 +74,21 @@ Item: TypeAlias = "Inputs | Recording | FileError"
 
 
 def read_windows(
-    source: Source, front_end: FrontEnd, hop: int | None = None, processes: Readers | None = None
+    recording: Recording, blocks: Iterable[Waveform], front_end: FrontEnd, hop: int | None = None
 ) -> Iterator[Inputs | Recording]:
     """Read the windows of a recording, then give the recording itself, whose facts are complete by then.
 
     Args:
-        source: see :func:`spectag.audio.read.open`.
+        recording: what is known about it is filled in meanwhile.
+        blocks: its waveform.
         front_end: of the model.
         hop: frames from one window to the next; None for half a window.
-        processes: what reads the file; None for this process.
 
-    >>> *windows, recording = read_windows(np.zeros(160_000, np.float32), FrontEnd(frames=512))
-    >>> windows[0].inputs.shape, recording.seconds
+    >>> recording = read.open(np.zeros(160_000, np.float32))
+    >>> *windows, end = read_windows(recording, recording.blocks(), FrontEnd(frames=512))
+    >>> windows[0].inputs.shape, end.seconds
     (torch.Size([512, 128]), 10.0)
     """
-    recording = read.open(source)
-    blocks = recording.blocks() if processes is None else processes.blocks(recording)
     heard = False
     for window in cut_windows(fbank_blocks(blocks, front_end), front_end.frames, hop):
         heard = heard or window.sound > 0
@@ -107,26 +105,31 @@ def read_windows(
 
 
 def read_or_error(
-    source: Source | FileError, front_end: FrontEnd, hop: int | None = None, processes: Readers | None = None
+    sources: Sequence[Source | FileError], front_end: FrontEnd, hop: int | None = None, blocks: Read | None = None
 ) -> Iterator[Item]:
     """The same, with any failure as a value: one broken file in a million must not stop the others.
 
-    >>> [error] = read_or_error("a-file-that-does-not-exist.wav", FrontEnd())
+    Args:
+        sources: one, or segments of one file.
+        front_end, hop: as for :func:`read_windows`.
+        blocks: how a recording becomes blocks; None to read it in this process.
+
+    >>> [error] = read_or_error(["a-file-that-does-not-exist.wav"], FrontEnd())
     >>> type(error).__name__
     'FileError'
     """
-    if isinstance(source, FileError):
-        yield source
+    if isinstance(sources[0], FileError):
+        yield sources[0]
         return
-    path = read.open(source).path
-    try:
-        yield from read_windows(source, front_end, hop, processes)
-    except AudioError as error:
-        yield FileError(path, error.reason)
-    except SpectagError as error:
-        yield FileError(path, str(error))
-    except Exception as error:
-        yield FileError(path, f"cannot be read: {type(error).__name__}: {error}")
+    for recording, pieces in read_group(sources, blocks):  # type: ignore[arg-type]
+        try:
+            yield from read_windows(recording, pieces, front_end, hop)
+        except AudioError as error:
+            yield FileError(recording.path, error.reason)
+        except SpectagError as error:
+            yield FileError(recording.path, str(error))
+        except Exception as error:
+            yield FileError(recording.path, f"cannot be read: {type(error).__name__}: {error}")
 
 
 class _Progress(Generic[Clip]):

@@ -17,6 +17,7 @@ from spectag.audio import read
 from spectag.audio.front_end import FRAMES_PER_SECOND
 from spectag.audio.read import Recording
 from spectag.audio.readers import COUNT, Readers
+from spectag.audio.segments import group_segments, read_group
 from spectag.audio.source import Source
 from spectag.choices import BATCH_SIZE, DEVICE, MODEL, PRECISION, TOP_K, Precision
 from spectag.engines.base import Engine, FrameEngine
@@ -205,7 +206,8 @@ class Tagger:
         Raises:
             AudioError, InputError: as :meth:`tag`, also for a hop out of its range.
         """
-        items = read_windows(source, self.card.front_end, self.frames(hop))
+        [(recording, blocks)] = read_group([source])
+        items = read_windows(recording, blocks, self.card.front_end, self.frames(hop))
         [clip] = collect(items, compute or self.compute_scores, self.batch_size, lambda: collector)
         if isinstance(clip, FileError):
             raise AudioError(clip.path or "<array>", clip.error)
@@ -248,12 +250,15 @@ class Tagger:
         return min(max(1, round(hop * FRAMES_PER_SECOND)), window.frames)
 
     def _tasks(self, sources: Iterable[Source | FileError], hop: int) -> Iterator[Callable[[], Iterator[Item]]]:
-        """One task per source: the reading of it. A single one is not worth a process."""
+        """One task per source: the reading of it. A single one is not worth a process.
+
+        Segments of one file that follow each other are one task, and the file is decoded once for them.
+        """
         rest = iter(sources)
         head = list(islice(rest, 2))
-        processes = self._readers if len(head) > 1 else None
-        front_end = self.card.front_end
-        return (partial(read_or_error, source, front_end, hop, processes) for source in chain(head, rest))
+        blocks = self._readers.blocks if len(head) > 1 else None
+        groups = group_segments(chain(head, rest))
+        return (partial(read_or_error, group, self.card.front_end, hop, blocks) for group in groups)
 
     def embed(self, source: Source) -> Features:
         """Features of one recording, ``[D]``: the mean over its windows, weighted as that of the scores.

@@ -17,7 +17,6 @@ from torch.utils.data import Dataset
 
 from spectag.ahead import in_order
 from spectag.audio.front_end import FRAME, HOP, FrontEnd, num_frames
-from spectag.audio.read import read
 from spectag.audio.segments import read_segments
 from spectag.audio.source import Segment, Source
 from spectag.data.manifest import Clip
@@ -59,11 +58,12 @@ class Waveforms(Sequence[Tensor]):
             return kept
         if index in self.failed:
             raise self.failed[index]
-        try:
-            waveform = torch.from_numpy(read(self.clips[index].source))
-        except AudioError as error:
-            self.failed[index] = error
-            raise
+        [found] = read_segments([self.clips[index].source], _warn)
+        if isinstance(found, Exception):
+            if isinstance(found, AudioError):
+                self.failed[index] = found
+            raise found
+        waveform = torch.from_numpy(found)
         self._keep(index, waveform)
         return waveform
 
