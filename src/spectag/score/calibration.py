@@ -1,4 +1,4 @@
-"""Calibration: fit a scale and an offset of the logits, so that scores are shares of the clips in which a label is right.
+"""Calibration: fit a scale and an offset of the logits, so that a score is the share of cases in which it is right.
 
 A sound that gets the score 0.8 should be right in 80 % of the cases. Networks are often surer than that. Three remedies
 are compared by cross-validation, and the one with the lowest log loss is taken, or none:
@@ -153,7 +153,9 @@ def fit_scaling(outputs: Outputs, method: Method) -> Scaling:
     if method == "none":
         return common
     every = np.zeros(classes, np.int64)  # all classes share the parameters of number 0
-    common = _fit(outputs, common, every, every if outputs.activation == "sigmoid" and method != "temperature" else None)
+    common = _fit(
+        outputs, common, every, every if outputs.activation == "sigmoid" and method != "temperature" else None
+    )
     if method != "classes" or not (own := _well_supported(outputs)).any():
         return common
     numbers = np.where(own, np.cumsum(own) - 1, -1)
@@ -258,7 +260,7 @@ def make_folds(targets: NDArray[Any], groups: list[str] | None = None, folds: in
 def _well_supported(outputs: Outputs) -> NDArray[np.bool_]:
     """Classes with enough clips for parameters of their own, ``[C]``."""
     positives = outputs.targets.sum(0)
-    enough = (positives >= FEWEST) & (len(outputs.targets) - positives >= FEWEST)
+    enough: NDArray[np.bool_] = (positives >= FEWEST) & (len(outputs.targets) - positives >= FEWEST)
     enough[np.setdiff1d(np.arange(len(enough)), outputs.columns)] = False
     return enough
 
@@ -313,7 +315,11 @@ def _loss(outputs: Outputs, scores: Floats) -> tuple[float, int, Floats]:
         known = np.zeros(targets.shape[1])
         known[outputs.columns] = 1
         losses = -(targets * np.log(inside) + (1 - targets) * np.log1p(-inside)) * known
-        return float(losses.sum()), int(len(targets) * known.sum()), (inside - targets) / (inside * (1 - inside)) * known
+        return (
+            float(losses.sum()),
+            int(len(targets) * known.sum()),
+            (inside - targets) / (inside * (1 - inside)) * known,
+        )
     labels = targets.sum(1, keepdims=True)
     shares = targets / np.maximum(labels, 1)
     return float(-(shares * np.log(inside)).sum()), int((labels > 0).sum()), -shares / inside

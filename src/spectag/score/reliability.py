@@ -71,5 +71,4 @@ def measure_reliability(
     places = np.minimum((sure * bins).astype(int), bins - 1)
     counts = np.bincount(places, minlength=bins)
     with np.errstate(invalid="ignore"):
-        means = (np.bincount(places, weights, bins) / counts for weights in (sure, right))
-        return Reliability(*means, counts)
+        return Reliability(np.bincount(places, sure, bins) / counts, np.bincount(places, right, bins) / counts, counts)

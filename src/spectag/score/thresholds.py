@@ -69,9 +69,7 @@ def find_thresholds(
     return Thresholds(values, own, reached)
 
 
-def find_threshold(
-    targets: NDArray[Any], scores: NDArray[Any], precision: float | None = None
-) -> tuple[float, bool]:
+def find_threshold(targets: NDArray[Any], scores: NDArray[Any], precision: float | None = None) -> tuple[float, bool]:
     """The threshold of one class.
 
     Args:

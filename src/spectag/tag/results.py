@@ -16,9 +16,12 @@ format     one recording
 
 ``duration`` is in seconds, ``score`` in 0..1, both rounded to 6 decimals; ``rank`` counts from 1. The order is that of
 the inputs. A recording has no tags if no score reached the threshold, or if it is digital silence throughout, which
-``warnings`` says. Text is UTF-8, and a ``csv`` file begins with a byte order mark, without which Excel spoils umlauts.
-Bytes of a file name that are not valid UTF-8 are written as ``\\udcXX``; in JSON this is the escape that Python's
-``os.fsencode`` reverses. Each result is flushed; every format but ``json`` is then complete.
+``warnings`` says. If the model tells unknown sounds, the objects have ``unknown``, true or false, and
+``unknown_score``, about the share of known sounds that are less unusual. An unknown recording has no tags unless a
+threshold is given; its row in a ``csv`` file has the label ``(unknown)``, that score, and no rank. Text is UTF-8, and a
+``csv`` file begins with a byte order mark, without which Excel spoils umlauts. Bytes of a file name that are not valid
+UTF-8 are written as ``\\udcXX``; in JSON this is the escape that Python's ``os.fsencode`` reverses. Each result is
+flushed; every format but ``json`` is then complete.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ from spectag.choices import Format
 from spectag.errors import FileError
 
 DECIMALS = 6
+NO_LABEL = "(unknown)"  # in place of a label, where a sound is none of those that the model knows
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class ClipScores:
         starts: first frame of each window, ``[W]``; a frame is 10 ms. W >= 1.
         scores: ``[W, C]``, 0..1, for each label of the model.
         sound: how much of each window is sound, ``[W]``, 0..1.
+        distances: of each window from what the model knows, ``[W]``; None if it does not tell unknown sounds.
 
     >>> clip = spectag.Tagger("esc10").score_windows(np.zeros(160_000, np.float32))
     >>> clip.scores.shape, clip.starts[:3].tolist()  # 7 windows of 2.56 s, half a window apart
@@ -58,6 +63,7 @@ class ClipScores:
     starts: NDArray[np.int64]
     scores: NDArray[np.float32]
     sound: NDArray[np.float32]
+    distances: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -159,6 +165,8 @@ class ClipTags:
         warnings: problems of the recording, one line each.
         events: in the order of their onsets; None if they were not asked for.
         timeline: None if it was not asked for.
+        unknown: whether it is none of the sounds that the model knows; None if the model does not tell.
+        unknown_score: about the share of known sounds that are less unusual, 0..1; None if the model does not tell.
 
     >>> ClipTags("rain.wav", 5.0, (Tag("Rain", 0.8),)).to_dict()
     {'path': 'rain.wav', 'duration': 5.0, 'tags': [{'label': 'Rain', 'score': 0.8}]}
@@ -170,6 +178,8 @@ class ClipTags:
     warnings: tuple[str, ...] = ()
     events: tuple[Event, ...] | None = None
     timeline: Timeline | None = None
+    unknown: bool | None = None
+    unknown_score: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The object of the JSON formats."""
@@ -178,6 +188,8 @@ class ClipTags:
             "duration": round(self.duration, DECIMALS),
             "tags": [{"label": tag.label, "score": round(tag.score, DECIMALS)} for tag in self.tags],
         }
+        if self.unknown is not None and self.unknown_score is not None:
+            result |= {"unknown": self.unknown, "unknown_score": round(self.unknown_score, DECIMALS)}
         if self.events is not None:
             result["events"] = [event.to_dict() for event in self.events]
         if self.timeline is not None:
@@ -261,7 +273,8 @@ class CSV:
                 self.rows.writerow([path, duration, rank, _cell(tag.label), round(tag.score, DECIMALS), "", warnings])
                 warnings = ""
             if not result.tags:
-                self.rows.writerow([path, duration, "", "", "", "", warnings])
+                unknown = [NO_LABEL, round(result.unknown_score or 0, DECIMALS)] if result.unknown else ["", ""]
+                self.rows.writerow([path, duration, "", *unknown, "", warnings])
         self.file.flush()
 
     def close(self) -> None:
@@ -296,7 +309,7 @@ class Text:
     def write(self, result: Result) -> None:
         if isinstance(result, ClipTags):
             tags = [(tag.label, f"{tag.score:.2f}") for tag in result.tags]
-            self._line(result.path or "-", tags or [("(no tags)", "")])
+            self._line(result.path or "-", tags or [(NO_LABEL if result.unknown else "(no tags)", "")])
             self.file.flush()
 
     def close(self) -> None:
