@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectag.errors import DataError, InputError
-from spectag.score.calibration import FEWEST
+from spectag.score.scaling import FEWEST
 
 
 @dataclass(frozen=True)
