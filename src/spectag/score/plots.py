@@ -279,7 +279,7 @@ def plot_reliability(before: Reliability, after: Reliability, path: Path) -> str
     >>> plot_reliability(one, one, Path("reliability.svg"))
     'Reliability diagram: calibration error 0.100 before, 0.100 after'
     """
-    figure = Figure(figsize=(WIDTH, 1.35 * WIDTH))
+    figure = Figure(figsize=(WIDTH, 1.4 * WIDTH))
     upper, lower = figure.subplots(2, 1, height_ratios=[3.4, 1], sharex=True)
     upper.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=DASHES[2], label="as often right as the score says")
     bins = len(before.counts)
@@ -291,7 +291,7 @@ def plot_reliability(before: Reliability, after: Reliability, path: Path) -> str
         upper.scatter(each.scores[some], each.right[some], s=size, color=colour, alpha=0.85, zorder=3)
         left = (np.arange(bins) + 0.08 + 0.43 * place) / bins
         lower.bar(left, each.counts / max(1, each.counts.sum()), 0.41 / bins, align="edge", color=colour)
-    upper.set(ylabel="share that is right", xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal")
+    upper.set(ylabel="share that is right", xlim=(0, 1.03), ylim=(0, 1.06))
     lower.set(xlabel="score", ylabel="share of all")
     for axes in (upper, lower):
         _plain_numbers(axes)
