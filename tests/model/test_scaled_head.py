@@ -1,4 +1,4 @@
-"""Scaled logits, thresholds and unknown sounds in a bundle: exact, read back and checked; transformers reads it, too."""
+"""Scaled logits, thresholds and unknown sounds in a bundle: exact, read back, checked; transformers reads them."""
 
 import json
 from dataclasses import replace

@@ -133,6 +133,8 @@ def calibrate(
         plot_reliability(*found.reliability, plot)
     if out is not None:
         _save(bundle, found, frames, novel, facts, out)
+        if not as_json:
+            print(f"{out}: {len(bundle.labels)} thresholds{', unknown sounds' if novel else ''}")
     elif not as_json:
         say("note", "nothing was written: --out BUNDLE writes the calibrated model")
     for failure in clips.failed:
@@ -191,7 +193,6 @@ def _save(
         provenance={**bundle.provenance, "calibration": facts},
     )
     replace(scaled, card=card).save(out)
-    print(f"{out}: {len(bundle.labels)} thresholds{', unknown sounds' if unknown else ''}")
 
 
 def _rows(bundle: Bundle, found: Calibration) -> list[dict[str, Any]]:
