@@ -104,7 +104,7 @@ def test_scores_are_mended_and_everything_is_stored(model, data, tmp_path, capsy
     assert card.provenance["calibration"]["positives"] == [CLIPS] * 3 + [0]
     assert card.provenance["data"]["held_out"] == "fold 2"
     assert ("frames" in card.provenance["calibration"]) == card.config.frame_head
-    # What the bundle says is what was fitted. It was fitted on these clips, so their loss is not above the reported one.
+    # The bundle was fitted on these clips, so their loss is not above the cross-validated one.
     clips = read_manifest(data).only(fold=2)
     scores = np.stack([Tagger(load(out)).scores(clip.source) for clip in clips.clips])
     loss = -np.log(scores[np.arange(len(scores)), [clip.labels[0] for clip in clips.clips]]).mean()
