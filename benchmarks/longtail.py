@@ -1,6 +1,7 @@
 """Measure what each piece of the paper's AudioSet method contributes on a small multi-label set with a long tail.
 
-    python benchmarks/soundscapes.py ESC-50 SOUNDSCAPES --classes 20 --ratio 20
+    spectag data mix ESC-50 --out SOUNDSCAPES/train --count 1500 --ratio 50 --folds 1,2,3,4
+    spectag data mix ESC-50 --out SOUNDSCAPES/test --count 400 --folds 5
     python benchmarks/longtail.py SOUNDSCAPES OUT [--seeds 3] [--set epochs=20]
 
 This script trains ``longtail.yaml`` from scratch, which is the method of audioset-full at a tiny size. It trains with
@@ -45,7 +46,7 @@ def text(values: list[float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", help="data set made by benchmarks/soundscapes.py")
+    parser.add_argument("data", help="data set made by spectag data mix")
     parser.add_argument("out", type=Path, help="directory for the runs")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds per variant")
     parser.add_argument(

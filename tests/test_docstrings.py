@@ -54,6 +54,7 @@ WITHOUT_EXAMPLE = {
     "spectag.cli.ensemble.ensemble": COMMAND,
     "spectag.cli.model.convert": COMMAND,
     "spectag.cli.model.info": COMMAND,
+    "spectag.cli.mix.mix": COMMAND,
     "spectag.cli.pack.pack": COMMAND,
     "spectag.cli.score.evaluate": COMMAND,
     "spectag.cli.score.score": COMMAND,
@@ -77,7 +78,7 @@ WITHOUT_EXAMPLE = {
     "spectag.runs.prepare.prepare": RUN,
     "spectag.runs.run.run": RUN,
     "spectag.runs.run.write_results": RUN,
-    "spectag.tag.results.Writer": "a protocol",
+    "spectag.tag.writers.writer.Writer": "a protocol",
 }
 
 

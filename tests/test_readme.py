@@ -1,7 +1,7 @@
-"""The commands of the README and of docs/training.md run without an error.
+"""The commands of the README and of the pages of docs/ run without an error.
 
-Training commands get further options, which make them short. The output is compared for two examples of the README:
-the demo and the Python code. All relative links of both pages must exist.
+Training commands get further options, which make them short. What a command gets from a pipe is a real recording. The
+output is compared for two examples of the README: the demo and the Python code. All relative links must exist.
 """
 
 import contextlib
@@ -9,6 +9,8 @@ import io
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +31,7 @@ from spectag.train.recipe_files import read_recipe
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TRAINING = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+PAGES = ["README.md", "docs/formats.md", "docs/times.md", "docs/training.md"]
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
@@ -37,14 +39,15 @@ def blocks(page: str) -> list[tuple[str, str]]:
 
 
 BLOCKS = blocks(README)
-COMMANDS = list(
-    dict.fromkeys(  # in order: later ones use what earlier ones made
-        line.split(" #")[0].strip()
-        for _, block in (*BLOCKS, *blocks(TRAINING))
-        for line in block.splitlines()
-        if line.startswith("spectag ")
-    )
-)
+LINES = [
+    line.split(" #")[0].strip()
+    for page in PAGES
+    for _, block in blocks((ROOT / page).read_text(encoding="utf-8"))
+    for line in block.splitlines()
+]
+# In order: later ones use what earlier ones made. No machine that runs the tests has a microphone.
+COMMANDS = list(dict.fromkeys(line for line in LINES if line.startswith("spectag ") and line != "spectag listen"))
+PIPED = list(dict.fromkeys(line for line in LINES if "| spectag " in line))
 # Added to training commands, so that they end.
 QUICK = ["epochs=1", "batch_size=4", "steps=null", "average=null", "select=last", "cache_gb=1"]
 TINY = ["model.width=16", "model.depth=1", "model.heads=2"]  # where there is no checkpoint
@@ -53,6 +56,7 @@ TINY = ["model.width=16", "model.depth=1", "model.heads=2"]  # where there is no
 def test_there_are_commands():
     named = {command.split()[1] for command in COMMANDS}
     assert named == {"tag", "info", "convert", "evaluate", "train", "recipes", "sweep", "score", "ensemble", "data"}
+    assert {line.split("| spectag ")[1].split()[0] for line in PIPED} == {"tag", "listen"}
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +68,7 @@ def place(tmp_path_factory) -> Path:
     for clip in examples[:2]:
         shutil.copy(clip, place / "recordings")
     soundfile.write(place / "talk.wav", np.zeros(16000), 16000)
+    shutil.copy(examples[0], place / "dawn.wav")
     (place / "talk.wav").rename(place / "talk.mp4")  # what a file holds counts, not its name
     for label, clip in enumerate(examples, start=1):
         folder = place / "ESC-10" / f"{label:03} - {clip.stem.replace('_', ' ').capitalize()}"
@@ -141,13 +146,31 @@ def test_commands(command, place, monkeypatch, capsys):
     assert main(arguments + sets) == 0, capsys.readouterr().err
 
 
-def test_python(monkeypatch):
+@pytest.mark.parametrize("line", PIPED)
+def test_commands_behind_a_pipe(line, place):
+    """The recording comes from a file; a line that says --rate gets samples without a header."""
+    command = shlex.split(line.split("|")[1])
+    waveform, rate = soundfile.read(ROOT / "examples" / "rain.ogg", dtype="int16")
+    sound = io.BytesIO()
+    if "--rate" in command:
+        sound.write(waveform.tobytes())
+    else:
+        soundfile.write(sound, waveform, rate, format="WAV")
+    run = [sys.executable, "-m", *command]
+    done = subprocess.run(run, input=sound.getvalue(), capture_output=True, cwd=place, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert b"Rain" in done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_python(page, monkeypatch):
     monkeypatch.chdir(ROOT)
-    [code] = [block for language, block in BLOCKS if language == "python"]
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out):
-        exec(code, {})
-    assert out.getvalue().startswith("Rain: ")
+    for language, code in blocks((ROOT / page).read_text(encoding="utf-8")):
+        if language == "python":
+            out = io.StringIO()
+            with contextlib.redirect_stdout(out):
+                exec(code, {})
+            assert page != "README.md" or out.getvalue().startswith("Rain: ")
 
 
 def test_demo_shows_what_make_demo_prints(monkeypatch, capsys):
@@ -162,7 +185,7 @@ def test_demo_shows_what_make_demo_prints(monkeypatch, capsys):
     assert cells(capsys.readouterr().out) == cells(shown)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/training.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8")):
         assert ((ROOT / page).parent / target).exists(), target

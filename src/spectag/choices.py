@@ -10,9 +10,28 @@ Precision = Literal["fp32", "bf16"]  # of a network while tagging
 Channels = Literal["mean", "sum"]  # how a patch kernel of three colour channels becomes one of one channel
 Positions = Literal["bilinear", "nearest", "fresh"]  # how a positional embedding is fitted to another grid
 Statistics = Literal["audioset", "esc50", "speech-commands"]  # data sets whose mean and deviation are known
+MixFormat = Literal["flac", "wav"]  # of soundscapes
 Encoding = Literal["s16le", "s32le", "f32le", "u8"]  # of samples without a header, as FFmpeg names them
 EventMethod = Literal["change", "threshold"]  # how events are found in scores over time
-Format = Literal["text", "json", "jsonl", "csv"]  # of the results of tagging
+Format = Literal[  # of the results of tagging
+    "text",
+    "json",
+    "jsonl",
+    "csv",
+    "csv-events",
+    "csv-timeline",
+    "parquet",
+    "parquet-timeline",
+    "audacity",
+    "raven",
+    "kaleidoscope",
+    "webvtt",
+    "rttm",
+    "elan",
+    "dcase",
+    "dcase-scores",
+    "aoef",
+]
 
 MODEL = "esc10"
 DEVICE = "cpu"

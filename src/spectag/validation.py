@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 # What was expected, by the type of error; the names in braces are facts that pydantic adds.
@@ -72,3 +73,31 @@ def show(value: Any) -> str:
     else:
         text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def list_keys(model: Any, prefix: str = "") -> list[str]:
+    """All keys of a pydantic model, those of its sections after their section: ``front_end``, ``front_end.mean``.
+
+    >>> from spectag.train.recipe import SplitsRecipe
+    >>> list_keys(SplitsRecipe)
+    ['train', 'validation', 'test']
+    """
+    keys = []
+    for name, field in model.model_fields.items():
+        keys.append(prefix + name)
+        if hasattr(field.annotation, "model_fields"):
+            keys += list_keys(field.annotation, f"{prefix}{name}.")
+    return keys
+
+
+def suggest(key: str, known: Iterable[str]) -> str:
+    """Suggest similar keys, also if only the section is missing: ``front_end.mean`` for ``mean``.
+
+    >>> suggest("mean", ["front_end.mean", "seed"])
+    '; did you mean front_end.mean?'
+    """
+    known = list(known)
+    by_last = {name.rsplit(".", 1)[-1]: name for name in known}
+    near = difflib.get_close_matches(key, known, 3, 0.5)
+    near += [by_last[last] for last in difflib.get_close_matches(key.rsplit(".", 1)[-1], list(by_last), 3, 0.6)]
+    return f"; did you mean {' or '.join(dict.fromkeys(near))}?" if near else ""

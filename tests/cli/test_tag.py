@@ -97,7 +97,9 @@ def test_output_file(model: Path, good: dict[str, Path], tmp_path: Path, capsys:
     target = tmp_path / "tags.json"
     target.write_text("old")
     assert call("tag", *good.values(), "-m", model, "-f", "json", "-o", target) == 0
-    assert capsys.readouterr() == ("", "")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("spectag: done: 4 files, 1.76 s of sound: 4 tagged\nspectag: first tags: ")
     assert len(json.loads(target.read_text("utf-8"))) == len(good)
 
 
@@ -208,13 +210,18 @@ def test_the_name_of_the_output_chooses_the_format(
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("a.csv", ["-f", "json"], "means the format csv, but --format says json"),
-        ("a.json", ["-f", "jsonl"], "means the format json, but --format says jsonl"),
-        ("a.txt", ["-f", "csv"], "means the format text, but --format says csv"),
+        (
+            "a.csv",
+            ["-f", "json"],
+            "means the format csv, csv-events, csv-timeline or kaleidoscope, but --format says json",
+        ),
+        ("a.json", ["-f", "jsonl"], "means the format json or aoef, but --format says jsonl"),
+        ("a.txt", ["-f", "csv"], "means the format text, audacity or raven, but --format says csv"),
         (
             "a.xlsx",
             [],
-            "expected a name that ends in one of .txt, .json, .jsonl, .ndjson, .csv, or a --format; got .xlsx",
+            "expected a name that ends in one of .txt, .json, .jsonl, .ndjson, .csv, .parquet, .vtt, .rttm, .eaf, "
+            ".tsv, or a --format; got .xlsx",
         ),
         ("a.csv.gz", [], "got .gz"),
     ],

@@ -161,7 +161,7 @@ def test_an_ensemble_of_different_frames_has_none(other):
     ensemble = Ensemble((make_bundle(frame_head=True), make_bundle(**other)))
     assert ensemble.card.frame_step is None
     with pytest.raises(errors.InputError, match=r"frame"):
-        make_engine(ensemble).score_frames(INPUTS[:, :98])
+        make_engine(ensemble).score_frames(INPUTS[:, :92])
 
 
 def test_pooling_by_hand():

@@ -100,10 +100,11 @@ def start(
 
 @pytest.mark.parametrize("balanced", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_two_processes_have_the_gradient_and_the_figures_of_one(tones, tmp_path, balanced):
+    """Balanced, it also has a frame head."""
     gradients, reports = [], []
     for processes in (1, 2):
         out = tmp_path / str(processes)
-        done = start(tones, out, processes, balanced=balanced)
+        done = start(tones, out, processes, balanced=balanced, model=RECIPE["model"] | {"frames": balanced})
         assert done.returncode == 0, done.stderr
         gradients.append([torch.load(out / f"gradients-{step}.pt", weights_only=True) for step in (0, 3)])
         reports.append(json.loads((out / "run" / "report.json").read_text()))

@@ -12,8 +12,9 @@ from hypothesis import given, strategies as st
 
 from spectag.audio.fbank import compute_inputs, fbank
 from spectag.audio.front_end import FrontEnd
-from spectag.train import augment
+from spectag.train import augment, patches
 from spectag.train.augment import Bands, Excerpt, Mixing
+from spectag.train.events import Sound
 from spectag.train.recipe import AugmentRecipe
 from spectag.train.rng import Rows, make_rng
 
@@ -232,29 +233,29 @@ def test_shifts_are_up_to_ten_frames_back_and_nine_forward():
 
 def test_what_is_kept_is_drawn_by_rank_and_ascends():
     fractions = np.array([[0.9, 0.1, 0.5, 0.3, 0.7], [0.1, 0.2, 0.3, 0.4, 0.5]])
-    assert augment.draw_kept(2, 5, 0.4, Given(fractions)).tolist() == [[1, 2, 3], [0, 1, 2]]
-    assert augment.draw_kept(2, 5, 0.99, Given(fractions)).tolist() == [[1], [0]], "at least one"
-    assert augment.draw_kept(2, 3, 0.0, Given()).tolist() == [[0, 1, 2], [0, 1, 2]]
+    assert patches.draw_kept(2, 5, 0.4, Given(fractions)).tolist() == [[1, 2, 3], [0, 1, 2]]
+    assert patches.draw_kept(2, 5, 0.99, Given(fractions)).tolist() == [[1], [0]], "at least one"
+    assert patches.draw_kept(2, 3, 0.0, Given()).tolist() == [[0, 1, 2], [0, 1, 2]]
 
 
 def test_rows_and_columns_are_dropped_first_then_any_patches():
     rows, columns = [[0.9, 0.1, 0.5, 0.3]], [[0.1, 0.9, 0.8, 0.2]]
     recipe = AugmentRecipe(row_drop=0.5, column_drop=0.5)
-    keep = augment.draw_patches(1, (4, 4), recipe, Given(rows, columns))
+    keep = patches.draw_patches(1, (4, 4), recipe, Given(rows, columns))
     assert keep.tolist() == [[4 * 1 + 0, 4 * 1 + 3, 4 * 3 + 0, 4 * 3 + 3]]
     also = recipe.model_copy(update={"patch_drop": 0.25})
-    keep = augment.draw_patches(1, (4, 4), also, Given(rows, columns, [[0.5, 0.9, 0.1, 0.2]]))
+    keep = patches.draw_patches(1, (4, 4), also, Given(rows, columns, [[0.5, 0.9, 0.1, 0.2]]))
     assert keep.tolist() == [[4 * 1 + 0, 4 * 3 + 0, 4 * 3 + 3]]
-    assert augment.draw_patches(1, (2, 3), AugmentRecipe(patch_drop=0.5), Given([np.arange(6)])).tolist() == [[0, 1, 2]]
-    assert augment.draw_patches(1, (2, 3), AugmentRecipe(column_drop=0.6), Given([[2, 0, 1]])).tolist() == [[1, 4]]
-    assert augment.draw_patches(1, (2, 3), AugmentRecipe(row_drop=0.5), Given([[1, 0]])).tolist() == [[3, 4, 5]]
+    assert patches.draw_patches(1, (2, 3), AugmentRecipe(patch_drop=0.5), Given([np.arange(6)])).tolist() == [[0, 1, 2]]
+    assert patches.draw_patches(1, (2, 3), AugmentRecipe(column_drop=0.6), Given([[2, 0, 1]])).tolist() == [[1, 4]]
+    assert patches.draw_patches(1, (2, 3), AugmentRecipe(row_drop=0.5), Given([[1, 0]])).tolist() == [[3, 4, 5]]
 
 
 @given(f=st.integers(1, 8), t=st.integers(1, 8), drops=st.tuples(*[st.floats(0.01, 0.99)] * 3), seed=st.integers(0, 9))
 def test_kept_patches_are_distinct_and_as_many_as_asked(f, t, drops, seed):
     patch, row, column = drops
     recipe = AugmentRecipe(patch_drop=patch, row_drop=row, column_drop=column)
-    keep = augment.draw_patches(5, (f, t), recipe, make_rng(seed))
+    keep = patches.draw_patches(5, (f, t), recipe, make_rng(seed))
     rows, columns = max(1, round((1 - row) * f)), max(1, round((1 - column) * t))
     assert keep.shape == (5, max(1, round((1 - patch) * rows * columns)))
     for kept in keep.tolist():
@@ -287,7 +288,7 @@ FULL = AugmentRecipe(
 
 
 def build(index, samples, recipe, seed):
-    clips = [(torch.from_numpy(x), torch.from_numpy(y)) for x, y in zip(CLIPS, TARGETS, strict=True)]
+    clips = [Sound(torch.from_numpy(x), torch.from_numpy(y)) for x, y in zip(CLIPS, TARGETS, strict=True)]
     return augment.build_example(index, clips.__getitem__, len(clips), samples, recipe, make_rng(seed))
 
 
@@ -328,7 +329,7 @@ def expected_example(index, samples, recipe, seed):
 def test_an_example_is_excerpt_gain_mixing_and_early_end(recipe):
     for seed in range(12):
         for index in range(3):
-            x, target = build(index, 3000, recipe, seed)
+            x, target, _ = build(index, 3000, recipe, seed)
             expected, expected_target = expected_example(index, 3000, recipe, seed)
             close(x, expected, atol=1e-4)
             close(target, expected_target)
@@ -336,16 +337,16 @@ def test_an_example_is_excerpt_gain_mixing_and_early_end(recipe):
 
 def test_without_augmentation_an_example_is_the_clips_beginning():
     for index, clip in enumerate(CLIPS):
-        x, target = build(index, 3000, OFF, 0)
+        x, target, _ = build(index, 3000, OFF, 0)
         np.testing.assert_array_equal(x, clip[:3000])
         np.testing.assert_array_equal(target, TARGETS[index])
 
 
 @given(samples=st.integers(1, 5000), window=st.integers(400, 4000), seed=st.integers(0, 99))
 def test_an_example_is_never_longer_than_the_window(samples, window, seed):
-    clip = (torch.ones(samples), torch.ones(1))
+    clip = Sound(torch.ones(samples), torch.ones(1))
     for recipe in (OFF, FULL):
-        x, _ = augment.build_example(0, lambda _: clip, 1, window, recipe, make_rng(seed))
+        x, *_ = augment.build_example(0, lambda _: clip, 1, window, recipe, make_rng(seed))
         assert 1 <= len(x) <= window
 
 
@@ -381,21 +382,21 @@ def test_inputs_are_equalised_padded_masked_normalised_noisy_and_rolled(recipe):
     front_end = FrontEnd(window="hanning", mel_bins=64, frames=20, mean=-3.0, std=2.0)
     waveform, frames = torch.from_numpy(noise(4, 400 + 19 * 160)), torch.tensor([20, 7, 1, 19])
     for seed in range(10):
-        inputs = augment.build_inputs(waveform, frames, front_end, recipe, make_rng(seed))
+        inputs, _ = augment.build_inputs(waveform, frames, front_end, recipe, make_rng(seed))
         close(inputs, expected_inputs(waveform, frames.tolist(), front_end, recipe, seed))
 
 
 def test_what_is_off_draws_nothing():
     front_end, waveform = FrontEnd(frames=2), torch.from_numpy(noise(1, 560))
-    inputs = augment.build_inputs(waveform, torch.tensor([2]), front_end, OFF, Given())
+    inputs, _ = augment.build_inputs(waveform, torch.tensor([2]), front_end, OFF, Given())
     assert torch.equal(inputs, compute_inputs(waveform, front_end))
-    assert augment.draw_patches(2, (3, 4), OFF, Given()) is None
+    assert patches.draw_patches(2, (3, 4), OFF, Given()) is None
 
 
 def test_processes_take_their_rows_of_what_one_would_draw():
     front_end, waveform, frames = FrontEnd(frames=20), torch.from_numpy(noise(6, 3440)), torch.arange(15, 21)
-    whole = augment.build_inputs(waveform, frames, front_end, FULL, make_rng(3))
+    whole, _ = augment.build_inputs(waveform, frames, front_end, FULL, make_rng(3))
     for rank in range(3):
         rows = Rows(make_rng(3), rank, 3)
-        own = augment.build_inputs(waveform[rank::3], frames[rank::3], front_end, FULL, rows)
+        own, _ = augment.build_inputs(waveform[rank::3], frames[rank::3], front_end, FULL, rows)
         torch.testing.assert_close(own, whole[rank::3], rtol=0, atol=1e-5)

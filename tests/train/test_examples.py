@@ -12,6 +12,7 @@ from spectag.data.layouts import read_manifest
 from spectag.data.manifest import Clip
 from spectag.errors import AudioError, DataError
 from spectag.train.augment import build_example
+from spectag.train.events import Sound
 from spectag.train.examples import TrainingClips, Waveforms, collate
 from spectag.train.recipe import AugmentRecipe
 from spectag.train.rng import make_rng
@@ -222,7 +223,7 @@ def test_an_example_depends_on_clip_and_seed_alone(manifest):
     for seed in range(20):
         example = clips[Draw(seed % 10, seed)]
         window, rng = 400 + 29 * 160, make_rng(seed)
-        x, target = build_example(seed % 10, lambda i: (waveforms[i], truth[i]), 10, window, recipe, rng)
+        x, target, _ = build_example(seed % 10, lambda i: Sound(waveforms[i], truth[i]), 10, window, recipe, rng)
         lengths.add(len(x))
         assert torch.equal(example.waveform[: len(x)], x)
         assert example.waveform.shape == (window,)

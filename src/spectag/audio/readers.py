@@ -1,7 +1,8 @@
 """Recordings read in processes of their own, so that a decoder that crashes costs its recording and not the job.
 
-C libraries decode, and some damaged file may kill the process that they run in. A job of many files therefore has a few
-processes that only read. Each reads one recording at a time. One that dies is replaced, and its recording is an error.
+C libraries decode, and some damaged file may kill the process that they run in, hang it, or make it allocate all the
+memory there is. A job of many files therefore has a few processes that only read. Each reads one recording at a time.
+One that dies, delivers nothing for too long or becomes too large is replaced, and its recording is an error.
 
 A process gets its requests through its standard input, pickled, and ends with it. So none is left behind, however this
 process ends. It answers with lines of JSON: the facts of the recording so far, and how many samples follow the line.
@@ -28,6 +29,7 @@ from typing import IO, Any, TypeAlias
 import numpy as np
 
 from spectag import errors
+from spectag.audio.limits import FileLimits, Guard
 from spectag.audio.read import Recording, Waveform
 from spectag.audio.source import Member, Segment
 from spectag.cores import count_cores
@@ -46,7 +48,9 @@ class Readers:
     """Processes that read recordings; they are started when they are needed, and kept for the next recording.
 
     Args:
-        count: how many to start at once, while this process has other things to do.
+        started: how many to start at once, while this process has other things to do.
+        count: how many recordings a job should read at once.
+        limits: what one recording may take.
 
     >>> import soundfile
     >>> soundfile.write("dawn.wav", np.zeros(16_000), 16_000)
@@ -55,12 +59,14 @@ class Readers:
     ([16000], 1.0)
     """
 
-    def __init__(self, count: int = 0) -> None:
+    def __init__(self, started: int = 0, *, count: int = COUNT, limits: FileLimits | None = None) -> None:
+        self.count = count
+        self._guard = Guard(limits or FileLimits())
         self._idle: list[_Reader] = []
         self._process_id = os.getpid()
         self._usable = bool(sys.executable) and not getattr(sys, "frozen", False)  # frozen: it is another program
         weakref.finalize(self, _end_all, self._idle)
-        self._idle += (reader for _ in range(count) if (reader := self._start()) is not None)
+        self._idle += (reader for _ in range(started) if (reader := self._start()) is not None)
 
     def blocks(self, recording: Recording) -> Iterator[Waveform]:
         """The blocks of :meth:`spectag.audio.read.Recording.blocks`, read in another process, and its facts.
@@ -69,7 +75,8 @@ class Readers:
         no process can be started.
 
         Raises:
-            AudioError: also if the process died, of this recording or for lack of memory.
+            AudioError: also if the process died, of this recording or for lack of memory, or if the recording exceeded
+                a limit.
             InputError: as there.
         """
         source = _portable(recording.source)
@@ -85,6 +92,8 @@ class Readers:
                     yield block
                     given += 1
                 return
+            except _Hung as hung:
+                raise AudioError(recording.name, hung.args[0]) from None
             except _Died as died:
                 if fresh:  # another one may have died of what an earlier recording did to its memory
                     raise AudioError(recording.name, died.args[0]) from None
@@ -97,6 +106,7 @@ class Readers:
     def _take(self) -> _Reader | None:
         if self._process_id != os.getpid():  # after a fork the processes belong to the parent
             self._process_id = os.getpid()
+            self._guard = Guard(self._guard.limits)
             self._idle.clear()
         while True:
             try:
@@ -112,7 +122,7 @@ class Readers:
 
     def _start(self) -> _Reader | None:
         with suppress(OSError):  # no memory, or too many processes
-            return _Reader() if self._usable else None
+            return _Reader(self._guard) if self._usable else None
         return None
 
 
@@ -120,10 +130,15 @@ class _Died(Exception):
     """The process ended within a recording."""
 
 
+class _Hung(_Died):
+    """It was ended, since it delivered nothing."""
+
+
 class _Reader:
     """One process. ``idle``: it waits for a request, and nothing that it sent is unread."""
 
-    def __init__(self) -> None:
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
         path = list(map(str, sys.path))
         code = f"import sys; sys.path[:] = {path!r}; from spectag.audio import readers; readers._serve()"
         self._process: Process = subprocess.Popen(
@@ -159,12 +174,18 @@ class _Reader:
             self._requests.write(pickle.dumps((source, recording.path, recording.name)))
             self._requests.flush()
         while True:
-            line = self._answers.readline()
-            if not line.endswith(b"\n"):
-                raise _Died(self._cause())
-            answer = json.loads(line)
-            content = bytearray(4 * answer["samples"])
-            if self._answers.readinto(content) < len(content):
+            answer: dict[str, Any] = {}
+            content = bytearray()
+            with self._guard.watching(self._process) as watched:  # not while the network has it wait
+                line = self._answers.readline()
+                if whole := line.endswith(b"\n"):
+                    answer = json.loads(line)
+                    content = bytearray(4 * answer["samples"])
+                    whole = self._answers.readinto(content) == len(content)
+            if not whole:
+                if watched.exceeded:
+                    self.end()
+                    raise (_Hung if watched.hung else _Died)(watched.exceeded)
                 raise _Died(self._cause())
             for name, value in answer["facts"].items():
                 setattr(recording, name, value)

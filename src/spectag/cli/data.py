@@ -29,7 +29,7 @@ Jobs = Annotated[
     typer.Option(min=1, help="Number of clips to decode at the same time.", show_default="one per core"),
 ]
 
-app = typer.Typer(cls=Commands, help="Examine and pack data sets before training on them.", rich_markup_mode=None)
+app = typer.Typer(cls=Commands, help="Examine, pack and mix data sets before training on them.", rich_markup_mode=None)
 
 _SHOWN = 5  # findings of each kind that are printed as text
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spectag.cli import calibrate, data, download, ensemble, listen, model, pack, score, sweep, tag, train
+from spectag.cli import calibrate, data, download, ensemble, listen, merge, mix, model, pack, score, sweep, tag, train
 from spectag.cli.commands import Commands
 from spectag.cli.output import say
 from spectag.cli.usage import explain_usage
@@ -47,6 +47,7 @@ def _global(
 
 for command in (
     tag.tag,
+    merge.merge_results,
     listen.listen,
     model.info,
     model.convert,
@@ -61,6 +62,7 @@ for command in (
 ):
     app.command()(command)
 data.app.command()(pack.pack)
+data.app.command()(mix.mix)
 app.add_typer(data.app, name="data")
 
 

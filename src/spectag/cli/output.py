@@ -64,15 +64,16 @@ class Bar:
                 MofNCompleteColumn,
                 Progress,
                 TaskProgressColumn,
+                TextColumn,
                 TimeElapsedColumn,
                 TimeRemainingColumn,
             )
 
             columns = (BarColumn(), MofNCompleteColumn(), TaskProgressColumn())
-            times = (TimeElapsedColumn(), TimeRemainingColumn())
+            times = (TextColumn("{task.fields[text]}"), TimeElapsedColumn(), TimeRemainingColumn())
             console = Console(stderr=True)
             self._bar = Progress(*columns, *times, console=console, transient=True, redirect_stdout=False)
-            self._task = self._bar.add_task("", total=total)
+            self._task = self._bar.add_task("", total=total, text="")
 
     def over(self, items: Iterable[T]) -> Iterator[T]:
         """Pass items on, one for each file, and show how many there were."""
@@ -91,6 +92,11 @@ class Bar:
                 yield item
         finally:
             self._bar.stop()
+
+    def show(self, text: str) -> None:
+        """Show a text beside the bar."""
+        if self._bar is not None:
+            self._bar.update(self._task, text=text)
 
     def within(self, share: float) -> None:
         """Show how much of the current file is done, 0..1."""

@@ -50,22 +50,31 @@ def _require(extra: str, *libraries: str) -> None:
         raise MissingExtra(extra, f"spectag {sys.argv[1] if len(sys.argv) > 1 else extra}")
 
 
-def read_data(path: Path, *, separator: str | None = None, negatives: Sequence[Path] | None = None) -> Manifest:
+def read_data(
+    path: Path, *, separator: str | None = None, negatives: Sequence[Path] | None = None, events: bool = False
+) -> Manifest:
     """Read a data set and negatives beside it, and say which clips and files are missing or not used.
 
     Args:
         path: the data set.
         separator: what separates labels in a cell of its tables.
         negatives: folders of recordings in which nothing of interest is heard.
+        events: rows with times say when a label is heard, see :func:`spectag.data.events.join_events`.
 
     >>> Path("1.wav").touch()
     >>> _ = Path("clips.csv").write_text("path,label\\n1.wav,owl")
     >>> len(read_data(Path("clips.csv")))
     1
     """
+    from spectag.data.events import join_events
     from spectag.data.layouts import read_manifest
 
     manifest = read_manifest(path, separator=separator, negatives=negatives or ())
+    if events:
+        try:
+            manifest = join_events(manifest)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
     for note in manifest.notes:
         say("note", f"{path}: {note}")
     if manifest.missing:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spectag.choices import BATCH_SIZE, DEVICE, THRESHOLD
+from spectag.choices import BATCH_SIZE, DEVICE, EVENT_METHOD, THRESHOLD, EventMethod
 from spectag.cli.options import MODEL, BatchSize, Data, Device, Negatives, Separator, find_model
 from spectag.cli.output import refuse_overwriting, say, watched
 from spectag.cli.runs import read_data, require_score_extra
@@ -18,10 +20,35 @@ from spectag.errors import FileError
 
 if TYPE_CHECKING:
     from spectag.data.manifest import Manifest
+    from spectag.score.events import Detected
     from spectag.score.intervals import Intervals
     from spectag.score.metrics import Metrics
     from spectag.score.table import ScoreRow, ScoreTable
+    from spectag.tag.detector import Detector
+    from spectag.tag.events import EventRule
     from spectag.tag.tagger import Tagger
+
+_TIME: dict[str, Any] = {"rich_help_panel": "Times"}
+Hop = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="Time from one window to the next.",
+        show_default="half a window; 1 s at most, if the model has no frame scores",
+        **_TIME,
+    ),
+]
+Method = Annotated[EventMethod, typer.Option(help="Where events begin and end, as in spectag tag.", **_TIME)]
+EventThreshold = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=1, help="Score that an event needs.", show_default="the model's own, otherwise 0.5", **_TIME
+    ),
+]
+Gap = Annotated[
+    float, typer.Option(min=0, metavar="SECONDS", help="Join events of a label that are no further apart.", **_TIME)
+]
+Shortest = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Leave out events that are shorter.", **_TIME)]
 
 Fold = Annotated[int | None, typer.Option(help="Use only the clips of this fold.")]
 Split = Annotated[str | None, typer.Option(help="Use only the clips of this split, for example test.")]
@@ -75,17 +102,40 @@ def evaluate(
     threads: Threads = None,
     negatives: Negatives = None,
     separator: Separator = None,
+    events: Annotated[
+        bool,
+        typer.Option("--events", help="Measure when each label is heard, on tables with onsets and offsets.", **_TIME),
+    ] = False,
+    hop: Hop = None,
+    event_method: Method = EVENT_METHOD,
+    event_threshold: EventThreshold = None,
+    gap: Gap = 0.0,
+    shortest: Shortest = 0.0,
 ) -> None:
     """Measure how well a model tags a labelled data set.
 
     Prints accuracy (where each clip has exactly one label), mAP, mAUC, d-prime and F1 over all clips with 95 %
     intervals, and the average precision (AP) of each class. Every class of the model counts as an answer, also those
     that the data set lacks. A clip that cannot be read is reported and left out, and the exit code is 1.
+
+    With --events, rows with times are events of a clip. Prints PSDS 1 and 2 and, with the best threshold of each class
+    and with the threshold in use, the F1 of events and of seconds. This needs the extra eval.
     """
     _require(model)
+    if events:
+        from spectag.score.events import require_eval_extra
+
+        require_eval_extra()
     separator = _find_separator(model, separator)
-    manifest = read_data(data, separator=separator, negatives=negatives).only(fold=fold, split=split)
+    timed = events or _find_rule(model, "events") is True
+    manifest = read_data(data, separator=separator, negatives=negatives, events=timed).only(fold=fold, split=split)
     tagger = _load(model, device, batch_size, threads)
+    if events:
+        from spectag.tag.events import EventRule
+
+        rule = EventRule(event_method, event_threshold, gap=gap, shortest=shortest)
+        _evaluate_events(model, manifest, tagger, rule, hop, as_json)
+        return
 
     from spectag.score.evaluate import evaluate_scores
 
@@ -101,6 +151,54 @@ def evaluate(
         print(f"{model} on {metrics.clips} clips ({manifest.layout})")
         _print_figures(table, metrics, intervals)
     _report_failures(result.failed)
+
+
+def _evaluate_events(
+    model: str, manifest: Manifest, tagger: Tagger, rule: EventRule, hop: float | None, as_json: bool
+) -> None:
+    """Print the figures of events."""
+    from spectag.score.events import EVENT_FIGURES, evaluate_events
+    from spectag.tag.detector import Detector
+
+    manifest = manifest.timed()
+    detector = Detector(tagger, rule, hop)
+    metrics, failed = evaluate_events(manifest, _detections(detector, manifest), tagger.labels)
+    values = metrics.to_dict()
+    if as_json:
+        about = {"model": model, "layout": manifest.layout, "method": rule.method, "step": detector.step}
+        print(json.dumps({**about, **values, "failed": list(failed)}, indent=1, ensure_ascii=False))
+    else:
+        size = f"{metrics.clips} clips, {metrics.hours:.2f} h, {metrics.events} events"
+        print(f"{model} on {size} ({manifest.layout}); events by {rule.method}, scores every {detector.step:g} s")
+        width = max(map(len, EVENT_FIGURES.values()))
+        for name, text in EVENT_FIGURES.items():
+            print(f"{text:<{width}}  {values[name]:.3f}")
+        width = max(map(len, metrics.labels))
+        for label, f1, best in zip(
+            metrics.labels, metrics.event_f1_by_class, metrics.best_event_f1_by_class, strict=True
+        ):
+            threshold = metrics.best_thresholds[metrics.labels.index(label)]
+            at = "" if threshold is None else f" at {threshold:.2f}"
+            print(f"  {label:<{width}}  event F1 {f1:.3f}, best {best:.3f}{at}")
+    _report_failures(failed)
+
+
+def _detections(detector: Detector, manifest: Manifest) -> Iterator[Detected | FileError]:
+    """What the model says about each clip: its timeline, the events, and their candidates whatever the threshold."""
+    from spectag.score.events import Detected
+    from spectag.tag.events import find_events
+
+    every = replace(detector.rule, threshold=0.0)
+    sources = [clip.source for clip in manifest.clips]
+    for result in watched(detector.detect_many(sources, timeline=True), len(sources), quiet=False):
+        if isinstance(result, FileError):
+            yield result
+            continue
+        assert result.timeline is not None
+        assert result.events is not None
+        changes = detector.rule.method == "change"
+        candidates = find_events(result.timeline, result.duration, every) if changes else None
+        yield Detected(result.duration, result.timeline, candidates, result.events)
 
 
 def _print_figures(table: ScoreTable, metrics: Metrics, intervals: Intervals | None) -> None:
@@ -191,16 +289,22 @@ def _find_separator(model: str, given: str | None) -> str | None:
     """What separates labels in a cell: as given, or as in the recipe that the model was trained with."""
     if given is not None:
         return given
+    value = _find_rule(model, "separator")
+    if not isinstance(value, str):
+        return None
+    say("note", f"labels in a cell are separated by {value!r}, as when {model} was trained (--separator changes it)")
+    return value
+
+
+def _find_rule(model: str, rule: str) -> object:
+    """How labels are read in the recipe that the model was trained with; None if that is not known."""
     from spectag.model.fields import EXTRA, Fields
     from spectag.model.source import resolve
 
     file = resolve(model).path / EXTRA
     value: object = Fields.read(file).data if file.is_file() else None
-    for name in ("provenance", "recipe", "labels", "separator"):
+    for name in ("provenance", "recipe", "labels", rule):
         value = value.get(name) if isinstance(value, dict) else None
-    if not isinstance(value, str):
-        return None
-    say("note", f"labels in a cell are separated by {value!r}, as when {model} was trained (--separator changes it)")
     return value
 
 

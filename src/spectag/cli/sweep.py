@@ -80,7 +80,8 @@ def sweep(
         recipes = take_weights_from(weights, recipes)
     for source in {chosen.init for chosen in recipes} - {None}:
         find_model(str(source))
-    manifest = read_data(data, separator=recipes[0].labels.separator, negatives=negatives)
+    rules = recipes[0].labels
+    manifest = read_data(data, separator=rules.separator, negatives=negatives, events=rules.events)
     held_out = [fold] if every_fold is None else list_folds(every_fold, manifest)
     threads = choose_threads(threads, processes)
     options = RunOptions(resume=resume, device=device, processes=processes, threads=threads)

@@ -4,19 +4,43 @@ from __future__ import annotations
 
 import io
 import sys
-from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
+from spectag.audio.limits import MEBIBYTES, SECONDS, FileLimits
 from spectag.choices import BATCH_SIZE, DEVICE, EVENT_METHOD, MODEL, PRECISION, TOP_K, EventMethod, Format, Precision
+from spectag.cli.cluster import RayAddress, RayWorkers, WorkerOptions, refuse_with_ray, tag_with_ray
+from spectag.cli.documents import asks_for, choose_format, open_writer, refuse_output
+from spectag.cli.jobs import (
+    FileMemory,
+    FileTimeout,
+    JobOptions,
+    Jobs,
+    Overwrite,
+    Resume,
+    RetryFailed,
+    ShardOf,
+    Verify,
+    check_options,
+    needs_journal,
+    open_journal,
+    report,
+    run_job,
+)
 from spectag.cli.options import MODEL as MODEL_HELP, BatchSize, Device, find_model
-from spectag.cli.output import Bar, opened, refuse_overwriting, say
+from spectag.cli.output import Bar
+from spectag.cli.plots import draw_many, refuse_plot
 from spectag.cli.threads import Threads, use_threads
 from spectag.errors import FileError
 
+if TYPE_CHECKING:
+    from spectag.jobs.job import TagAll
+    from spectag.tag.results import Result
+
 _TIME: dict[str, Any] = {"rich_help_panel": "Times"}
-FORMATS: dict[str, Format] = {".txt": "text", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
 
 
 def tag(
@@ -46,12 +70,13 @@ def tag(
         ),
     ] = None,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output",
             "-o",
-            metavar="FILE",
-            help="Write the results to this file. Its name chooses the format: .txt, .json, .jsonl or .csv.",
+            metavar="FILE|FOLDER/",
+            help="Write the results to this file, whose name chooses the format: .txt, .json, .jsonl, .csv, .parquet, "
+            ".vtt, .rttm, .eaf or .tsv. With a slash at its end, write a file per recording to this folder.",
             show_default="stdout",
         ),
     ] = None,
@@ -94,6 +119,16 @@ def tag(
     shortest: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="Leave out events that are shorter.", **_TIME)
     ] = 0.0,
+    plot: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|FOLDER/",
+            help="Draw the recording to this .png, .svg or .html file: its spectrogram, scores over time and events. "
+            "Of several recordings, draw in which hours each label is heard. With a slash at its end, draw each "
+            "recording to this folder, and the hours.",
+            show_default="none",
+        ),
+    ] = None,
     device: Device = DEVICE,
     precision: Annotated[
         Precision,
@@ -101,81 +136,98 @@ def tag(
     ] = PRECISION,
     batch_size: BatchSize = BATCH_SIZE,
     threads: Threads = None,
+    jobs: Jobs = None,
+    file_timeout: FileTimeout = SECONDS,
+    file_memory: FileMemory = MEBIBYTES,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    verify: Verify = False,
+    retry_failed: RetryFailed = False,
+    shard: ShardOf = None,
+    ray: RayAddress = None,
+    ray_workers: RayWorkers = None,
 ) -> None:
     """Name the sounds in recordings.
 
     Recordings may have any format and length. A file that cannot be read does not stop the others: it is reported, and
     the exit code is 1.
+
+    With -o FILE, the results of several files are also kept in FILE.journal as they come. If the job is killed at any
+    moment, --resume continues it, and FILE becomes what it would have been. Results of an earlier job are not replaced
+    without --overwrite. Delete the journal when you will not add files any more.
     """
-    if output is not None and str(output) == "-":
-        output = None
+    if ray is not None:
+        chosen = [name for name, value in (("events", events), ("timeline", timeline), ("hop", hop)) if value]
+        refuse_with_ray(context, [*chosen, *(["shard"] if shard else []), *(["format"] if format else [])])
+        limits = FileLimits(file_timeout, file_memory)
+        options = JobOptions(resume, overwrite, verify, retry_failed, None, jobs, limits)
+        worker = WorkerOptions(model, top_k, threshold, device, precision, batch_size, threads)
+        if tag_with_ray(context, ray, ray_workers, paths, output, worker, options):
+            raise typer.Exit(1)
+        return
+    output = None if output == "-" else output
 
     from spectag.audio.find import find_recordings
 
     files = list(find_recordings(paths))
     names = [file if isinstance(file, str) else file.path or "" for file in files]
     if output is not None:
-        refuse_overwriting(output, names)
-    format = _choose_format(context, format, output)
+        refuse_output(output, names)
+    format = choose_format(context, format, output, len(files), events=events, timeline=timeline)
+    events, timeline = asks_for(format, events, timeline)
+    if plot is not None:
+        refuse_plot(plot, names)
+    job = plot is None and needs_journal(output, paths, len(files))
+    limits = FileLimits(file_timeout, file_memory)
+    options = JobOptions(resume, overwrite, verify, retry_failed, shard, jobs, limits)
+    check_options(context, options, output, job=job, plot=plot is not None)
     find_model(model)
 
-    from spectag.audio.readers import COUNT, Readers
+    readers = options.make_readers(len(files), job=job)  # before torch is imported, which takes longer
 
-    # Started before torch is imported, which takes longer.
-    readers = Readers(min(COUNT, len(files)) if len(files) > 1 else 0)
-
+    from spectag.engines.padded import PaddedEngine
+    from spectag.jobs.run import Run, digest_of_model
     from spectag.tag.detector import Detector
     from spectag.tag.events import EventRule
-    from spectag.tag.results import make_writer
     from spectag.tag.tagger import Tagger
 
     use_threads(threads)
     tagger = Tagger(model, device=device, precision=precision, batch_size=batch_size, readers=readers)
-    sources = [_open_stdin() if file == "-" else file for file in files]
-    failed = 0
-    with opened(output, mark=format == "csv") as file:
-        writer = make_writer(format, file, clip_width=max(map(len, names)))
-        bar = Bar(len(files), shared=file.isatty())
-        watch = lambda recording: bar.within(recording.progress)  # noqa: E731
+    rule = EventRule(event_method, event_threshold, gap=gap, shortest=shortest)
+
+    def tag_all(bar: Bar) -> TagAll:
+        def tag_files(files: Iterable[str | FileError]) -> Iterator[Result]:
+            sources = (_open_stdin() if file == "-" else file for file in files)
+            watch = lambda recording: bar.within(recording.progress)  # noqa: E731
+            if plot is not None:
+                detector = Detector(tagger, rule, hop)
+                return draw_many(plot, names, detector, list(sources), top_k, threshold, events, timeline, watch)
+            if events or timeline:
+                detector = Detector(tagger, rule, hop)
+                return detector.detect_many(sources, top_k, threshold, timeline=timeline, watch=watch)
+            return tagger.tag_many(sources, top_k, threshold, hop, watch=watch)
+
+        return tag_files
+
+    if job and output is not None:
+        tagger.engine = PaddedEngine(tagger.engine, batch_size)
+        decisive: dict[str, Any] = {"top-k": top_k, "threshold": threshold, "precision": precision, "hop": hop}
         if events or timeline:
-            rule = EventRule(event_method, event_threshold, gap=gap, shortest=shortest)
-            detector = Detector(tagger, rule, hop)
-            results = detector.detect_many(sources, top_k, threshold, timeline=timeline, watch=watch)
-        else:
-            results = tagger.tag_many(sources, top_k, threshold, hop, watch=watch)
-        try:
-            for result in bar.over(results):
+            decisive |= {"events": events, "timeline": timeline, "event-method": event_method}
+            decisive |= {"event-threshold": event_threshold, "gap": gap, "shortest": shortest}
+        run = Run(digest_of_model(tagger.bundle or tagger.card), decisive, shard)
+        with closing(open_journal(output, run, options)) as journal, open_writer(output, format, names) as writer:
+            failed = run_job(files, journal, options, tag_all, writer, output)
+    else:
+        failed = False
+        with open_writer(output, format, names) as writer:
+            bar = Bar(len(files), shared=output is None and sys.stdout.isatty())
+            for result in bar.over(tag_all(bar)(files)):
                 writer.write(result)
-                if isinstance(result, FileError):
-                    failed += 1
-                    say("error", str(result))
-                else:
-                    for warning in result.warnings:
-                        say("warning", warning)
-        finally:
-            writer.close()
+                failed = failed or isinstance(result, FileError)
+                report(result)
     if failed:
         raise typer.Exit(1)
-
-
-def _choose_format(context: typer.Context, format: Format | None, output: Path | None) -> Format:
-    """The format that is asked for, by --format or by the name of the output.
-
-    Raises:
-        typer.BadParameter: the two contradict each other, or the name has an extension that says nothing.
-    """
-    extension = output.suffix.lower() if output else ""
-    named = FORMATS.get(extension)
-    if format is None and extension and named is None:
-        known = ", ".join(FORMATS)
-        raise typer.BadParameter(
-            f"--output {output}: expected a name that ends in one of {known}, or a --format; got {extension}", context
-        )
-    if format is not None and named is not None and format != named:
-        raise typer.BadParameter(
-            f"--output {output} means the format {named}, but --format says {format}: leave one out", context
-        )
-    return format or named or "text"
 
 
 def _open_stdin() -> BinaryIO | FileError:

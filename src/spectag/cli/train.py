@@ -117,7 +117,7 @@ def train(
     chosen = read_recipe(recipe, [*(override or ()), *([f"init={init}"] if init is not None else [])])
     if chosen.init is not None:
         _find_weights(chosen.init, data, out)
-    manifest = read_data(data, separator=chosen.labels.separator, negatives=negatives)
+    manifest = read_data(data, separator=chosen.labels.separator, negatives=negatives, events=chosen.labels.events)
     options = RunOptions(
         resume=resume,
         strict=strict,

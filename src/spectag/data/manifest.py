@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,19 @@ from spectag.audio.source import Member, Segment
 from spectag.errors import DataError, SpectagWarning
 from spectag.labels import LabelSet, compose
 
-_TIMES = re.compile(r"#[\d.]*-[\d.]*$")  # the end of the id of a segment
+TIMES = re.compile(r"#[\d.]*-[\d.]*$")  # the end of the id of a segment
+
+
+class Heard(NamedTuple):
+    """When a label is heard in a clip: an index into the label set, and seconds from the beginning of the clip.
+
+    >>> Heard(0, onset=0.5, offset=2.0).offset
+    2.0
+    """
+
+    label: int
+    onset: float
+    offset: float
 
 
 @dataclass(frozen=True, slots=True)  # there may be millions
@@ -33,6 +46,8 @@ class Clip:
             segments of one file, or recordings of one speaker. None for a clip that is a group of its own.
         start, end: seconds, if it is a segment of its file.
         place: offset and length in bytes, if its file is inside another one (packed data sets).
+        events: when its labels are heard, by onset, see :func:`spectag.data.events.join_events`; None if that is not
+            known.
 
     >>> Clip("dog/1.wav", Path("set/dog/1.wav"), labels=(0,), start=2.0, end=3.0).source.end
     3.0
@@ -47,11 +62,12 @@ class Clip:
     start: float | None = None
     end: float | None = None
     place: tuple[int, int] | None = None
+    events: tuple[Heard, ...] | None = None
 
     @property
     def name(self) -> str:
         """The name of its file; of a packed clip, the name that the file had before."""
-        return self.path.name if self.place is None else PurePosixPath(_TIMES.sub("", self.id)).name
+        return self.path.name if self.place is None else PurePosixPath(TIMES.sub("", self.id)).name
 
     @property
     def source(self) -> Path | Member | Segment:
@@ -138,6 +154,17 @@ class Manifest:
                 have = ", ".join(splits) or "none"
                 raise DataError(f"--split {name}: the data set ({self.layout}) has no such split; it has: {have}")
         return self._keep(lambda c: (fold is None or c.fold == fold) and (wanted is None or c.split in wanted))
+
+    def timed(self) -> Manifest:
+        """The clips of which it is known when their labels are heard.
+
+        Raises:
+            DataError: there are none.
+        """
+        timed = self._keep(lambda clip: clip.events is not None)
+        if not timed.clips:
+            raise DataError(f"expected clips with times of events, got none of {len(self)} ({self.layout})")
+        return timed
 
     def without(self, other: Manifest) -> Manifest:
         """The clips that are not in another manifest."""

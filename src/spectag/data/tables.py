@@ -19,6 +19,8 @@ from spectag.data.sheets import EXTENSIONS, read_header, read_rows
 from spectag.errors import DataError
 from spectag.labels import LabelSet, compose
 
+EVENTS = "events.tsv"  # table of a folder of soundscapes
+
 
 def names_files(table: Path, *, labelled: bool = True, flags: bool = True) -> bool:
     """Whether a table has a column for the file and, if ``labelled``, one for its labels.
@@ -50,7 +52,7 @@ def find_tables(root: Path) -> list[tuple[Path, str | None]]:
     """The tables of clips in a folder, or the file itself.
 
     A table without labels only counts if there are no folders of audio, which could be the classes; one with columns
-    of 0 and 1, if there are not several.
+    of 0 and 1, if there are not several. Where there is none, the ``events.tsv`` in folders named after splits count.
 
     Returns:
         the tables; each with its split if there are several, which must then be named after splits.
@@ -71,6 +73,9 @@ def find_tables(root: Path) -> list[tuple[Path, str | None]]:
     found = [p for p in files if names_files(p, flags=not has_class_folders(root))]
     if not found and not list_class_folders(root):
         found = [p for p in files if names_files(p, labelled=False)]
+    if not found:  # soundscapes of several splits
+        inside = ((folder / EVENTS, standard_split(folder.name)) for folder in list_folders(root))
+        return [(p, split) for p, split in inside if split and p.is_file() and names_files(p)]
     if len(found) < 2:
         return [(p, None) for p in found]
     splits = [(p, split_of(p)) for p in found]

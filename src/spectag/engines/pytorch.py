@@ -13,7 +13,7 @@ from torch import Tensor
 
 from spectag.choices import DEVICE, PRECISION, Precision
 from spectag.errors import InputError, SpectagWarning
-from spectag.model.bundle import Bundle
+from spectag.model.bundle import Bundle, widen
 from spectag.model.device import computes_bf16, find_device
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -61,7 +61,7 @@ class TorchEngine:
     def score_frames(self, inputs: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Inputs ``[B, T, F]`` -> scores ``[B, C]``, ``[B, n, C]``, see :class:`spectag.engines.base.FrameEngine`."""
         clips, frames = self.network.forward_frames(inputs.to(self.device, self.dtype))
-        return _to_array(self.bundle.scores(clips)), _to_array(frames.float().sigmoid())
+        return _to_array(self.bundle.scores(clips)), _to_array(widen(frames).sigmoid())
 
     @torch.inference_mode()
     def score_features(self, inputs: Tensor, frames: bool = False) -> tuple[NDArray[np.float32], ...]:

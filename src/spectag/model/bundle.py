@@ -73,8 +73,8 @@ class Bundle:
         >>> spectag.load("esc10").scores(torch.zeros(1, 10))[0, :2]
         tensor([0.1000, 0.1000])
         """
-        logits = logits.float()
-        return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(-1)
+        logits = widen(logits)
+        return (logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(-1)).float()
 
     def save(self, directory: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32) -> Path:
         """Write a bundle directory, which ``transformers`` reads as well (see :mod:`spectag.model.directory`).
@@ -104,3 +104,15 @@ class Bundle:
         'softmax'
         """
         return self.card.describe()
+
+
+def widen(logits: Tensor) -> Tensor:
+    """Logits in float64, to compute scores that do not depend on the place of a window in its batch.
+
+    A processor computes a vector of numbers at once, and what is left over one by one. In float32 the two differ in the
+    last bit now and then; rounded from float64 they do not. MPS has no float64, so there it is float32.
+
+    >>> widen(torch.zeros(1)).dtype
+    torch.float64
+    """
+    return logits.float() if logits.device.type == "mps" else logits.double()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from spectag.audio.front_end import MOST_BINS, MOST_FRAMES
+from spectag.audio.front_end import FRAME, HOP, MOST_BINS, MOST_FRAMES
 from spectag.errors import ShapeMismatch
 
 # The largest sizes that a file may ask for, so that a hostile one cannot take all memory. The sizes that are not listed
@@ -82,6 +82,17 @@ class ASTConfig:
     def grid(self) -> tuple[int, int]:
         """Patches along (frequency, time) at the configured length."""
         return self.grid_for(self.frames)
+
+    @property
+    def frame_start(self) -> float:
+        """Where the first frame score begins, in frames of 10 ms. Each is about ``stride`` frames around its patches.
+
+        A frame of the inputs is 25 ms long, so its middle is 7.5 ms behind that of the 10 ms that it stands for.
+
+        >>> ASTConfig(patch=(16, 16), stride=(10, 10)).frame_start
+        3.75
+        """
+        return (self.patch[1] - self.stride[1]) / 2 + (FRAME / HOP - 1) / 2
 
     @property
     def hidden(self) -> int:

@@ -73,7 +73,7 @@ def decide(plan: Plan, checkpoint: Checkpoint | None, device: torch.device, meas
     precision = _precision(recipe, device)
     config = _geometry(recipe, len(plan.train.labels), checkpoint)
     front_end = _front_end(recipe, config, checkpoint, measure)
-    sizes = {name: getattr(config, name) for name in SIZES}
+    sizes = {key: getattr(config, name) for key, name in SIZES.items()}
     fields = {name: getattr(front_end, name) for name in FrontEndRecipe.model_fields}
     complete = recipe.replace(model={**recipe.model.model_dump(), **sizes}, front_end=fields)
     return Decisions(complete, config, front_end, activation_of(recipe), precision)
@@ -108,6 +108,7 @@ def _geometry(recipe: Recipe, labels: int, checkpoint: Checkpoint | None) -> AST
             stride=recipe.model.stride or own.stride,
             frames=recipe.front_end.frames or own.frames,
             labels=labels,
+            frame_head=own.frame_head if recipe.model.frames is None else recipe.model.frames,
         )
     except ShapeMismatch as error:
         raise RecipeError(f"recipe {recipe.name}: model and front_end do not fit {recipe.init}: {error}") from error

@@ -333,7 +333,8 @@ def _digests(plan: Plan) -> dict[str, str]:
     """Digests of the training, validation and test clips, which must not change when a run is resumed."""
 
     def digest(manifest: Manifest | None) -> str:
-        rows = [(clip.id, *map(str, clip.labels)) for clip in manifest.clips] if manifest else []
+        clips = manifest.clips if manifest else ()
+        rows = [(clip.id, *map(str, (*clip.labels, *(clip.events or ())))) for clip in clips]
         names = list(manifest.labels.names) if manifest else []
         return hashlib.sha256(json.dumps([rows, names]).encode()).hexdigest()
 

@@ -36,6 +36,7 @@ from spectag.runs.plan import RECIPE, Plan, RunOptions, check_directory, make_di
 from spectag.runs.processes import check_processes, leave, meet, rank
 from spectag.runs.watcher import Watcher
 from spectag.train.examples import TrainingClips, Unreadable, Waveforms, collate
+from spectag.train.frames import WithFrames
 from spectag.train.optimizer import build_optimizer
 from spectag.train.recipe import Recipe
 from spectag.train.recipe_files import read_recipe
@@ -288,14 +289,16 @@ def build_job(materials: Materials) -> Job:
     ema = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema)) if recipe.ema else None  # type: ignore[no-untyped-call]
     network.set_drop_path(recipe.model.drop_path)
     network.recompute = recipe.checkpoint_layers
+    whole = WithFrames(network) if decisions.config.frame_head else network
     if recipe.compile:
-        network.compile()
-    model = fabric.setup_module(network)
+        whole.compile()
+    model = fabric.setup_module(whole)
     if ema is not None:
         fabric.to_device(ema.requires_grad_(False))
     bf16 = decisions.precision == "bf16-mixed"
     optimizer = fabric.setup_optimizers(build_optimizer(network, recipe, torch.bfloat16 if bf16 else torch.float32))
-    step = TrainingStep(model, decisions.config.grid, front_end, recipe, rank(), processes)
+    geometry = decisions.config if decisions.config.frame_head else None
+    step = TrainingStep(model, decisions.config.grid, front_end, recipe, rank(), processes, geometry)
 
     targets = plan.train.targets()
     weights = compute_clip_weights(targets) if recipe.balanced else None

@@ -105,16 +105,21 @@ def printable(text: object) -> str:
 
 
 @contextmanager
-def _style() -> Iterator[None]:
-    """Use Matplotlib's defaults with :data:`STYLE`, and restore the user's settings afterwards."""
+def style(**changes: Any) -> Iterator[None]:
+    """Use Matplotlib's defaults with :data:`STYLE`, and restore the user's settings afterwards.
+
+    >>> with style():
+    ...     matplotlib.rcParams["font.size"]
+    9.0
+    """
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of glyphs that the font here lacks: the browser draws them with another font
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
+        matplotlib.rcParams.update(STYLE | changes)
         yield
 
 
-@_style()
+@style()
 def plot_curves(rows: Sequence[Mapping[str, Any]], series: Mapping[str, str], unit: str = "") -> Plot:
     """Figures over epochs.
 
@@ -146,7 +151,7 @@ def plot_curves(rows: Sequence[Mapping[str, Any]], series: Mapping[str, str], un
     return _save(figure, f"Line chart over epochs: {'; '.join(words)}")
 
 
-@_style()
+@style()
 def plot_confusion(counts: NDArray[np.integer[Any]], labels: Sequence[str]) -> Plot:
     """A confusion matrix. The stronger the colour of a cell, the larger its share of the row.
 
@@ -174,7 +179,7 @@ def plot_confusion(counts: NDArray[np.integer[Any]], labels: Sequence[str]) -> P
             size = 7 if counts[row, column] < 1000 else 5
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=size)
     axes.grid(classes > COUNTED)  # lines would cross the counts
-    names, size = [_shorten(label, 24) for label in labels], 8 if classes <= COUNTED else 7
+    names, size = [shorten(label, 24) for label in labels], 8 if classes <= COUNTED else 7
     axes.set_xticks(range(classes), names, rotation=90, fontsize=size)
     axes.set_yticks(range(classes), names, fontsize=size)
     axes.set(xlabel="predicted", ylabel="true", xlim=(-0.5, classes - 0.5), ylim=(classes - 0.5, -0.5), aspect="equal")
@@ -182,7 +187,7 @@ def plot_confusion(counts: NDArray[np.integer[Any]], labels: Sequence[str]) -> P
     return _save(figure, f"Confusion matrix of {classes} classes, rows true, columns predicted: {words}")
 
 
-@_style()
+@style()
 def plot_bars(values: Mapping[str, float], unit: str) -> Plot:
     """Horizontal bars, the first value at the top.
 
@@ -199,7 +204,7 @@ def plot_bars(values: Mapping[str, float], unit: str) -> Plot:
     axes.barh(places, heights, height=0.7, color=SERIES[0])
     for place, value in zip(places, heights, strict=True):
         axes.text(min(value, 1) + 0.015, place, f"{value:.2f}", va="center", fontsize=7)
-    axes.set_yticks(places, [_shorten(label, 32) for label in values], fontsize=8)
+    axes.set_yticks(places, [shorten(label, 32) for label in values], fontsize=8)
     axes.set(xlabel=unit, xlim=(0, 1.1), ylim=(len(heights) - 0.4, -0.6))
     axes.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1])
     axes.grid(False, axis="y")
@@ -208,7 +213,7 @@ def plot_bars(values: Mapping[str, float], unit: str) -> Plot:
     return _save(figure, f"Bar chart of {unit}: {words}")
 
 
-@_style()
+@style()
 def plot_precision_recall(lines: Sequence[tuple[str, float, Floats, Floats]]) -> Plot:
     """Precision over recall.
 
@@ -220,7 +225,7 @@ def plot_precision_recall(lines: Sequence[tuple[str, float, Floats, Floats]]) ->
     """
     figure, axes = _axes(WIDTH, 4)
     for (label, ap, recall, precision), colour, dashes in zip(lines, SERIES, DASHES, strict=False):
-        text = f"{_shorten(label, 40)}, AP {ap:.2f}"
+        text = f"{shorten(label, 40)}, AP {ap:.2f}"
         axes.plot(recall, precision, color=colour, linestyle=dashes, label=text, drawstyle="steps-post")
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.05))
     _plain_numbers(axes)
@@ -230,7 +235,7 @@ def plot_precision_recall(lines: Sequence[tuple[str, float, Floats, Floats]]) ->
     return _save(figure, f"Precision over recall: {words}")
 
 
-@_style()
+@style()
 def plot_sweep(labels: Sequence[str], means: FloatsWithGaps, stds: FloatsWithGaps, metric: str) -> Plot:
     """A metric for each setting of a sweep, with error bars.
 
@@ -247,7 +252,7 @@ def plot_sweep(labels: Sequence[str], means: FloatsWithGaps, stds: FloatsWithGap
     figure, axes = _axes(max(WIDTH, 1 + 0.28 * len(labels)), 3.2)
     axes.grid(False, axis="x")
     axes.errorbar(range(len(labels)), centres, spreads, fmt="o", markersize=5, capsize=4, color=SERIES[0])
-    names = [_shorten(label, 32) for label in labels]
+    names = [shorten(label, 32) for label in labels]
     crowded = sum(map(len, names)) > 55
     axes.set_xticks(range(len(labels)), names, rotation=90 if crowded else 0)
     axes.set_xlim(-0.6, len(labels) - 0.4)
@@ -261,7 +266,7 @@ def plot_sweep(labels: Sequence[str], means: FloatsWithGaps, stds: FloatsWithGap
     return _save(figure, f"{metric} for each setting: {words}")
 
 
-@_style()
+@style()
 def plot_reliability(before: Reliability, after: Reliability, path: Path) -> str:
     """How often decisions are right, by their scores, before and after a calibration. Draws into a file.
 
@@ -318,7 +323,12 @@ def _number(value: Any) -> float:
     return float("nan") if value is None else float(value)
 
 
-def _shorten(label: str, length: int) -> str:
+def shorten(label: str, length: int) -> str:
+    """A label on one line, with ``…`` for what would not fit.
+
+    >>> shorten("Dog bark", 5)
+    'Dog …'
+    """
     text = " ".join(printable(label).split())
     return text if len(text) <= length else text[: length - 1] + "…"
 

@@ -7,16 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve
 
-from spectag.files import write_text
 from spectag.score import plots
 from spectag.score.metrics import FIGURES, name_scopes
-from spectag.score.plots import Plot, printable
+from spectag.score.page import write_page
+from spectag.score.plots import Plot
 from spectag.score.table import ScoreTable
 
 LARGE = 60  # classes up to which a confusion matrix or a chart shows them all
@@ -50,7 +49,7 @@ def write_report(path: Path, report: Mapping[str, Any], scores: ScoreTable | Non
     counts = scores.confusion_matrix() if scores is not None and single else None
     labels = scores.labels if scores is not None else ()
     few = counts is not None and len(counts) <= LARGE
-    _write(
+    write_page(
         path,
         "report.html",
         title=f"Training run {recipe.get('name', '')}".strip(),
@@ -97,22 +96,7 @@ def write_sweep(path: Path, title: str, rows: Sequence[Mapping[str, Any]], plot:
         [row["setting"], row["runs"], *(_with_spread(row.get(name), row.get(f"{name} std")) for name in names)]
         for row in rows
     ]
-    _write(path, "sweep.html", title=title, columns=columns, rows=cells, plot=plot)
-
-
-def _write(path: Path, template: str, **content: Any) -> None:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("spectag", "pages"),
-        autoescape=True,
-        trim_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=lambda value: value if hasattr(value, "__html__") else _printable(value),
-    )
-    write_text(path, environment.get_template(template).render(content))
-
-
-def _printable(value: Any) -> str:
-    return "\n".join(printable(line) for line in str(value).split("\n"))
+    write_page(path, "sweep.html", title=title, columns=columns, rows=cells, plot=plot)
 
 
 def _section(mapping: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -78,7 +78,7 @@ class Detector:
         (4, 10)
         """
         check_choice(top_k, threshold)
-        collector = self._collector(top_k, threshold, timeline)
+        collector = self.collector(top_k, threshold, timeline=timeline)
         return self.tagger.collect(source, collector, self.tagger.compute_frames, self.hop)
 
     def detect_many(
@@ -99,20 +99,24 @@ class Detector:
         check_choice(top_k, threshold)
         return self.tagger.collect_many(
             sources,
-            lambda: self._collector(top_k, threshold, timeline),
+            lambda: self.collector(top_k, threshold, timeline=timeline),
             self.tagger.compute_frames,
             self.hop,
             watch=watch,
         )
 
-    def _collector(self, top_k: int | None, threshold: float | None, keep: bool) -> _Collector:
-        def finish(recording: Recording, scores: NDArray[np.float32], timeline: Timeline) -> ClipTags:
-            events = () if recording.silent else find_events(timeline, recording.seconds, self.rule, self.thresholds)
-            tags = make_tags(recording, self.tagger.card, scores, top_k, threshold, collector.distance)
-            return replace(tags, events=events, timeline=timeline if keep else None)
+    def collector(
+        self, top_k: int | None = TOP_K, threshold: float | None = None, *, timeline: bool = False
+    ) -> _Collector:
+        """What makes the result of one recording, for :meth:`spectag.Tagger.collect`; arguments as :meth:`detect`."""
 
-        collector = _Collector(OverlapAdd(self.tagger.card, self._step, finish))
-        return collector
+        def finish(recording: Recording, scores: NDArray[np.float32], over_time: Timeline) -> ClipTags:
+            events = () if recording.silent else find_events(over_time, recording.seconds, self.rule, self.thresholds)
+            tags = make_tags(recording, self.tagger.card, scores, top_k, threshold, made.distance)
+            return replace(tags, events=events, timeline=over_time if timeline else None)
+
+        made = _Collector(OverlapAdd(self.tagger.card, self._step, finish))
+        return made
 
 
 class _Collector:

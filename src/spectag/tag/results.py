@@ -1,9 +1,6 @@
 """The results of tagging. No torch here.
 
 The scores of a recording's windows (:class:`ClipScores`) come first. Everything else is computed from them: the tags of
-the recording (:class:`ClipTags`), and how they are written as text, JSON, JSON lines or CSV:
-
-=========  ==========================================================================================================
 format     one recording
 =========  ==========================================================================================================
 ``jsonl``  a line ``{"path", "duration", "tags": [{"label", "score"}]}``, plus ``"warnings": [...]`` if there are any;
@@ -22,22 +19,23 @@ threshold is given; its row in a ``csv`` file has the label ``(unknown)``, that 
 ``csv`` file begins with a byte order mark, without which Excel spoils umlauts. Bytes of a file name that are not valid
 UTF-8 are written as ``\\udcXX``; in JSON this is the escape that Python's ``os.fsencode`` reverses. Each result is
 flushed; every format but ``json`` is then complete.
+=======
+the recording (:class:`ClipTags`), its events and its timeline. :mod:`spectag.tag.writers.formats` writes them.
 """
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spectag.audio.read import Recording
-from spectag.choices import Format
-from spectag.errors import FileError
+from spectag.errors import FileError, MissingExtra
+
+if TYPE_CHECKING:
+    import pandas
 
 DECIMALS = 6
 NO_LABEL = "(unknown)"  # in place of a label, where a sound is none of those that the model knows
@@ -165,6 +163,8 @@ class ClipTags:
         warnings: problems of the recording, one line each.
         events: in the order of their onsets; None if they were not asked for.
         timeline: None if it was not asked for.
+        rate: sampling rate of the source in Hz; None if it is not known.
+        channels: of the source; None if they are not known.
         unknown: whether it is none of the sounds that the model knows; None if the model does not tell.
         unknown_score: about the share of known sounds that are less unusual, 0..1; None if the model does not tell.
 
@@ -178,6 +178,8 @@ class ClipTags:
     warnings: tuple[str, ...] = ()
     events: tuple[Event, ...] | None = None
     timeline: Timeline | None = None
+    rate: float | None = None
+    channels: int | None = None
     unknown: bool | None = None
     unknown_score: float | None = None
 
@@ -196,174 +198,45 @@ class ClipTags:
             result["timeline"] = self.timeline.to_dict()
         return result | ({"warnings": list(self.warnings)} if self.warnings else {})
 
+    def to_list(self) -> list[dict[str, Any]]:
+        """The events, or the tags if no events were asked for, as the pipelines of `transformers` return results.
+
+        >>> ClipTags("rain.wav", 5.0, (Tag("Rain", 0.8),)).to_list()
+        [{'label': 'Rain', 'score': 0.8}]
+        >>> ClipTags("rain.wav", 5.0, (), events=(Event("Rain", 0.5, 2.0, 0.8),)).to_list()
+        [{'label': 'Rain', 'score': 0.8, 'start': 0.5, 'end': 2.0}]
+        """
+        if self.events is None:
+            return [{"label": tag.label, "score": tag.score} for tag in self.tags]
+        return [
+            {"label": event.label, "score": event.score, "start": event.onset, "end": event.offset}
+            for event in self.events
+        ]
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The events as a table, or the tags if no events were asked for; a row each.
+
+        Returns:
+            columns ``path``, ``onset`` and ``offset`` (only of events; seconds), ``label`` and ``score``. Join the
+            tables of several recordings with ``pandas.concat``.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+
+        >>> ClipTags("rain.wav", 5.0, (Tag("Rain", 0.8),)).to_pandas()
+               path label  score
+        0  rain.wav  Rain    0.8
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise MissingExtra("pandas", "a table for pandas") from None
+        times = [] if self.events is None else ["onset", "offset"]
+        rows = self.tags if self.events is None else self.events
+        columns = {name: [getattr(row, name) for row in rows] for name in (*times, "label", "score")}
+        kinds = {"path": "object", "label": "object", "onset": "float64", "offset": "float64", "score": "float64"}
+        table = pandas.DataFrame({"path": [self.path] * len(rows)} | columns)
+        return table.astype({name: kinds[name] for name in table.columns})
+
 
 Result = ClipTags | FileError
-
-
-class Writer(Protocol):
-    """Writes results one by one. ``close`` ends the document but leaves the file open."""
-
-    def write(self, result: Result) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class JSONLines:
-    """One JSON object per line.
-
-    >>> import sys
-    >>> JSONLines(sys.stdout).write(FileError("dawn.wav", "no such file"))
-    {"path": "dawn.wav", "error": "no such file"}
-    """
-
-    def __init__(self, file: IO[str]) -> None:
-        self.file = file
-
-    def write(self, result: Result) -> None:
-        self.file.write(_json(result) + "\n")
-        self.file.flush()
-
-    def close(self) -> None:
-        pass
-
-
-class JSONArray:
-    """One JSON array of the objects.
-
-    >>> import sys
-    >>> writer = JSONArray(sys.stdout)
-    >>> writer.close()
-    []
-    """
-
-    def __init__(self, file: IO[str]) -> None:
-        self.file = file
-        self.opening = "[\n"
-
-    def write(self, result: Result) -> None:
-        self.file.write(self.opening + _json(result))
-        self.file.flush()
-        self.opening = ",\n"
-
-    def close(self) -> None:
-        self.file.write("[]\n" if self.opening == "[\n" else "\n]\n")
-
-
-class CSV:
-    """A table with one row per tag.
-
-    >>> import sys
-    >>> CSV(sys.stdout).write(ClipTags("rain.wav", 5.0, (Tag("Rain", 0.8),)))
-    path,duration,rank,label,score,error,warnings
-    rain.wav,5.0,1,Rain,0.8,,
-    """
-
-    def __init__(self, file: IO[str]) -> None:
-        self.file = file
-        self.rows = csv.writer(file, lineterminator="\n")
-        self.rows.writerow(["path", "duration", "rank", "label", "score", "error", "warnings"])
-
-    def write(self, result: Result) -> None:
-        path = _cell(result.path or "")
-        if isinstance(result, FileError):
-            self.rows.writerow([path, "", "", "", "", _cell(result.error), ""])
-        else:
-            duration, warnings = round(result.duration, DECIMALS), _cell("; ".join(result.warnings))
-            for rank, tag in enumerate(result.tags, 1):
-                self.rows.writerow([path, duration, rank, _cell(tag.label), round(tag.score, DECIMALS), "", warnings])
-                warnings = ""
-            if not result.tags:
-                unknown = [NO_LABEL, round(result.unknown_score or 0, DECIMALS)] if result.unknown else ["", ""]
-                self.rows.writerow([path, duration, "", *unknown, "", warnings])
-        self.file.flush()
-
-    def close(self) -> None:
-        pass
-
-
-class Text:
-    """A line per recording: its path, then its tags with their scores. On a terminal Rich colours and wraps it.
-
-    Args:
-        file: the text file to write to.
-        clip_width: length of the longest path that will be written.
-
-    >>> import sys
-    >>> Text(sys.stdout, clip_width=8).write(ClipTags("rain.wav", 5.0, (Tag("Rain", 0.8),)))
-    clip      tags
-    rain.wav  Rain 0.80
-    """
-
-    def __init__(self, file: IO[str], clip_width: int = 4) -> None:
-        self.file = file
-        self.clip_width = max(4, clip_width)
-        self._line: Callable[[str, list[tuple[str, str]]], None] = self._plain
-        if file.isatty():
-            from rich.console import Console
-
-            self.console = Console(file=file, highlight=False, markup=False, emoji=False)
-            self.clip_width = min(self.clip_width, max(12, self.console.width // 2))
-            self._line = self._rich
-        self._line("clip", [("tags", "")])
-
-    def write(self, result: Result) -> None:
-        if isinstance(result, ClipTags):
-            tags = [(tag.label, f"{tag.score:.2f}") for tag in result.tags]
-            self._line(result.path or "-", tags or [(NO_LABEL if result.unknown else "(no tags)", "")])
-            self.file.flush()
-
-    def close(self) -> None:
-        pass
-
-    def _plain(self, clip: str, tags: list[tuple[str, str]]) -> None:
-        shown = "  ".join(f"{label} {score}".rstrip() for label, score in tags)
-        self.file.write(f"{_printable(clip):<{self.clip_width}}  {shown}\n")
-
-    def _rich(self, clip: str, tags: list[tuple[str, str]]) -> None:
-        from rich.table import Table
-        from rich.text import Text as Styled
-
-        shown = Styled("  ").join(
-            Styled.assemble(
-                (label.replace(" ", "\u00a0"), "bold" if i == 0 else ""),
-                *([("\u00a0" + score, "cyan")] if score else []),
-            )
-            for i, (label, score) in enumerate(tags)
-        )
-        row = Table.grid(padding=(0, 2))
-        row.add_column(width=self.clip_width, overflow="fold")
-        row.add_column(overflow="fold")
-        row.add_row(_printable(clip), shown)
-        self.console.print(row)
-
-
-def make_writer(format: Format, file: IO[str], clip_width: int = 4) -> Writer:
-    """The writer of a format.
-
-    Args:
-        format: ``text``, ``json``, ``jsonl`` or ``csv``.
-        file: the text file to write to.
-        clip_width: as for :class:`Text`.
-
-    >>> import sys
-    >>> make_writer("jsonl", sys.stdout).write(ClipTags("rain.wav", 5.0, (Tag("Rain", 0.8),)))
-    {"path": "rain.wav", "duration": 5.0, "tags": [{"label": "Rain", "score": 0.8}]}
-    """
-    if format == "text":
-        return Text(file, clip_width)
-    formats: dict[str, Callable[[IO[str]], Writer]] = {"json": JSONArray, "jsonl": JSONLines, "csv": CSV}
-    return formats[format](file)
-
-
-def _json(result: Result) -> str:
-    return json.dumps(result.to_dict(), ensure_ascii=False, allow_nan=False)
-
-
-def _cell(text: str) -> str:
-    """Text that a spreadsheet would run as a formula gets an apostrophe in front (OWASP, CSV injection)."""
-    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
-
-
-def _printable(text: str) -> str:
-    """A file name without line breaks and terminal escapes."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)

@@ -16,7 +16,7 @@ from spectag import ahead
 from spectag.audio import read
 from spectag.audio.front_end import FRAMES_PER_SECOND
 from spectag.audio.read import Recording
-from spectag.audio.readers import COUNT, Readers
+from spectag.audio.readers import Readers
 from spectag.audio.segments import group_segments, read_group
 from spectag.audio.source import Source
 from spectag.choices import BATCH_SIZE, DEVICE, MODEL, PRECISION, TOP_K, Precision
@@ -58,7 +58,7 @@ class Tagger:
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``fp32`` or ``bf16``.
         batch_size: number of windows that the network computes at once.
-        readers: processes that read the files where there are several; None to start them when they are first needed.
+        readers: processes that read the files of methods for many; None to start them where there are several files.
 
     Raises:
         ModelError: the model cannot be used.
@@ -86,6 +86,7 @@ class Tagger:
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size must be a whole number of at least 1; got {batch_size!r}")
         self.batch_size = batch_size
+        self._given = readers is not None
         self._readers = readers or Readers()
         self.bundle: Bundle | Ensemble | None = None
         if isinstance(model, Card):
@@ -229,7 +230,7 @@ class Tagger:
             raise InputError(
                 f"expected several recordings, got one {type(sources).__name__}: pass a list of recordings"
             )
-        items = ahead.chain(self._tasks(sources, self.frames(hop)), workers=COUNT, items=WAITING)
+        items = ahead.chain(self._tasks(sources, self.frames(hop)), workers=self._readers.count, items=WAITING)
         return collect(items, compute or self.compute_scores, self.batch_size, make, watch)
 
     def frames(self, hop: float | None) -> int:
@@ -252,13 +253,13 @@ class Tagger:
         return min(max(1, round(hop * FRAMES_PER_SECOND)), window.frames)
 
     def _tasks(self, sources: Iterable[Source | FileError], hop: int) -> Iterator[Callable[[], Iterator[Item]]]:
-        """One task per source: the reading of it. A single one is not worth a process.
+        """One task per source: the reading of it. A single one is not worth a process, unless there is one already.
 
         Segments of one file that follow each other are one task, and the file is decoded once for them.
         """
         rest = iter(sources)
         head = list(islice(rest, 2))
-        blocks = self._readers.blocks if len(head) > 1 else None
+        blocks = self._readers.blocks if len(head) > 1 or self._given else None
         groups = group_segments(chain(head, rest))
         return (partial(read_or_error, group, self.card.front_end, hop, blocks) for group in groups)
 
@@ -326,6 +327,8 @@ def make_tags(
         recording.seconds,
         tuple(Tag(card.labels.names[i], float(scores[i])) for i in best[:top_k]),
         tuple(f"{recording.name}: {note}" for note in recording.notes),
+        rate=recording.rate or None,
+        channels=recording.channels or None,
         unknown=unknown,
         unknown_score=score,
     )

@@ -1,16 +1,20 @@
 """Augmentation: all steps that turn a clip into the input of the network during training, in order.
 
-The chain has three stages, which are the first functions in this file:
+The chain has three stages, of which the first two are the first functions in this file:
 
 - :func:`build_example`, one clip at a time, on the CPU:
   excerpt -> gain -> cut to the window -> mix with another clip -> end early;
 - :func:`build_inputs`, a batch at a time, on the training device:
   fbank -> equalise -> pad -> mask -> normalise -> add noise -> roll;
-- :func:`draw_patches`, a batch at a time: choose the patches that the network sees.
+- :func:`spectag.train.patches.draw_patches`, a batch at a time: choose the patches that the network sees.
 
-Below them, each augmentation is a pair of functions. For example, ``draw_gain`` draws random parameters from a NumPy
-generator, and ``gain`` applies given parameters to a tensor. All random numbers are drawn on the CPU, so a seed gives
-the same result on every device. The order of the draws must not change: otherwise older runs could not be resumed.
+What moves sounds in time moves their events along (:mod:`spectag.train.events`); a mask in time leaves them, since it
+hides a sound from the network and not from the one who listens.
+
+Below the stages, each augmentation is a pair of functions. For example, ``draw_gain`` draws random parameters from a
+NumPy generator, and ``gain`` applies given parameters to a tensor. All random numbers are drawn on the CPU, so a seed
+gives the same result on every device. The order of the draws must not change: otherwise older runs could not be
+resumed.
 
 To add an augmentation, write its two functions, call them in the right place of a stage, and add its limits to
 :class:`spectag.train.recipe.AugmentRecipe`. It must not draw any numbers while it is off. (Mixing and the early end are
@@ -30,6 +34,7 @@ from torch.nn import functional
 
 from spectag.audio.fbank import fbank, normalise
 from spectag.audio.front_end import FRAME, FrontEnd
+from spectag.train.events import Sound, excerpt_events, label_mixture
 from spectag.train.recipe import AugmentRecipe
 from spectag.train.rng import BatchRng, Rng
 
@@ -37,13 +42,11 @@ MIN_PERIOD = 1600  # samples = 0.1 s: the shortest clip that an excerpt repeats;
 QUIET = 1e-4  # full scale = 1: -80 dB, added to levels so that their ratio stays finite
 KNOTS = 6  # points of a random equaliser curve
 
-ReadClip = Callable[[int], tuple[Tensor, Tensor]]
-"""Reads the clip of an index: its waveform ``[N]`` and its target ``[C]``."""
+ReadClip = Callable[[int], Sound]
+"""Reads the clip of an index."""
 
 
-def build_example(
-    index: int, read_clip: ReadClip, clips: int, samples: int, recipe: AugmentRecipe, rng: Rng
-) -> tuple[Tensor, Tensor]:
+def build_example(index: int, read_clip: ReadClip, clips: int, samples: int, recipe: AugmentRecipe, rng: Rng) -> Sound:
     """Build a training example from a clip and, if the recipe mixes, another one.
 
     Args:
@@ -55,34 +58,45 @@ def build_example(
         rng: draws all random numbers.
 
     Returns:
-        waveform ``[1..samples]`` and target ``[C]``, 0..1.
+        the example: ``waveform [1..samples]``, ``target [C]``, 0..1, and its events, if those of all its clips are
+        known. The target is that of the whole clips, except where their events are known: then it is what is heard in
+        the example.
 
-    >>> clips = [(torch.ones(4000), torch.tensor([1.0, 0.0])), (torch.zeros(4000), torch.tensor([0.0, 1.0]))]
+    >>> clips = [Sound(torch.ones(4000), torch.tensor([1.0, 0.0])), Sound(torch.zeros(4000), torch.tensor([0.0, 1.0]))]
     >>> recipe = spectag.train.recipe.AugmentRecipe(gain_db=6.0)
-    >>> waveform, target = build_example(0, clips.__getitem__, 2, 1600, recipe, np.random.default_rng(0))
-    >>> waveform.shape, target
+    >>> example = build_example(0, clips.__getitem__, 2, 1600, recipe, np.random.default_rng(0))
+    >>> example.waveform.shape, example.target
     (torch.Size([1600]), tensor([1., 0.]))
     """
 
-    def vary(waveform: Tensor) -> Tensor:
+    def vary(clip: Sound) -> Sound:
+        waveform, events = clip.waveform, clip.events
         if recipe.excerpt:
-            waveform = excerpt(waveform, samples, draw_excerpt(recipe.speed, rng))
+            drawn = draw_excerpt(recipe.speed, rng)
+            if events is not None:
+                period = find_period(waveform, drawn.silence)
+                events = excerpt_events(events, period, drawn.start * period, drawn.rate, samples)
+            waveform = excerpt(waveform, samples, drawn)
         if recipe.gain_db:
             waveform = gain(waveform, draw_gain(recipe.gain_db, rng))
-        return waveform[:samples]
+        return Sound(waveform[:samples], clip.target, events)
 
-    waveform, target = read_clip(index)
-    waveform = vary(waveform)
+    clip = vary(read_clip(index))
+    waveform, parts = clip.waveform, [(clip, 1.0)]
     mixing = draw_mixing(clips, recipe.mix_rate, recipe.mix_alpha, rng)
     if mixing is not None:
-        other, other_target = read_clip(mixing.partner)
+        other = read_clip(mixing.partner)
         mix_waveforms = mix if recipe.mix_law == "linear" else mix_between
-        waveform = mix_waveforms(waveform, vary(other), mixing.share)
-        target = mixing.share * target + (1 - mixing.share) * other_target
-    return waveform[: draw_length(len(waveform), recipe.short_rate, rng)], target
+        other = vary(other)
+        waveform = mix_waveforms(waveform, other.waveform, mixing.share)
+        parts = [(clip, mixing.share), (other, 1 - mixing.share)]
+    waveform = waveform[: draw_length(len(waveform), recipe.short_rate, rng)]
+    return Sound(waveform, *label_mixture(parts, len(waveform)))
 
 
-def build_inputs(waveform: Tensor, frames: Tensor, front_end: FrontEnd, recipe: AugmentRecipe, rng: BatchRng) -> Tensor:
+def build_inputs(
+    waveform: Tensor, frames: Tensor, front_end: FrontEnd, recipe: AugmentRecipe, rng: BatchRng
+) -> tuple[Tensor, NDArray[np.int64]]:
     """Turn a batch of waveforms into augmented inputs for the network.
 
     Args:
@@ -93,12 +107,12 @@ def build_inputs(waveform: Tensor, frames: Tensor, front_end: FrontEnd, recipe: 
         rng: draws all random numbers.
 
     Returns:
-        inputs ``[B, T, F]`` on the device of the waveform.
+        inputs ``[B, T, F]`` on the device of the waveform, and by how many frames each clip was rolled, ``[B]``.
 
     >>> front_end, recipe = spectag.FrontEnd(frames=4), spectag.train.recipe.AugmentRecipe(time_mask=2)
-    >>> x = build_inputs(torch.zeros(2, 880), torch.tensor([4, 1]), front_end, recipe, np.random.default_rng(0))
-    >>> x.shape
-    torch.Size([2, 4, 128])
+    >>> x, shifts = build_inputs(torch.zeros(2, 880), torch.tensor([4, 1]), front_end, recipe, np.random.default_rng(0))
+    >>> x.shape, shifts
+    (torch.Size([2, 4, 128]), array([0, 0]))
     """
     x = fbank(waveform, window=front_end.window, mel_bins=front_end.mel_bins)
     if recipe.equalise_db:
@@ -108,37 +122,12 @@ def build_inputs(waveform: Tensor, frames: Tensor, front_end: FrontEnd, recipe: 
         if limit:
             x = mask(x, axis, draw_bands(len(x), x.shape[axis], limit, rng))
     x = normalise(x, front_end.mean, front_end.std)
+    shifts = np.zeros(len(x), np.int64)
     if recipe.noise_and_roll:
         x = add_noise(x, draw_noise(x.shape, rng))
-        x = roll(x, draw_shifts(len(x), rng))
-    return x
-
-
-def draw_patches(batch: int, grid: tuple[int, int], recipe: AugmentRecipe, rng: BatchRng) -> Tensor | None:
-    """Draw the patches that the network sees of each clip (patch dropout: Koutini et al. 2022, PaSST).
-
-    Whole rows and columns of the grid are dropped first (structured), then any of the remaining patches.
-
-    Args:
-        batch: number of clips B.
-        grid: patches along (frequency, time).
-        recipe: its ``row_drop``, ``column_drop`` and ``patch_drop`` are the shares to drop.
-        rng: draws which.
-
-    Returns:
-        ascending indices ``[B, K]`` into the patches, counted along time first; None if the recipe drops nothing.
-
-    >>> recipe = spectag.train.recipe.AugmentRecipe(column_drop=0.5)
-    >>> draw_patches(2, (3, 8), recipe, np.random.default_rng(0)).shape  # 3 rows of 4 columns
-    torch.Size([2, 12])
-    """
-    if not (recipe.patch_drop or recipe.row_drop or recipe.column_drop):
-        return None
-    rows = draw_kept(batch, grid[0], recipe.row_drop, rng)
-    columns = draw_kept(batch, grid[1], recipe.column_drop, rng)
-    patches = (rows[:, :, None] * grid[1] + columns[:, None, :]).reshape(batch, -1)
-    chosen = draw_kept(batch, patches.shape[1], recipe.patch_drop, rng)
-    return torch.from_numpy(np.take_along_axis(patches, chosen, axis=1))
+        shifts = draw_shifts(len(x), rng)
+        x = roll(x, shifts)
+    return x, shifts
 
 
 # Waveforms: one clip [N]
@@ -172,22 +161,32 @@ def draw_excerpt(speed: float, rng: Rng) -> Excerpt:
 def excerpt(x: Tensor, samples: int, drawn: Excerpt) -> Tensor:
     """Take an excerpt ``[samples]`` of a clip ``[N]``. It wraps around at the end of the clip.
 
-    With ``period = max(MIN_PERIOD, sound + silence * (N - sound))``, where sound is the length without the zeros at the
-    end, sample ``n`` is the clip at ``(start * period + rate * n) mod period``, interpolated linearly. The silence is
-    shortened because some data sets pad short sounds with zeros. A short sound is thus repeated with pauses of random
-    length.
+    Sample ``n`` is the clip at ``(start * period + rate * n) mod period``, interpolated linearly, see
+    :func:`find_period`. The silence is shortened because some data sets pad short sounds with zeros. A short sound is
+    thus repeated with pauses of random length.
 
     >>> excerpt(torch.arange(4000.0), 3, Excerpt(silence=1.0, rate=2.0, start=0.5))
     tensor([2000., 2002., 2004.])
     """
-    sounding = x.numpy() != 0
-    sound = len(x) - int(sounding[::-1].argmax()) if sounding.any() else len(x)
-    period = max(MIN_PERIOD, sound + drawn.silence * (len(x) - sound))
+    period = find_period(x, drawn.silence)
     place = drawn.start * period + drawn.rate * torch.arange(samples, dtype=torch.float64)
     place = (place - period * (place / period).floor()).clamp_min_(0)  # place % period, which is several times slower
     left = place.int()
     x = functional.pad(x, (0, max(0, int(period) + 2 - len(x))))
     return torch.lerp(x.index_select(0, left), x.index_select(0, left + 1), (place - left).float())
+
+
+def find_period(x: Tensor, silence: float) -> float:
+    """Samples after which a clip ``[N]`` repeats: ``max(MIN_PERIOD, sound + silence * (N - sound))``.
+
+    Sound is the length without the zeros at the end.
+
+    >>> find_period(torch.tensor([1.0] * 2000 + [0.0] * 1000), silence=0.5)
+    2500.0
+    """
+    sounding = x.numpy() != 0
+    sound = len(x) - int(sounding[::-1].argmax()) if sounding.any() else len(x)
+    return max(MIN_PERIOD, sound + silence * (len(x) - sound))
 
 
 def draw_gain(limit: float, rng: Rng) -> float:
@@ -383,18 +382,3 @@ def roll(x: Tensor, shifts: NDArray[np.int64]) -> Tensor:
     frames = torch.arange(x.shape[1], device=x.device)
     source = (frames - torch.from_numpy(shifts).to(x.device)[:, None]) % x.shape[1]  # [B, T]
     return x.gather(1, source[:, :, None].expand_as(x))
-
-
-# Patches
-
-
-def draw_kept(batch: int, size: int, drop: float, rng: BatchRng) -> NDArray[np.int64]:
-    """Draw a subset of ``range(size)`` per clip: ascending, ``[B, max(1, round((1 - drop) * size))]``.
-
-    >>> draw_kept(1, 3, 0.0, np.random.default_rng(0))
-    array([[0, 1, 2]])
-    """
-    if not drop:
-        return np.tile(np.arange(size), (batch, 1))
-    order = rng.random((batch, size)).argsort(1)
-    return np.sort(order[:, : max(1, round((1 - drop) * size))], axis=1)

@@ -22,6 +22,7 @@ from spectag.audio.source import Segment, Source
 from spectag.data.manifest import Clip
 from spectag.errors import AudioError, AudioWarning, DataError, InputError
 from spectag.train.augment import build_example
+from spectag.train.events import Sound, events_of
 from spectag.train.recipe import AugmentRecipe
 from spectag.train.rng import Rng, make_rng
 from spectag.train.sampler import Draw
@@ -142,6 +143,7 @@ class Example(NamedTuple):
         heard: indices of the clips in it: the one that was drawn, then the one mixed in; or those that stand in for
             them, see :mod:`spectag.train.stand_ins`.
         unreadable: clips that were drawn but could not be read.
+        events: when its labels are heard, ``[E, 4]``, see :mod:`spectag.train.events`; None if that is not known.
 
     >>> Example(torch.zeros(880), frames=4, target=torch.zeros(2), heard=(7,)).unreadable
     ()
@@ -152,10 +154,19 @@ class Example(NamedTuple):
     target: Tensor
     heard: tuple[int, ...]
     unreadable: tuple[Unreadable, ...] = ()
+    events: Tensor | None = None
 
 
 class Batch(NamedTuple):
-    """B training examples: ``[B, N]``, ``[B]``, ``[B, C]``, the clips in each, and the unreadable ones of all.
+    """B training examples.
+
+    Args:
+        waveform, frames, target: as of an example, ``[B, N]``, ``[B]``, ``[B, C]``.
+        heard: the clips in each.
+        unreadable: clips of all that could not be read.
+        events: of all, ``[E, 5]``: the number of the example, the label, its onset and its offset in frames of 10 ms,
+            and its share in the mixture.
+        timed: whether the events of an example are known, ``[B]``. None if those of no example are.
 
     >>> collate([Example(torch.zeros(880), 4, torch.zeros(2), (7,))]).frames
     tensor([4])
@@ -166,6 +177,8 @@ class Batch(NamedTuple):
     target: Tensor
     heard: list[tuple[int, ...]]
     unreadable: list[Unreadable]
+    events: Tensor | None = None
+    timed: Tensor | None = None
 
 
 def collate(examples: Sequence[Example]) -> Batch:
@@ -175,12 +188,19 @@ def collate(examples: Sequence[Example]) -> Batch:
     >>> batch.waveform.shape, batch.heard, batch.unreadable
     (torch.Size([3, 880]), [(7,), (7,), (7,)], [])
     """
+    events = [
+        functional.pad(example.events * torch.tensor([1, 1 / HOP, 1 / HOP, 1]), (1, 0), value=number).float()
+        for number, example in enumerate(examples)
+        if example.events is not None
+    ]
     return Batch(
         torch.stack([example.waveform for example in examples]),
         torch.tensor([example.frames for example in examples]),
         torch.stack([example.target for example in examples]),
         [example.heard for example in examples],
         [clip for example in examples for clip in example.unreadable],
+        torch.cat(events) if events else None,
+        torch.tensor([example.events is not None for example in examples]) if events else None,
     )
 
 
@@ -223,16 +243,16 @@ class TrainingClips(Dataset[Example]):
         unreadable: list[Unreadable] = []
         rng_of_stand_ins = make_rng(draw.seed, 1)  # one of their own, so that the example is augmented as it would be
 
-        def read_clip(index: int) -> tuple[Tensor, Tensor]:
+        def read_clip(index: int) -> Sound:
             place, waveform = self._read_or_replace(index, rng_of_stand_ins, unreadable)
             heard.append(place)
-            return waveform, self.targets[place]
+            return Sound(waveform, self.targets[place], events_of(self.waveforms.clips[place]))
 
-        waveform, target = build_example(
+        waveform, target, events = build_example(
             draw.clip, read_clip, len(self), self.samples, self.recipe, make_rng(draw.seed)
         )
         padded = functional.pad(waveform, (0, self.samples - len(waveform)))
-        return Example(padded, num_frames(len(waveform)), target, tuple(heard), tuple(unreadable))
+        return Example(padded, num_frames(len(waveform)), target, tuple(heard), tuple(unreadable), events)
 
     def _read_or_replace(self, index: int, rng: Rng, unreadable: list[Unreadable]) -> tuple[int, Tensor]:
         """A clip or its stand-in: index and waveform. What is found to be unreadable is noted."""

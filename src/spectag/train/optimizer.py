@@ -18,7 +18,7 @@ def build_optimizer(network: AST, recipe: Recipe, precision: torch.dtype = torch
     Adam applies weight decay to all weights, as the released code does. AdamW and Muon do not apply it to biases,
     norms, tokens and positions, as in recipes for vision transformers. Muon updates the weight matrices of the encoder,
     and AdamW the other weights. The learning rate of a layer is ``lr * layer_decay ** n`` with n layers above it: 0 for
-    the last norm, all for patches and positions. The rate of the head is ``head_lr``, or ``lr`` if that is null. The
+    the last norm, all for patches and positions. The rate of the heads is ``head_lr``, or ``lr`` if that is null. The
     schedule multiplies the ``highest_lr`` of each group.
 
     Args:
@@ -59,7 +59,7 @@ def build_optimizer(network: AST, recipe: Recipe, precision: torch.dtype = torch
 def _highest_lr(name: str, network: AST, recipe: Recipe) -> float:
     """The learning rate of a parameter before the schedule scales it."""
     part, *rest = name.split(".")
-    if part == "head":
+    if part in ("head", "frame_head"):
         return recipe.lr if recipe.head_lr is None else recipe.head_lr
     if part == "norm":
         layers_above = 0

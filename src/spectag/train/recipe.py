@@ -6,8 +6,7 @@ Every run and every bundle has a copy of the complete recipe, in which every ope
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
@@ -15,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from spectag.choices import Channels, Positions, WindowFunction
 from spectag.errors import RecipeError, ShapeMismatch
-from spectag.validation import explain, show
+from spectag.validation import explain, list_keys, show, suggest
 
 if TYPE_CHECKING:
     from spectag.model.config import ASTConfig
@@ -26,7 +25,9 @@ def _both(value: Any) -> Any:
 
 
 Pair = Annotated[tuple[int, int], BeforeValidator(_both)]  # a single number stands for both
-SIZES = ("width", "depth", "heads", "mlp_ratio", "patch", "stride", "tokens")
+# Keys of the section ``model`` that null leaves to a checkpoint, and the fields of ASTConfig that they stand for.
+SIZES = {name: name for name in ("width", "depth", "heads", "mlp_ratio", "patch", "stride", "tokens")}
+SIZES["frames"] = "frame_head"
 RENAMED = {"parts": "splits"}  # keys that had another name in older versions
 
 
@@ -54,6 +55,8 @@ class ModelRecipe(Section):
         patch: size of a patch in mel bins and frames.
         stride: distance between patches in mel bins and frames. Patches overlap if it is smaller than ``patch``.
         tokens: number of class tokens: 1, or 2 as in DeiT and the paper.
+        frames: whether there is a second head, which learns when each label is heard. It learns from labels of whole
+            clips, too; from times, if the data set has them (``labels.events``).
         drop_path: probability of skipping a branch of the last layer during training. It grows linearly from 0 in the
             first layer.
         initial: how the weights are initialised without a checkpoint: ``random`` as in ViT, or ``structured`` with
@@ -71,6 +74,7 @@ class ModelRecipe(Section):
     patch: Pair | None = None
     stride: Pair | None = None
     tokens: Literal[1, 2] | None = None
+    frames: bool | None = None
     drop_path: float = Field(0.0, ge=0, lt=1)
     initial: Literal["random", "structured"] = "random"
     positions: Positions = "bilinear"
@@ -82,7 +86,8 @@ class ModelRecipe(Section):
         >>> ModelRecipe(depth=6).given()
         {'depth': 6}
         """
-        return {name: value for name in SIZES if (value := getattr(self, name)) is not None}
+        named = {name: getattr(self, key) for key, name in SIZES.items()}
+        return {name: value for name, value in named.items() if value is not None}
 
 
 class FrontEndRecipe(Section):
@@ -198,12 +203,16 @@ class LabelsRecipe(Section):
     Args:
         separator: what alone separates several labels in a cell, such as ``" "`` or ``"+"``; empty for nothing. Null
             for ``|`` and ``;``, and for a comma in columns called ``labels`` or ``tags``.
+        events: what times in a row mean, such as ``onset`` and ``offset``. If it is true, they say when a label is
+            heard, and all rows of a file are about one clip. Otherwise each row is a clip of its own, cut out of the
+            file.
 
     >>> LabelsRecipe().separator is None
     True
     """
 
     separator: str | None = None
+    events: bool = False
 
 
 class Recipe(Section):
@@ -223,7 +232,7 @@ class Recipe(Section):
         betas: decay of the optimiser's averages of gradients and of their squares.
         weight_decay: weight decay. AdamW and Muon do not apply it to biases, norms, tokens and positions.
         layer_decay: learning rate of a layer, as a fraction of that of the next layer; 1 for the same rate everywhere.
-        head_lr: highest learning rate of the classification head; null for ``lr``.
+        head_lr: highest learning rate of the heads; null for ``lr``.
         loss: ``bce`` (several labels per clip; the model's scores are sigmoids), ``ce`` (one label per clip; the scores
             are a softmax), or ``auto`` to take ``ce`` if every clip has exactly one label.
         label_smoothing: fraction of each target that is spread evenly over all classes; only for ``ce``.
@@ -371,28 +380,10 @@ def _explain(error: Any) -> str:
     *parents, last = error["loc"] or ("",)
     place = ".".join(str(key) for key in error["loc"])
     if error["type"] == "extra_forbidden":
-        return f"unknown key {place!r}{_suggest(place, _keys(Recipe))}"
+        return f"unknown key {place!r}{suggest(place, list_keys(Recipe))}"
     if error["type"] == "missing" and isinstance(last, str):
         return f"key {place!r} is missing: add it"
     if error["type"] in ("missing", "too_long"):  # all lists of a fixed length are pairs
         key = parents if error["type"] == "missing" else [*parents, last]
         return f"{'.'.join(map(str, key))}: expected two values such as [1, 2], got {show(error['input'])}"
     return f"{place + ': ' if place else ''}{explain(error)}"
-
-
-def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
-    keys = []
-    for name, field in model.model_fields.items():
-        keys.append(prefix + name)
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            keys += _keys(kind, f"{prefix}{name}.")
-    return keys
-
-
-def _suggest(key: str, known: Iterable[str]) -> str:
-    """Suggest similar keys, also if only the section is missing: ``front_end.mean`` for ``mean``."""
-    by_last = {name.rsplit(".", 1)[-1]: name for name in known}
-    near = difflib.get_close_matches(key, list(known), 3, 0.5)
-    near += [by_last[last] for last in difflib.get_close_matches(key.rsplit(".", 1)[-1], list(by_last), 3, 0.6)]
-    return f"; did you mean {' or '.join(dict.fromkeys(near))}?" if near else ""

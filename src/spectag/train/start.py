@@ -19,7 +19,8 @@ def build_start(recipe: Recipe, config: ASTConfig, labels: LabelSet, checkpoint:
     Args:
         recipe: its seed is used for the random weights.
         config: the geometry of the run.
-        labels: of the data set. A head that was trained for exactly these labels is kept. Otherwise it is drawn anew.
+        labels: of the data set. Heads that were trained for exactly these labels are kept. Otherwise they are drawn
+            anew.
         checkpoint: initial weights; None to draw all weights at random.
 
     >>> from spectag.train.recipe import Recipe
@@ -40,6 +41,7 @@ def build_start(recipe: Recipe, config: ASTConfig, labels: LabelSet, checkpoint:
         labels=None if same_head else len(labels),
         channels=recipe.model.channels,
         mode=recipe.model.positions,
+        frame_head=config.frame_head,
         generator=torch.Generator().manual_seed(recipe.seed),
     )
     return build_network(config, state).train()

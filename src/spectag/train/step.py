@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from spectag.audio.front_end import FrontEnd
-from spectag.train.augment import build_inputs, draw_patches
+from spectag.model.config import ASTConfig
+from spectag.train.augment import build_inputs
 from spectag.train.examples import Batch
+from spectag.train.frames import FrameLoss
+from spectag.train.patches import draw_patches
 from spectag.train.recipe import Recipe
 from spectag.train.rng import Rows, make_rng
 
@@ -26,6 +30,8 @@ class TrainingStep:
         recipe: the complete recipe.
         rank: number of this process, from 0.
         world: number of processes.
+        geometry: of a network that returns logits of the clip and of its frames (:class:`WithFrames`); None for one
+            that returns those of the clip alone.
 
     >>> config = spectag.ASTConfig(width=16, depth=1, heads=1, frames=16, labels=2)
     >>> recipe = Recipe(name="mine", epochs=1, batch_size=1, lr=1e-3)
@@ -37,12 +43,13 @@ class TrainingStep:
 
     def __init__(
         self,
-        network: Callable[..., Tensor],
+        network: Callable[..., Any],
         grid: tuple[int, int],
         front_end: FrontEnd,
         recipe: Recipe,
         rank: int = 0,
         world: int = 1,
+        geometry: ASTConfig | None = None,
     ) -> None:
         self.network = network
         self.grid = grid
@@ -51,6 +58,7 @@ class TrainingStep:
         self.rank = rank
         self.world = world
         self.compute_loss = make_loss(recipe)
+        self.compute_frame_loss = None if geometry is None else FrameLoss(geometry)
 
     def __call__(self, batch: Batch, number: int) -> Tensor:
         """Compute the mean loss of a batch, a scalar that gradients can be taken of.
@@ -64,10 +72,15 @@ class TrainingStep:
         torch.manual_seed(int(rng.integers(2**62)) + self.rank)  # for drop path, which draws its numbers on the device
         rows = Rows(rng, self.rank, self.world)
         with torch.no_grad():
-            inputs = build_inputs(batch.waveform, batch.frames, self.front_end, self.recipe.augment, rows)
+            inputs, shifts = build_inputs(batch.waveform, batch.frames, self.front_end, self.recipe.augment, rows)
         keep = draw_patches(len(inputs), self.grid, self.recipe.augment, rows)
-        logits = self.network(inputs, keep=None if keep is None else keep.to(inputs.device))
-        return self.compute_loss(logits.float(), batch.target)
+        keep = None if keep is None else keep.to(inputs.device)
+        if self.compute_frame_loss is None:
+            return self.compute_loss(self.network(inputs, keep=keep).float(), batch.target)
+        clip, frames = self.network(inputs, keep=keep)
+        return self.compute_loss(clip.float(), batch.target) + self.compute_frame_loss(
+            frames.float(), batch, shifts, keep
+        )
 
 
 def make_loss(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:

@@ -1,0 +1,71 @@
+"""An engine that gives a window the same scores whatever is beside it in its batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spectag.engines.base import Engine
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Rows: TypeAlias = "tuple[NDArray[np.float32], NDArray[np.float32]]"  # [B, C] and [B, n, C]
+
+
+class PaddedEngine:
+    """Fills up batches with zeros to one size.
+
+    Matrix products of another size may use another kernel, and scores then differ by about 1e-7, which rounding to 6
+    decimals shows now and then. In batches of one size, on one machine and with one number of threads, they do not. A
+    job that was killed has other batches when it is resumed, but the same scores.
+
+    Args:
+        engine: what runs the network.
+        size: of all batches, in windows.
+
+    >>> engine = PaddedEngine(spectag.make_engine(spectag.load("esc10")), size=4)
+    >>> inputs = torch.rand(6, 256, 128)
+    >>> np.array_equal(engine.scores(inputs[:1]), engine.scores(inputs)[:1])
+    True
+    """
+
+    def __init__(self, engine: Engine, size: int) -> None:
+        self.engine = engine
+        self.size = size
+
+    def scores(self, inputs: Tensor) -> NDArray[np.float32]:
+        """Inputs ``[B, T, F]`` -> scores ``[B, C]``, in batches of one size."""
+        return np.concatenate([self.engine.scores(batch)[:rows] for batch, rows in self._batches(inputs)])
+
+    def embed(self, inputs: Tensor) -> NDArray[np.float32]:
+        """Inputs ``[B, T, F]`` -> features ``[B, D]``, in batches of one size."""
+        return np.concatenate([self.engine.embed(batch)[:rows] for batch, rows in self._batches(inputs)])
+
+    def __getattr__(self, name: str) -> Any:
+        """``score_frames``, if the engine has it."""
+        if name != "score_frames":
+            raise AttributeError(name)
+        return partial(self._score_frames, self.engine.score_frames)  # type: ignore[attr-defined]
+
+    def _score_frames(self, method: Callable[[Tensor], Rows], inputs: Tensor) -> Rows:
+        parts = [[array[:rows] for array in method(batch)] for batch, rows in self._batches(inputs)]
+        clips, frames = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return clips, frames
+
+    def _batches(self, inputs: Tensor) -> list[tuple[Tensor, int]]:
+        """Batches of one size, and how many rows of each are asked for."""
+        parts = [inputs[start : start + self.size] for start in range(0, len(inputs), self.size)]
+        return [(_filled(part, self.size), len(part)) for part in parts]
+
+
+def _filled(inputs: Tensor, size: int) -> Tensor:
+    if len(inputs) == size:
+        return inputs
+    batch = inputs.new_zeros(size, *inputs.shape[1:])
+    batch[: len(inputs)] = inputs
+    return batch
