@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spectag.cli import data, download, ensemble, listen, merge, mix, model, pack, score, sweep, tag, train
+from spectag.cli import calibrate, data, download, ensemble, listen, merge, mix, model, pack, score, sweep, tag, train
 from spectag.cli.commands import Commands
 from spectag.cli.output import say
 from spectag.cli.usage import explain_usage
@@ -57,6 +57,7 @@ for command in (
     sweep.sweep,
     score.evaluate,
     score.score,
+    calibrate.calibrate,
     ensemble.ensemble,
     download.download,
 ):
