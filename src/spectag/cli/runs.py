@@ -37,6 +37,14 @@ def require_score_extra() -> None:
     _require("score", "scipy")
 
 
+def require_plots() -> None:
+    """Raise MissingExtra if matplotlib is not installed.
+
+    >>> require_plots()  # it is installed here
+    """
+    _require("train", "matplotlib")
+
+
 def _require(extra: str, *libraries: str) -> None:
     if any(find_spec(name) is None for name in libraries):
         raise MissingExtra(extra, f"spectag {sys.argv[1] if len(sys.argv) > 1 else extra}")
