@@ -8,6 +8,7 @@ these. What lies in DIR already is used again, so the script can be stopped and 
 
 - "windows": the scores of the clip head in windows 1 s apart, and the method "threshold".
 - "frames": the scores of the frame head, and the method "threshold".
+- "frames, median": the same, but PSDS is of the scores after the median of half a second that the method uses.
 - "frames, change": the scores of the frame head, and the method "change".
 """
 
@@ -19,11 +20,13 @@ import statistics
 from dataclasses import replace
 from pathlib import Path
 
+from scipy.ndimage import median_filter
+
 import spectag
 from spectag.cli.main import main as run
 from spectag.cli.score import _detections as detections
 from spectag.data.layouts import read_manifest
-from spectag.score.events import EVENT_FIGURES, evaluate_events
+from spectag.score.events import EVENT_FIGURES, Detected, evaluate_events
 
 SETTINGS = ["labels.events=true", "model.frames=true", "loss=bce", "label_smoothing=0", "metric=mean_ap"]
 SHOWN = ("psds1", "psds2", "event_f1", "best_event_f1", "segment_f1")
@@ -35,6 +38,14 @@ def without_frames(bundle: spectag.Bundle) -> spectag.Bundle:
     state = bundle.network.state_dict()
     network.load_state_dict({name: value for name, value in state.items() if not name.startswith("frame_head.")})
     return spectag.Bundle(replace(bundle.card, config=config), network)
+
+
+def smoothed(found: Detected | spectag.FileError) -> Detected | spectag.FileError:
+    if isinstance(found, spectag.FileError):
+        return found
+    rows = 2 * (round(spectag.EventRule().smooth / found.timeline.step) // 2) + 1
+    scores = median_filter(found.timeline.scores, (rows, 1), mode="nearest")
+    return replace(found, timeline=spectag.Timeline(found.timeline.labels, found.timeline.step, scores))
 
 
 def prepare(data: Path, out: Path, train: str, test: str, count: int) -> None:
@@ -70,17 +81,21 @@ def main() -> None:
                 spectag.Tagger(without_frames(bundle)), spectag.EventRule("threshold"), hop=1.0
             ),
             "frames": spectag.Detector(spectag.Tagger(bundle), spectag.EventRule("threshold")),
+            "frames, median": spectag.Detector(spectag.Tagger(bundle), spectag.EventRule("threshold")),
             "frames, change": spectag.Detector(spectag.Tagger(bundle), spectag.EventRule("change")),
         }
         for way, detector in ways.items():
-            metrics, failed = evaluate_events(manifest, detections(detector, manifest), bundle.labels)
+            found = detections(detector, manifest)
+            if way == "frames, median":
+                found = map(smoothed, found)
+            metrics, failed = evaluate_events(manifest, found, bundle.labels)
             assert not failed, failed
             rows.setdefault(way, []).append({name: getattr(metrics, name) for name in SHOWN})
             print(seed, way, {name: round(value, 3) for name, value in rows[way][-1].items()}, flush=True)
     (args.out / "events.json").write_text(json.dumps(rows, indent=1))
     print("| |", " | ".join(EVENT_FIGURES[name] for name in SHOWN), "|")
-    for way, found in rows.items():
-        cells = [[row[name] for row in found] for name in SHOWN]
+    for way, measured in rows.items():
+        cells = [[row[name] for row in measured] for name in SHOWN]
         spread = [statistics.stdev(cell) if len(cell) > 1 else 0.0 for cell in cells]
         means = [statistics.mean(cell) for cell in cells]
         print(f"| {way} |", " | ".join(f"{m:.3f} ± {s:.3f}" for m, s in zip(means, spread, strict=True)), "|")

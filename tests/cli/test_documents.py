@@ -33,10 +33,10 @@ def test_every_format_from_a_folder_with_broken_files(
     good["1.0.wav"].rename(root / "below" / "1.0.wav")
     labels = tmp_path / "labels"
     assert call("tag", root, "-m", model, "-f", format, "-o", f"{labels}/", *SOME) == 1
-    assert capsys.readouterr().err.count("\n") == 2
+    assert capsys.readouterr().err.count("spectag: error: ") == 2
     found = sorted(path.relative_to(labels).as_posix() for path in labels.rglob("*") if path.is_file())
     assert found == [name + ending for name in ("0.01", "0.25", "0.5", "below/1.0")]
-    if DOCUMENTS[format].many:  # type: ignore[index]
+    if format in ("aoef", "parquet", "raven"):
         assert call("tag", root, "-m", model, "-f", format, "-o", tmp_path / f"all{ending}", *SOME) == 1
         assert (tmp_path / f"all{ending}").stat().st_size > 0
 

@@ -12,6 +12,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Annotated, Any
 
 import typer
@@ -100,9 +101,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(args: list[str]) -> None:
     """Do what Typer's own main does, without its handling of errors."""
-    command = typer.main.get_command(app)
-    with command.make_context("spectag", args) as context:
-        command.invoke(context)
+    with _command().make_context("spectag", args) as context:
+        _command().invoke(context)
+
+
+@cache
+def _command() -> Any:
+    """What Typer makes of all signatures, which takes as long as a short command."""
+    return typer.main.get_command(app)
 
 
 def _report(error: BaseException) -> int:

@@ -66,15 +66,9 @@ def read_data(
     >>> len(read_data(Path("clips.csv")))
     1
     """
-    from spectag.data.events import join_events
     from spectag.data.layouts import read_manifest
 
-    manifest = read_manifest(path, separator=separator, negatives=negatives or ())
-    if events:
-        try:
-            manifest = join_events(manifest)
-        except DataError as error:
-            raise DataError(f"{path}: {error}") from error
+    manifest = read_manifest(path, separator=separator, negatives=negatives or (), events=events)
     for note in manifest.notes:
         say("note", f"{path}: {note}")
     if manifest.missing:

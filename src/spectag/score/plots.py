@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
@@ -46,7 +47,7 @@ STYLE: dict[Any, Any] = {
     "text.parse_math": False,
     "axes.formatter.use_mathtext": False,
     "axes.unicode_minus": True,
-    "savefig.facecolor": PAPER,
+    "figure.facecolor": PAPER,
     "axes.facecolor": PAPER,
     "font.size": 9,
     "axes.titlesize": 9,
@@ -336,5 +337,6 @@ def shorten(label: str, length: int) -> str:
 def _save(figure: Figure, alt: str) -> Plot:
     alt = printable(alt)
     file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Title": alt, "Date": None, "Creator": None})
+    metadata = {"Title": alt, "Date": None, "Creator": None}
+    FigureCanvasSVG(figure).print_svg(file, metadata=metadata)  # type: ignore[no-untyped-call]  # savefig draws twice
     return Plot(file.getvalue(), alt)
