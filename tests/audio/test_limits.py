@@ -106,22 +106,25 @@ def test_waiting_for_the_network_does_not_count(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("times", "killed"), [((5.0, 20.0, 25.0), False), ((1.0, 2.0, 3.5, 5.0, 6.5, 8.0, 11.0), True)]
+    ("times", "killed"), [((5.0, 20.0, 25.0), False), ((1.0, 2.5, 4.0, 5.5, 7.0, 8.5, 9.9, 11.0), True)]
 )
 def test_a_job_that_is_stopped_for_a_while(times: tuple[float, ...], killed: bool) -> None:
     """Ctrl-Z and fg: the time between two looks that are far apart is nobody's fault."""
     guard = Guard(FileLimits(seconds=10.0))
     guard._running = True  # no thread: this test looks itself
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as process:
-        with guard.watching(process) as watched:  # type: ignore[arg-type]
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], stdout=subprocess.PIPE)
+    try:
+        with guard.watching(process) as watched:
             began = watched.until - 10.0
             guard._inspected = began
             for seconds in times:
                 assert guard._inspect(began + seconds) == 1
         assert watched.hung == killed
         assert watched.exceeded.startswith("its decoder delivered nothing for 10 s") == killed
+        assert guard._inspect(began) == 0
+    finally:
         process.kill()
-    assert guard._inspect(began) == 0
+        process.communicate()
 
 
 def test_the_guard_ends_when_there_is_nothing_to_watch() -> None:
