@@ -207,3 +207,9 @@ def test_neighbours_of_one_file_are_grouped(tmp_path):
     array = Segment(NOISE, 0.0)
     items = [one, two, three, one, "a.wav", Segment("b.wav", 2.0), array, array, Segment(b"RIFF", 1.0)]
     assert list(map(len, group_segments(items))) == [3, 1, 1, 1, 1, 1, 1]
+
+
+def test_a_file_and_samples_are_different_recordings():
+    """They are compared by kind first: samples answer == element by element."""
+    mixed = [Segment("a.wav", 0.0, 1.0), Segment(NOISE, 0.0, 1.0), Segment(NOISE, 1.0, 2.0), Segment("a.wav", 2.0, 3.0)]
+    assert list(map(len, group_segments(mixed))) == [1, 1, 1, 1]

@@ -252,21 +252,23 @@ def test_a_clip_that_cannot_be_read(models, clips, tmp_path, capsys) -> None:
 
 def test_scoring_does_not_load_what_trains(models, files, clips, tmp_path) -> None:
     """Nor does it need the libraries for it. Torch itself imports torch.utils.data and torch.distributed."""
-    for arguments in (
+    commands = [
         ["evaluate", models[0], "--data", clips],
         ["score", models[0], "--data", clips, "-o", tmp_path / "s.npz"],
         ["ensemble", *files],
-    ):
-        code = (
-            "import sys\n"
-            "others = ('lightning_fabric', 'sklearn', 'matplotlib', 'jinja2', 'tensorboard')\n"
-            "sys.modules |= dict.fromkeys(others)  # as if they were not installed\n"
-            "from spectag.cli.main import main; code = main(sys.argv[1:])\n"
-            "bad = [n for n in sys.modules if n.startswith(('spectag.train', 'spectag.runs'))]\n"
-            "assert (code, bad) == (0, []), bad\n"
-        )
-        done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+    ]
+    code = (
+        "import sys\n"
+        "others = ('lightning_fabric', 'sklearn', 'matplotlib', 'jinja2', 'tensorboard')\n"
+        "sys.modules |= dict.fromkeys(others)  # as if they were not installed\n"
+        "from spectag.cli.main import main\n"
+        f"for args in {[[str(word) for word in command] for command in commands]}:\n"
+        "    code = main(args)\n"
+        "    bad = [n for n in sys.modules if n.startswith(('spectag.train', 'spectag.runs'))]\n"
+        "    assert (code, bad) == (0, []), (args, code, bad)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_other_clips_are_an_error(models, files, clips, capsys) -> None:

@@ -210,13 +210,18 @@ def test_the_name_of_the_output_chooses_the_format(
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("a.csv", ["-f", "json"], "means the format csv, but --format says json"),
-        ("a.json", ["-f", "jsonl"], "means the format json, but --format says jsonl"),
-        ("a.txt", ["-f", "csv"], "means the format text, but --format says csv"),
+        (
+            "a.csv",
+            ["-f", "json"],
+            "means the format csv, csv-events, csv-timeline or kaleidoscope, but --format says json",
+        ),
+        ("a.json", ["-f", "jsonl"], "means the format json or aoef, but --format says jsonl"),
+        ("a.txt", ["-f", "csv"], "means the format text, audacity or raven, but --format says csv"),
         (
             "a.xlsx",
             [],
-            "expected a name that ends in one of .txt, .json, .jsonl, .ndjson, .csv, or a --format; got .xlsx",
+            "expected a name that ends in one of .txt, .json, .jsonl, .ndjson, .csv, .parquet, .vtt, .rttm, .eaf, "
+            ".tsv, or a --format; got .xlsx",
         ),
         ("a.csv.gz", [], "got .gz"),
     ],
@@ -286,12 +291,13 @@ def test_without_standard_streams(
     assert (len(printed.stdout.splitlines()) == 5) == (">&-" not in closed.replace("2>&-", ""))
 
 
-def test_standard_input_and_output(model: Path, good: dict[str, Path], tmp_path: Path) -> None:
+def test_standard_input_and_output(model: Path, good: dict[str, Path], tmp_path: Path, capsys: Captured) -> None:
     """The kind: `-` is taken for a file of that name. It is a recording on standard input, from a pipe or from a file,
     and with -o the standard output."""
     path = good["0.5.flac"]
+    assert call("tag", path, "-m", model, "-f", "jsonl", "-o", "-") == 0
+    whole = json.loads(capsys.readouterr().out)
     command = [sys.executable, "-m", "spectag", "tag", "-m", str(model), "-f", "jsonl", "-o", "-"]
-    whole = json.loads(subprocess.run([*command, str(path)], capture_output=True, timeout=900).stdout)
     content = path.read_bytes()
     piped = subprocess.run([*command, "-"], input=content, capture_output=True, timeout=900, cwd=tmp_path)
     with path.open("rb") as file:
@@ -307,12 +313,13 @@ def test_standard_input_and_output(model: Path, good: dict[str, Path], tmp_path:
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="a shell with <(...)")
-def test_pipes_by_their_names(model: Path, good: dict[str, Path]) -> None:
+def test_pipes_by_their_names(model: Path, good: dict[str, Path], capsys: Captured) -> None:
     """The kind: what a shell gives the name of a file belongs to this process alone, as /dev/stdin and /dev/fd/63 do.
     In the processes that read files, the same names are those of other files."""
     path = str(good["0.5.flac"])
+    assert call("tag", path, "-m", model, "-f", "jsonl") == 0
+    whole = json.loads(capsys.readouterr().out)
     tag = [sys.executable, "-m", "spectag", "tag", "-m", str(model), "-f", "jsonl"]
-    whole = json.loads(subprocess.run([*tag, path], capture_output=True, timeout=900).stdout)
     for script, results in (
         ('cat "$0" | "$@" /dev/stdin', ["/dev/stdin"]),
         ('cat "$0" | "$@" "$0" /dev/stdin', [path, "/dev/stdin"]),

@@ -24,7 +24,8 @@ def test_rows_of_a_file_become_one_clip(tmp_path):
     rows = "b.wav\t1.5\t2\tdog\na.wav\t0\t1\tdog\na.wav\t3\t4\tcat\na.wav\t0.5\t2\tdog\nc.wav\t\t\t\n"
     manifest = read_manifest(write(tmp_path, rows))
     assert [clip.id for clip in manifest.clips] == ["a.wav#0-1", "a.wav#0.5-2", "a.wav#3-4", "b.wav#1.5-2", "c.wav"]
-    joined = join_events(manifest)
+    joined = read_manifest(tmp_path, events=True)
+    assert joined == join_events(manifest)
     assert joined.labels.names == ("cat", "dog")
     a, b, c = joined.clips
     assert (a.id, a.labels, a.start, a.end, a.source) == ("a.wav", (0, 1), None, None, tmp_path / "a.wav")

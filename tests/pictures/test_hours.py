@@ -41,6 +41,13 @@ def test_hours_of_several_days_count_together() -> None:
     assert hours.days == {"2026-05-14", "2026-05-15"}
 
 
+def test_what_overlaps_counts_once() -> None:
+    hours = Hours(["a.wav"])
+    hours.add(clip("a.wav", 60, ("owl", 10, 30), ("owl", 0, 20), ("owl", 5, 15), ("owl", 50, 70)))
+    assert hours.heard("owl") == 40
+    assert hours.events == {"owl": 4}
+
+
 def test_one_name_without_a_time_puts_all_in_a_row() -> None:
     paths = ["x_20260514_055000.wav", "y.wav"]
     hours = Hours(paths)

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,41 +13,57 @@ import pytest
 import soundfile
 import torch
 from safetensors.torch import load_file
-from test_run import position
+from test_run import position, scorer
+
+from spectag.data.layouts import read_manifest
+from spectag.runs.plan import RunOptions, make_plan
+from spectag.runs.run import run
+from spectag.runs.watcher import Watcher
+from spectag.train.recipe import build
 
 SCRIPT = """
-import itertools, os, signal, sys
-from pathlib import Path
+import itertools, sys
 import torch
 torch.set_num_threads(1)
 sys.path.insert(0, {tests!r})
-from test_run import TINY, RunOptions, build, make_plan, read_manifest, run, scorer
+from test_processes import Events, train
 from spectag.runs import budget
 from spectag.runs.processes import rank
-from spectag.runs.watcher import Watcher
+
+if __name__ == "__main__":
+    seconds = itertools.count(1 + 9 * rank())
+    budget.monotonic = lambda: next(seconds) * (1 + rank())  # a second for each look, and the processes disagree
+    events = Events({out!r}, dies={dies}, stops={stops})
+    train({data!r}, {out!r}, {recipe!r}, events, processes={processes}, resume={resumes}, minutes={minutes}, begun=0.0)
+"""
+
 
 class Events(Watcher):
+    """Keeps the gradients of two steps. The second process dies, or some are told to stop, in the middle of a run."""
+
+    def __init__(self, out, dies=False, stops=()):
+        self.out, self.dies, self.stops = Path(out), dies, stops
+
     def on_batch(self, job):
-        if {dies} and job.fabric.global_rank == 1 and job.steps == 2:
+        if self.dies and job.fabric.global_rank == 1 and job.steps == 2:
             os._exit(3)
 
     def on_gradients(self, job):
-        gradients = {{name: p.grad.clone() for name, p in job.network.named_parameters()}}
+        gradients = {name: p.grad.clone() for name, p in job.network.named_parameters()}
         if job.fabric.is_global_zero and job.steps in (0, 3):
-            torch.save(gradients, Path({out!r}) / f"gradients-{{job.steps}}.pt")
+            torch.save(gradients, self.out / f"gradients-{job.steps}.pt")
 
     def on_step(self, job, loss):
-        if job.fabric.global_rank in {stops} and job.epoch == 1 and job.batches == 1:
+        if job.fabric.global_rank in self.stops and job.epoch == 1 and job.batches == 1:
             os.kill(os.getpid(), signal.SIGTERM)
 
-if __name__ == "__main__":
-    recipe = build({recipe!r}, "tiny")
-    minutes, seconds = {minutes}, itertools.count(1 + 9 * rank())
-    budget.monotonic = lambda: next(seconds) * (1 + rank())  # a second for each look, and the processes disagree
-    options = RunOptions(processes=int(sys.argv[1]), resume={resumes}, minutes=minutes, begun=0.0)
-    todo = make_plan(recipe, read_manifest({data!r}), Path({out!r}) / "run", fold=1, options=options)
-    run(todo, scorer, Events())
-"""
+
+def train(data, out, recipe, events, **options) -> None:
+    todo = make_plan(
+        build(recipe, "tiny"), read_manifest(data), Path(out) / "run", fold=1, options=RunOptions(**options)
+    )
+    run(todo, scorer, events)
+
 
 # Drop path is drawn by each process for itself; the moving average does not touch gradients.
 RECIPE = {
@@ -91,26 +109,42 @@ def start(
     out.mkdir(exist_ok=True)
     script = out / "script.py"
     fields = {"tests": str(Path(__file__).parent), "data": str(tones), "out": str(out), "dies": dies, "stops": stops}
-    script.write_text(SCRIPT.format(**fields, resumes=resumes, minutes=minutes, recipe=RECIPE | recipe))
+    fields |= {"processes": processes, "resumes": resumes, "minutes": minutes, "recipe": RECIPE | recipe}
+    script.write_text(SCRIPT.format(**fields))
     environment = {key: value for key, value in os.environ.items() if key != "LOCAL_RANK"} | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, str(script), str(processes)], env=environment, capture_output=True, text=True, timeout=900
-    )
+    return subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=900)
+
+
+@pytest.fixture(scope="module")
+def one(tones, tmp_path_factory) -> Callable[..., Path]:
+    """Train in this process, with one thread as the others do."""
+
+    def train_here(**recipe) -> Path:
+        out = tmp_path_factory.mktemp("one")
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            train(tones, out, RECIPE | recipe, Events(out))
+        finally:
+            torch.set_num_threads(threads)
+        return out
+
+    return train_here
 
 
 @pytest.mark.parametrize("balanced", [pytest.param(False, marks=pytest.mark.slow), True])
-def test_two_processes_have_the_gradient_and_the_figures_of_one(tones, tmp_path, balanced):
+def test_two_processes_have_the_gradient_and_the_figures_of_one(tones, tmp_path, one, balanced):
     """Balanced, it also has a frame head."""
+    recipe = {"balanced": balanced, "model": RECIPE["model"] | {"frames": balanced}}
+    done = start(tones, tmp_path / "two", 2, **recipe)
+    assert done.returncode == 0, done.stderr
     gradients, reports = [], []
-    for processes in (1, 2):
-        out = tmp_path / str(processes)
-        done = start(tones, out, processes, balanced=balanced, model=RECIPE["model"] | {"frames": balanced})
-        assert done.returncode == 0, done.stderr
+    for out in (one(**recipe), tmp_path / "two"):
         gradients.append([torch.load(out / f"gradients-{step}.pt", weights_only=True) for step in (0, 3)])
         reports.append(json.loads((out / "run" / "report.json").read_text()))
-    for one, two in zip(*gradients, strict=True):
-        for name in one:
-            torch.testing.assert_close(two[name], one[name], rtol=0, atol=1e-5, msg=name)
+    for alone, together in zip(*gradients, strict=True):
+        for name in alone:
+            torch.testing.assert_close(together[name], alone[name], rtol=0, atol=1e-5, msg=name)
     first, second = reports
     assert second["processes"] == 2
     assert second["result"]["clips"] == first["result"]["clips"] == 5, "every clip once"
@@ -123,14 +157,12 @@ def test_two_processes_have_the_gradient_and_the_figures_of_one(tones, tmp_path,
 
 
 @pytest.mark.slow
-def test_four_processes_have_the_gradient_of_one(tones, tmp_path):
-    gradients = []
-    for processes in (1, 4):
-        done = start(tones, tmp_path / str(processes), processes)
-        assert done.returncode == 0, done.stderr
-        gradients.append(torch.load(tmp_path / str(processes) / "gradients-3.pt", weights_only=True))
-    for name, one in gradients[0].items():
-        torch.testing.assert_close(gradients[1][name], one, rtol=0, atol=1e-5, msg=name)
+def test_four_processes_have_the_gradient_of_one(tones, tmp_path, one):
+    done = start(tones, tmp_path / "four", 4)
+    assert done.returncode == 0, done.stderr
+    alone, together = (torch.load(out / "gradients-3.pt", weights_only=True) for out in (one(), tmp_path / "four"))
+    for name in alone:
+        torch.testing.assert_close(together[name], alone[name], rtol=0, atol=1e-5, msg=name)
 
 
 def test_processes_agree_on_the_length_of_a_run_within_minutes(tones, tmp_path):

@@ -158,6 +158,7 @@ def test_a_broken_held_out_clip_is_reported_not_fatal(tones, tmp_path):
 STOPPED = """
 import json, os, signal, sys, time
 from pathlib import Path
+import lightning_fabric
 sys.path.insert(0, {tests!r})
 from test_run import TINY, build, make_plan, read_manifest, run, scorer, torch
 from spectag.runs import loop

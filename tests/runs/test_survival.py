@@ -114,12 +114,12 @@ def test_ctrl_c_leaves_a_run_to_continue(tones, tmp_path):  # noqa: F811
 def test_a_reading_process_that_dies_is_an_error_not_a_hang(tones, tmp_path, monkeypatch):  # noqa: F811
     main = os.getpid()
 
-    def murderous(source):
+    def murderous(sources, _):
         if os.getpid() != main:
             os.kill(os.getpid(), signal.SIGKILL)
-        return np.random.default_rng(0).uniform(-0.1, 0.1, 8000).astype(np.float32)
+        return [np.random.default_rng(0).uniform(-0.1, 0.1, 8000).astype(np.float32) for _ in sources]
 
-    monkeypatch.setattr("spectag.train.examples.read", murderous)
+    monkeypatch.setattr("spectag.train.examples.read_segments", murderous)
     todo = make_plan(build(TINY | {"cache_gb": 0.0}, "tiny"), read_manifest(tones), tmp_path / "run", fold=1)
     with pytest.raises(RunFailed, match="a process that reads clips was killed"):
         run(todo, scorer)

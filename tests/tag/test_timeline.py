@@ -17,7 +17,7 @@ from spectag.model.bundle import Bundle
 from spectag.model.card import Card
 from spectag.model.config import ASTConfig
 from spectag.tag.detector import Detector
-from spectag.tag.events import EventRule
+from spectag.tag.events import EventRule, find_events
 from spectag.tag.results import ClipTags, Timeline
 from spectag.tag.tagger import Tagger
 from spectag.tag.timeline import OverlapAdd
@@ -178,11 +178,16 @@ def test_a_long_timeline_goes_to_a_file(monkeypatch: pytest.MonkeyPatch) -> None
         return Timeline((), 0.1, collector._rows.array(3001))
 
     in_memory = collected().scores
+    rule = EventRule(threshold=0.6, smooth=0.1)
+    events = find_events(Timeline(("loud",), 0.1, in_memory), 300.1, rule)
+    assert len(events) > 100
     monkeypatch.setattr("spectag.tag.timeline._IN_MEMORY", 1000)
     in_file = collected().scores
     assert isinstance(in_file, np.memmap)
     np.testing.assert_array_equal(in_file, in_memory)
     np.testing.assert_array_equal(in_memory, [*rows, rows[-1]])
+    monkeypatch.setattr("spectag.tag.events._ROWS", 700)
+    assert find_events(Timeline(("loud",), 0.1, in_file), 300.1, rule) == events
 
 
 def test_hours_take_no_more_memory_than_minutes() -> None:

@@ -51,7 +51,8 @@ def group_segments(items: Iterable[T], source: Callable[[T], Any] = lambda item:
 def _follows(one: Any, other: Any) -> bool:
     if not (isinstance(one, Segment) and isinstance(other, Segment)) or not one.start <= other.start:
         return False
-    return isinstance(one.file, (str, os.PathLike, Member)) and bool(one.file == other.file)
+    files = (str, os.PathLike, Member)  # arrays are compared element by element
+    return isinstance(one.file, files) and isinstance(other.file, files) and one.file == other.file
 
 
 def read_group(sources: Sequence[Source], read: Read | None = None) -> Iterator[tuple[Recording, Iterator[Waveform]]]:

@@ -12,6 +12,7 @@ import typer
 
 from spectag.choices import Format
 from spectag.cli.output import opened, refuse_overwriting
+from spectag.errors import SaveError
 
 if TYPE_CHECKING:
     from spectag.tag.writers.writer import Writer
@@ -52,7 +53,7 @@ def choose_format(
             f"--output {output}: expected a name that ends in one of {known}, or a --format; got {extension}", context
         )
     if format is not None and fitting and format not in fitting:
-        meant = " or ".join(fitting)
+        meant = " or ".join(filter(None, [", ".join(fitting[:-1]), fitting[-1]]))
         raise typer.BadParameter(
             f"--output {output} means the format {meant}, but --format says {format}: leave one out", context
         )
@@ -99,6 +100,8 @@ def refuse_output(output: str, inputs: Sequence[str]) -> None:
     >>> refuse_output("labels/", ["dawn.wav"])
     """
     if not names_folder(output):
+        if os.path.isdir(output):
+            raise SaveError(f"{output}: is a folder: name a file, or add a slash for a file per recording")
         refuse_overwriting(Path(output), inputs)
 
 

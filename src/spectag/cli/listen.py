@@ -50,7 +50,12 @@ def listen(
     top_k: Annotated[int, typer.Option(min=1, help="Show at most this many tags at a time.")] = TOP_K,
     threshold: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Show only tags with at least this score.", show_default="none"),
+        typer.Option(
+            min=0,
+            max=1,
+            help="Show only tags with at least this score; 0 shows all.",
+            show_default="the model's own thresholds, otherwise 0",
+        ),
     ] = None,
     hop: Annotated[
         float | None,
@@ -176,11 +181,14 @@ class _Lines:
         self._overruns = 0
 
     def show(self, moment: Moment, clock: _Clock) -> None:
+        from spectag.tag.results import NO_LABEL
+
         if self._format == "jsonl":
             print(json.dumps(moment.to_dict(), ensure_ascii=False), flush=True)
         else:
             tags = "  ".join(f"{tag.label} {tag.score:.2f}" for tag in moment.tags)
-            print(f"{moment.time:8.1f} s  {tags or '(no tags)'}", flush=True)
+            nothing = NO_LABEL if moment.unknown else "(no tags)"
+            print(f"{moment.time:8.1f} s  {tags or nothing}", flush=True)
             for event in moment.events:
                 print(
                     f"  event: {event.label}, {event.onset:.2f} to {event.offset:.2f} s, {event.score:.2f}", flush=True
@@ -208,9 +216,13 @@ class _Screen:
     def show(self, moment: Moment, clock: _Clock) -> None:
         from rich.table import Table
 
+        from spectag.tag.results import NO_LABEL
+
         for event in moment.events:
             self._display.console.print(_described(event), markup=False, highlight=False)
         table = Table.grid(padding=(0, 2))
+        if moment.unknown and not moment.tags:
+            table.add_row(NO_LABEL)
         for tag in moment.tags:
             full = round(tag.score * _BAR)
             table.add_row(tag.label, f"[cyan]{'█' * full}[/][dim]{'░' * (_BAR - full)}[/]", f"{tag.score:.2f}")

@@ -12,11 +12,12 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Annotated, Any
 
 import typer
 
-from spectag.cli import data, download, ensemble, listen, merge, mix, model, pack, score, sweep, tag, train
+from spectag.cli import calibrate, data, download, ensemble, listen, merge, mix, model, pack, score, sweep, tag, train
 from spectag.cli.commands import Commands
 from spectag.cli.output import say
 from spectag.cli.usage import explain_usage
@@ -56,6 +57,7 @@ for command in (
     sweep.sweep,
     score.evaluate,
     score.score,
+    calibrate.calibrate,
     ensemble.ensemble,
     download.download,
 ):
@@ -99,9 +101,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(args: list[str]) -> None:
     """Do what Typer's own main does, without its handling of errors."""
-    command = typer.main.get_command(app)
-    with command.make_context("spectag", args) as context:
-        command.invoke(context)
+    with _command().make_context("spectag", args) as context:
+        _command().invoke(context)
+
+
+@cache
+def _command() -> Any:
+    """What Typer makes of all signatures, which takes as long as a short command."""
+    return typer.main.get_command(app)
 
 
 def _report(error: BaseException) -> int:

@@ -12,6 +12,7 @@ import typer
 from spectag.choices import Activation, Channels, Statistics, WindowFunction
 from spectag.cli.options import MODEL, find_model, pair
 from spectag.cli.output import require_new_folder, say
+from spectag.labels import name_some
 
 
 def info(
@@ -125,4 +126,7 @@ def _lines(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]
         if isinstance(value, dict) and value:
             yield from _lines(value, f"{prefix}{name}.")
         elif value is not None and value != {}:
-            yield prefix + name, ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+            yield (
+                prefix + name,
+                name_some(list(map(str, value)), 20) if isinstance(value, (list, tuple)) else str(value),
+            )

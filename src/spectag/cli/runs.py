@@ -37,6 +37,14 @@ def require_score_extra() -> None:
     _require("score", "scipy")
 
 
+def require_plots() -> None:
+    """Raise MissingExtra if matplotlib is not installed.
+
+    >>> require_plots()  # it is installed here
+    """
+    _require("train", "matplotlib")
+
+
 def _require(extra: str, *libraries: str) -> None:
     if any(find_spec(name) is None for name in libraries):
         raise MissingExtra(extra, f"spectag {sys.argv[1] if len(sys.argv) > 1 else extra}")
@@ -58,15 +66,9 @@ def read_data(
     >>> len(read_data(Path("clips.csv")))
     1
     """
-    from spectag.data.events import join_events
     from spectag.data.layouts import read_manifest
 
-    manifest = read_manifest(path, separator=separator, negatives=negatives or ())
-    if events:
-        try:
-            manifest = join_events(manifest)
-        except DataError as error:
-            raise DataError(f"{path}: {error}") from error
+    manifest = read_manifest(path, separator=separator, negatives=negatives or (), events=events)
     for note in manifest.notes:
         say("note", f"{path}: {note}")
     if manifest.missing:

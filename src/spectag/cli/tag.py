@@ -53,7 +53,12 @@ def tag(
     top_k: Annotated[int, typer.Option(min=1, help="Show at most this many tags per recording.")] = TOP_K,
     threshold: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Show only tags with at least this score.", show_default="none"),
+        typer.Option(
+            min=0,
+            max=1,
+            help="Show only tags with at least this score; 0 shows all.",
+            show_default="the model's own thresholds, otherwise 0",
+        ),
     ] = None,
     format: Annotated[
         Format | None,

@@ -34,6 +34,7 @@ from spectag.data.class_folders import (
     read_split_folders,
 )
 from spectag.data.esc import is_esc10, is_esc50, read_esc10, read_esc50
+from spectag.data.events import join_events
 from spectag.data.manifest import Clip, Manifest
 from spectag.data.negatives import add_negatives
 from spectag.data.shards import is_packed, read_packed
@@ -43,7 +44,11 @@ from spectag.labels import compose
 
 
 def read_manifest(
-    data: str | Path, *, separator: str | None = None, negatives: Iterable[str | os.PathLike[str]] = ()
+    data: str | Path,
+    *,
+    separator: str | None = None,
+    negatives: Iterable[str | os.PathLike[str]] = (),
+    events: bool = False,
 ) -> Manifest:
     """Read a data set in any known layout. Nothing is decoded.
 
@@ -53,6 +58,8 @@ def read_manifest(
             :mod:`spectag.data.cells`.
         negatives: folders of recordings in which nothing of interest is heard, see
             :func:`spectag.data.negatives.add_negatives`.
+        events: whether rows with times say when a label is heard in a file, see
+            :func:`spectag.data.events.join_events`. Otherwise each is a clip that is cut out of the file.
 
     Returns:
         its clips, ordered by id. Files that a table lists and that do not exist are in ``missing``.
@@ -84,6 +91,11 @@ def read_manifest(
         if manifest.missing:
             what += f": none of the {len(manifest.missing)} files that it lists exists, e.g. {manifest.missing[0]}"
         raise DataError(f"--data {data}: {what}")
+    if events:
+        try:
+            manifest = join_events(manifest)
+        except DataError as error:
+            raise DataError(f"--data {data}: {error}") from error
     manifest = add_negatives(replace(manifest, clips=tuple(_composed(manifest.clips))), negatives)
     return replace(manifest, clips=tuple(sorted(manifest.clips, key=lambda clip: clip.id)))
 

@@ -65,3 +65,34 @@ class FrameEngine(Engine, Protocol):
             InputError: the model has no frame scores.
         """
         ...
+
+
+class FeatureEngine(Engine, Protocol):
+    """An engine that gives scores and features in one pass, which a model that says ``unknown`` needs.
+
+    The method is optional, like that of :class:`FrameEngine`.
+
+    >>> class Undecided:
+    ...     def scores(self, inputs):
+    ...         return np.full((len(inputs), 2), 0.5, np.float32)
+    ...
+    ...     def embed(self, inputs):
+    ...         return np.zeros((len(inputs), 8), np.float32)
+    ...
+    ...     def score_features(self, inputs, frames=False):
+    ...         return self.scores(inputs), self.embed(inputs)
+    >>> engine: FeatureEngine = Undecided()
+    >>> scores, features = engine.score_features(torch.zeros(3, 1024, 128))
+    """
+
+    def score_features(self, inputs: Tensor, frames: bool = False) -> tuple[NDArray[np.float32], ...]:
+        """Inputs ``[B, T, F]`` -> scores ``[B, C]`` and features ``[B, D]``, as ``scores`` and ``embed`` return them.
+
+        Args:
+            inputs: see the class.
+            frames: add the scores of frames ``[B, n, C]``, as :meth:`FrameEngine.score_frames` returns them.
+
+        Raises:
+            InputError: frames are asked for, and the model has no frame scores.
+        """
+        ...

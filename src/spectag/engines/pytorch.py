@@ -64,6 +64,18 @@ class TorchEngine:
         return _to_array(self.bundle.scores(clips)), _to_array(widen(frames).sigmoid())
 
     @torch.inference_mode()
+    def score_features(self, inputs: Tensor, frames: bool = False) -> tuple[NDArray[np.float32], ...]:
+        """Inputs -> scores, features, and frame scores, see :class:`spectag.engines.base.FeatureEngine`."""
+        inputs = inputs.to(self.device, self.dtype)
+        if not frames:
+            features = self.network.embed(inputs)
+            return _to_array(self.bundle.scores(self.network.head(features))), _to_array(features)
+        features, columns = self.network.embed_frames(inputs)
+        assert self.network.frame_head is not None  # embed_frames checks it
+        moments = self.network.frame_head(columns).float().sigmoid()
+        return _to_array(self.bundle.scores(self.network.head(features))), _to_array(features), _to_array(moments)
+
+    @torch.inference_mode()
     def embed(self, inputs: Tensor) -> NDArray[np.float32]:
         """Inputs ``[B, T, F]`` -> features ``[B, D]``, see :class:`spectag.engines.base.Engine`."""
         return _to_array(self.network.embed(inputs.to(self.device, self.dtype)))

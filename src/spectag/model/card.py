@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any, get_args
@@ -13,6 +14,7 @@ from spectag.errors import InputError, LabelMismatch, ShapeMismatch, SpectagWarn
 from spectag.labels import LabelSet
 from spectag.model.config import ASTConfig
 from spectag.model.shapes import network_shapes
+from spectag.model.unknown import Unknown
 
 FIRST_LABELS = 5  # shown by describe
 IN_MEMORY = "built in memory"
@@ -33,6 +35,8 @@ class Card:
         activation: turns logits into scores: ``sigmoid`` (any number of labels applies) or ``softmax`` (one applies).
             A single output is a sigmoid whatever is said here, since its softmax is always 1.
         provenance: where the weights come from, as plain values; saved with the model.
+        thresholds: the score from which on each label is taken for present, 0..1; None where they are not known.
+        unknown: tells sounds that are none of the labels; None where the model cannot.
         activation_from: where the activation was found, or why it was chosen. Not saved.
         format: what kind of file the card was read from. Not saved.
         source: the path or name that the model was loaded by. Not saved.
@@ -40,7 +44,7 @@ class Card:
     Raises:
         LabelMismatch: the labels do not fit the head.
         ShapeMismatch: front end and network differ in mel bins or frames.
-        InputError: an unknown activation.
+        InputError: an unknown activation, or thresholds that are not one number of 0 to 1 for each label.
 
     >>> config = spectag.ASTConfig(frames=100, labels=2)
     >>> card = Card(config, FrontEnd(frames=100), LabelSet(("owl", "fox")), "softmax")
@@ -53,6 +57,8 @@ class Card:
     labels: LabelSet
     activation: Activation
     provenance: dict[str, Any] = field(default_factory=dict)
+    thresholds: tuple[float, ...] | None = None
+    unknown: Unknown | None = None
     activation_from: str = IN_MEMORY
     format: str = IN_MEMORY
     source: str = IN_MEMORY
@@ -66,6 +72,8 @@ class Card:
                 raise ShapeMismatch(f"{name} of the front end is {ours}, of the network {theirs}: make them equal")
         if self.activation not in get_args(Activation):
             raise InputError(f"activation must be one of {', '.join(get_args(Activation))}; got {self.activation!r}")
+        if self.thresholds is not None:
+            object.__setattr__(self, "thresholds", check_thresholds(self.thresholds, len(self.labels)))
         if len(self.labels) == 1 and self.activation == "softmax":
             object.__setattr__(self, "activation", "sigmoid")
             object.__setattr__(self, "activation_from", ONE_OUTPUT)
@@ -105,8 +113,37 @@ class Card:
                 "ids": self.labels.ids is not None,
             },
             "activation": {"name": self.activation, "from": self.activation_from},
+            "thresholds": None if self.thresholds is None else self._describe_thresholds(self.thresholds),
+            "unknown": None if self.unknown is None else self.unknown.describe(),
             "provenance": self.provenance,
         }
+
+    def _describe_thresholds(self, values: tuple[float, ...]) -> dict[str, Any]:
+        found = self.provenance.get("calibration")
+        return {
+            "count": len(values),
+            "lowest": round(min(values), 4),
+            "highest": round(max(values), 4),
+            "for": found.get("thresholds") if isinstance(found, dict) else None,
+        }
+
+
+def check_thresholds(values: Iterable[Any], labels: int) -> tuple[float, ...]:
+    """Check that there is a threshold of 0 to 1 for each label.
+
+    Raises:
+        InputError: there is not.
+
+    >>> check_thresholds([0, 0.5], labels=2)
+    (0.0, 0.5)
+    """
+    checked = tuple(values)
+    for value in checked:
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
+            raise InputError(f"thresholds: expected numbers from 0 to 1, got {str(value)[:40]}")
+    if len(checked) != labels:
+        raise InputError(f"thresholds: expected one for each of {labels} labels, got {len(checked)}")
+    return tuple(float(value) for value in checked)
 
 
 def default_activation(labels: int) -> tuple[Activation, str]:

@@ -6,11 +6,13 @@
 ``preprocessor_config.json``  statistics and length, as ``transformers`` writes them for its AST feature extractor
 ``model.safetensors``         weights under the names of the Hub's ASTs, which every version of ``transformers`` reads;
                               and those of the frame head, if there is one, which ``transformers`` ignores
-``spectag.json``              format, window, activation, label ids, provenance, digest of the weights
+``spectag.json``              format, window, activation, label ids, thresholds, provenance, digests of the weights and
+                              of ``unknown.safetensors``
+``unknown.safetensors``       what tells unknown sounds (:mod:`spectag.model.unknown`), if the model can
 ============================  ==========================================================================================
 
 A bundle with a frame head has format 2 and ``"frame_head": true`` in its ``spectag.json``; other bundles have format 1,
-so that every spectag reads them.
+so that every spectag reads them. Versions that know no thresholds and no unknown sounds show all tags of such a bundle.
 
 No torch is needed to read a card.
 """
@@ -23,10 +25,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from spectag.choices import Activation, WindowFunction
-from spectag.errors import InputError, LabelMismatch, NotAModel, UnreadableModel
+from spectag.errors import InputError, LabelMismatch, ModelError, NotAModel, UnreadableModel
 from spectag.labels import LabelSet
-from spectag.model.card import Card, warn_of_softmax
-from spectag.model.fields import CONFIG, EXTRA, MARK, PREPROCESSOR, WEIGHTS, Fields, is_marked
+from spectag.model.card import Card, check_thresholds, warn_of_softmax
+from spectag.model.fields import CONFIG, EXTRA, MARK, NOVEL, PREPROCESSOR, UNKNOWN, WEIGHTS, Fields, is_marked
 from spectag.model.given import Given
 from spectag.model.huggingface import (
     config_document,
@@ -36,11 +38,13 @@ from spectag.model.huggingface import (
     read_huggingface_card,
     read_names,
 )
+from spectag.model.unknown import Unknown, read_unknown
 from spectag.version import __version__
 
 FORMAT = 2  # of spectag.json, the newest
 WITHOUT_FRAMES = 1  # format of bundles without a frame head, which older versions read as well
 FRAME_HEAD = "frame_head"  # field of spectag.json since format 2
+THRESHOLDS = "thresholds"  # field of spectag.json that only calibrated bundles have
 DIGEST = "weights_sha256"  # field of spectag.json; the first bundles lack it
 
 
@@ -127,6 +131,7 @@ def documents(card: Card) -> dict[str, dict[str, Any]]:
             "activation": card.activation,
             "label_ids": None if card.labels.ids is None else list(card.labels.ids),
             **({FRAME_HEAD: True} if card.config.frame_head else {}),
+            **({THRESHOLDS: list(card.thresholds)} if card.thresholds is not None else {}),
             "provenance": card.provenance,
         },
     }
@@ -144,9 +149,35 @@ def _read_bundle_card(folder: Path, config: Fields, extra: Fields, outputs: int 
         labels=labels,
         activation=activation,
         provenance=dict(extra.mapping("provenance") or {}),
+        thresholds=_read_thresholds(extra, len(labels)),
+        unknown=_read_unknown(folder, extra, geometry.width),
         activation_from=EXTRA,
         format=f"spectag bundle, format {extra.data['format']}",
     )
+
+
+def _read_thresholds(extra: Fields, labels: int) -> tuple[float, ...] | None:
+    values = extra.data.get(THRESHOLDS)
+    if values is None:
+        return None
+    try:
+        return check_thresholds(values if isinstance(values, list) else [values], labels)
+    except InputError as error:
+        raise ModelError(f"{extra.path}: {error}: calibrate again") from error
+
+
+def _read_unknown(folder: Path, extra: Fields, width: int) -> Unknown | None:
+    """What tells unknown sounds, if ``spectag.json`` says that there is such a file and its digest fits."""
+    table = extra.mapping(NOVEL)
+    if table is None:
+        return None
+    path, facts = folder / UNKNOWN, Fields(extra.path, table)
+    if not path.is_file() or digest_of(path) != table.get("sha256"):
+        raise UnreadableModel(
+            f"{folder}: {UNKNOWN} and {EXTRA} do not belong together (it is missing, saving was interrupted, or "
+            "one was replaced): calibrate again"
+        )
+    return read_unknown(path, facts.number("rate", None), width)
 
 
 def _read_labels(config: Fields, extra: Fields, outputs: int | None) -> LabelSet:

@@ -101,7 +101,8 @@ class Ensemble:
         first = self.members[0].card
         columns = {(c.frame_head, c.patch[1], c.stride[1]) for c in (member.card.config for member in self.members)}
         config = replace(first.config, frame_head=first.config.frame_head and len(columns) == 1)
-        return replace(first, config=config, provenance={}, source=self.source, format=self.format)
+        own: dict[str, Any] = {"provenance": {}, "thresholds": None, "unknown": None}  # of each member alone
+        return replace(first, config=config, source=self.source, format=self.format, **own)
 
     @property
     def front_end(self) -> FrontEnd:

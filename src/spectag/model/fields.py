@@ -13,6 +13,8 @@ from spectag.errors import ModelError, NewerBundle, NotAModel, ShapeMismatch, Un
 
 CONFIG, PREPROCESSOR, WEIGHTS, EXTRA = "config.json", "preprocessor_config.json", "model.safetensors", "spectag.json"
 PROCESSOR = "processor_config.json"  # where some versions of transformers nest the preprocessor
+UNKNOWN = "unknown.safetensors"  # in a bundle that tells unknown sounds
+NOVEL = "unknown"  # field of its spectag.json
 ENSEMBLE = "ensemble.json"  # in a folder of bundles that are used as one model
 MARK = "spectag"  # field of a bundle's config.json: without its spectag.json the bundle would be read wrongly
 

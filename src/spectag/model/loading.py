@@ -263,6 +263,8 @@ def _overrule(checkpoint: Checkpoint, given: Given, located: Located, source: st
         card = replace(card, front_end=replace(card.front_end, window=given.window))
     if given.activation is not None:
         warn_of_softmax(given.activation, len(card.labels), f"{source}: activation=")
+        if given.activation != card.activation:  # other scores, for which nothing was calibrated
+            card = replace(card, thresholds=None)
         card = replace(card, activation=given.activation, activation_from="given by the caller")
     origin = {"source": located.name, "format": card.format, "activation_from": card.activation_from}
     if checkpoint.headless:

@@ -240,6 +240,15 @@ class AST(nn.Module):
         >>> clip.shape, frames.shape
         (torch.Size([2, 3]), torch.Size([2, 64, 3]))
         """
+        features, columns = self.embed_frames(inputs, keep=keep)
+        assert self.frame_head is not None
+        return self.head(features), self.frame_head(columns)
+
+    def embed_frames(self, inputs: Tensor, *, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Features of the clip ``[B, D]``, as :meth:`embed` computes them, and of its frames ``[B, n, D]``.
+
+        Arguments and errors are those of :meth:`forward_frames`.
+        """
         if self.frame_head is None:
             raise InputError("the network has no frame head: train it with model.frames=true")
         x = self.norm(self.blocks[-1](self._encode(inputs, keep)))
@@ -251,7 +260,7 @@ class AST(nn.Module):
             place = (keep % grid[1])[..., None].expand_as(patches)
             columns = patches.new_zeros(len(patches), grid[1], patches.shape[2])
             columns = columns.scatter_reduce(1, place, patches, "mean", include_self=False)
-        return self.head(tokens.mean(1)), self.frame_head(columns)
+        return tokens.mean(1), columns
 
     def _encode(self, inputs: Tensor, keep: Tensor | None) -> Tensor:
         """``[B, T, F] -> [B, tokens + patches, D]``, the inputs of the last layer."""

@@ -1,4 +1,4 @@
-"""Write a bundle of four files. No file is replaced before all of them are written."""
+"""Write the files of a bundle. No file is replaced before all of them are written."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from spectag.model import tensors
 from spectag.model.adapt import State
 from spectag.model.card import Card
 from spectag.model.directory import DIGEST, digest_of, documents
-from spectag.model.fields import EXTRA, WEIGHTS, to_json
+from spectag.model.fields import EXTRA, NOVEL, UNKNOWN, WEIGHTS, to_json
 from spectag.model.huggingface import TRANSFORMERS
+from spectag.model.unknown import write_unknown
 
 
 def write_bundle(folder: Path, card: Card, state: State, dtype: torch.dtype) -> None:
     """Write a bundle into a directory. Other files in the directory stay.
 
-    The four files cannot be renamed in one step. ``spectag.json`` is renamed first, and the weights, whose digest it
+    The files cannot be renamed in one step. ``spectag.json`` is renamed first, and the weights, whose digest it
     has, last. If the machine stops in between, the two do not fit each other, and loading raises an error
     (:func:`spectag.model.directory.check_digest`).
 
@@ -53,10 +54,14 @@ def write_bundle(folder: Path, card: Card, state: State, dtype: torch.dtype) -> 
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             # The file that is entered last takes its name first.
-            order = [EXTRA, *(name for name in about if name != EXTRA), WEIGHTS]
+            others = [name for name in about if name != EXTRA]
+            order = [EXTRA, *others, *([UNKNOWN] if card.unknown else []), WEIGHTS]
             partial = {name: stack.enter_context(_recorded(folder / name, replaced)) for name in reversed(order)}
             tensors.write_safetensors(theirs, partial[WEIGHTS])
             about[EXTRA] |= {DIGEST: digest_of(partial[WEIGHTS])}
+            if card.unknown is not None:
+                write_unknown(card.unknown, partial[UNKNOWN])
+                about[EXTRA] |= {NOVEL: {"rate": card.unknown.rate, "sha256": digest_of(partial[UNKNOWN])}}
             for name, document in about.items():
                 partial[name].write_text(to_json(document), encoding="utf-8")
     except (OSError, SaveError) as error:

@@ -12,7 +12,18 @@ from pathlib import Path
 
 from spectag.errors import InputError, ModelNotFetched, ModelNotFound, NotAModel
 from spectag.labels import nearest
-from spectag.model.fields import CONFIG, ENSEMBLE, EXTRA, PREPROCESSOR, PROCESSOR, WEIGHTS, Fields, is_marked
+from spectag.model.fields import (
+    CONFIG,
+    ENSEMBLE,
+    EXTRA,
+    NOVEL,
+    PREPROCESSOR,
+    PROCESSOR,
+    UNKNOWN,
+    WEIGHTS,
+    Fields,
+    is_marked,
+)
 
 ALIASES = {
     "audioset": "MIT/ast-finetuned-audioset-10-10-0.4593",
@@ -156,7 +167,9 @@ def fetch(repository: str) -> Path:
             f"(hf download {repository} --local-dir DIR) and give DIR"
         )
     try:
-        _fetch_one(repository, EXTRA, revision)
+        extra = _fetch_one(repository, EXTRA, revision)
+        if extra is not None and Fields.read(extra).data.get(NOVEL) is not None:
+            _fetch_one(repository, UNKNOWN, revision)
     except ModelNotFound:
         # The Hub is out of reach, and another program cached the other files. Only bundles of ours have this one.
         if is_marked(Fields.read(config)):

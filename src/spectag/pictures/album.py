@@ -49,7 +49,7 @@ class Album:
         if self._hours is not None:
             self._hours.add(clip)
         if self.each and spectrogram is not None:
-            write_recording(self._place(self._names.stem(clip.path)), clip, spectrogram)
+            write_recording(self._place(self._names.document(clip.path, ".png")), clip, spectrogram)
 
     def close(self) -> None:
         """Draw the overview, if there are several recordings.
@@ -58,12 +58,12 @@ class Album:
             SaveError: the picture could not be written.
         """
         if self._hours is not None and self._hours.recordings:
-            write_overview(self._place(self._names.unique("overview")), self._hours, self._names.folder)
+            write_overview(self._place(self._names.unique("overview") + ".png"), self._hours, self._names.folder)
 
     def _place(self, name: str) -> Path:
         if not self._folder:
             return self._output
-        path = self._output / f"{name}.png"
+        path = self._output / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

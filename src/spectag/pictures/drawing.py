@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from spectag.pictures.kinds import Kind
-from spectag.score.plots import printable, style
+from spectag.score.plots import INK, MUTED, printable, shorten, style
 from spectag.tag.clock import clock
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b3478f", "#a87000", "#2f8fc4", "#6a51a3", "#4d4d4d")  # after Okabe, Ito
@@ -61,6 +61,32 @@ def picture_style() -> Iterator[None]:
     white = {"figure.facecolor": "#ffffff", "savefig.facecolor": "#ffffff", "axes.facecolor": "#ffffff"}
     with style(**white, **{"axes.grid": False, "font.family": family, "savefig.dpi": PIXELS, "figure.dpi": PIXELS}):
         yield
+
+
+def set_titles(axes: Axes, title: str, facts: str, points: float) -> None:
+    """Put a title above the left of the axes and facts above the right, the title cut to the room that is left.
+
+    Args:
+        axes: to put them above.
+        title, facts: one line each.
+        points: width of the axes, about.
+
+    >>> axes = Figure().add_subplot()
+    >>> set_titles(axes, "W" * 90, "5.0 s", 500.0)
+    >>> len(axes.get_title("left"))
+    37
+    """
+    font = font_manager.get_font(font_manager.findfont(font_manager.FontProperties(weight="bold")))
+    font.set_size(11, 72)
+    shown, length = shorten(title, 200), 200
+    while True:
+        font.set_text(shown)
+        if length <= 8 or font.get_width_height()[0] / 64 + 6 * len(facts) + 20 <= points:
+            break
+        length = min(length, len(shown)) - 1
+        shown = shorten(title, length)
+    axes.set_title(shown, loc="left", fontsize=11, fontweight="bold", color=INK, pad=8)
+    axes.set_title(facts, loc="right", fontsize=9, color=MUTED, pad=8)
 
 
 def save(figure: Figure, kind: Kind, alt: str, axes: list[Axes]) -> Drawing:

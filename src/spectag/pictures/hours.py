@@ -76,9 +76,12 @@ class Hours:
             begin = time.hour * 3600.0 + time.minute * 60 + time.second
         self._end += clip.duration
         self._spread(self._recorded, begin, begin + clip.duration)
-        for event in clip.events or ():
+        until: defaultdict[str, float] = defaultdict(float)  # what overlaps counts once
+        for event in sorted(clip.events or (), key=lambda event: event.onset):
             self.events[event.label] += 1
-            self._spread(self._heard[event.label], begin + event.onset, begin + event.offset)
+            onset, offset = max(event.onset, until[event.label]), min(event.offset, clip.duration)
+            self._spread(self._heard[event.label], begin + onset, begin + offset)
+            until[event.label] = max(until[event.label], offset)
 
     @property
     def minutes(self) -> int:

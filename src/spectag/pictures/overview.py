@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from spectag.files import replacing
-from spectag.pictures.drawing import Drawing, picture_style, save
+from spectag.pictures.drawing import Drawing, picture_style, save, set_titles
 from spectag.pictures.hours import Hours
 from spectag.pictures.kinds import Kind, kind_of
 from spectag.pictures.ribbons import Floats
@@ -20,6 +20,7 @@ from spectag.tag.clock import clock
 
 LABELS = 30  # rows
 WIDTH, ROW, ABOVE, REST = 11.0, 0.3, 0.45, 1.2  # inches: a row, the bars above, title and axis
+SIDES = 3.1  # inches left and right of the axes, at most
 HEARD = LinearSegmentedColormap.from_list("heard", ["#f0f3f6", "#cfe0ee", "#86b2d3", "#2f6da3", "#123a63"])
 
 
@@ -94,8 +95,7 @@ def draw_overview(hours: Hours, title: str, kind: Kind) -> Drawing:
         time = "hour of the day, from the names of the files" if hours.clock else "time, one file after the other"
         below.set_xlabel(f"{time}; numbers: % of the recorded time in which a label is heard")
         if kind != "html":  # its page says this
-            above.set_title(shorten(title, 70), loc="left", fontsize=11, fontweight="bold", color=INK, pad=8)
-            above.set_title(_facts(hours), loc="right", fontsize=9, color=MUTED, pad=8)
+            set_titles(above, title, _facts(hours), 72 * (WIDTH - SIDES))
         best = "; ".join(f"{label} {clock(hours.heard(label))}" for label in labels)
         alt = f"Overview of {title}: {_facts(hours)}" + (f"; heard for: {best}" if best else "")
         return save(figure, kind, alt, [below])

@@ -30,8 +30,8 @@ class Spot:
         lines: what it says.
         picture: width of the whole picture in points.
 
-    >>> Spot(500.0, 10.0, 5.0, 90.0, ("0:05", "owl 0.90"), picture=600.0).left  # on the left of the pointer
-    437.2
+    >>> Spot(560.0, 10.0, 5.0, 90.0, ("0:05", "owl 0.90"), picture=600.0).left  # on the left of the pointer
+    496.8
     """
 
     x: float

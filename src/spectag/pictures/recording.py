@@ -11,17 +11,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from spectag.files import replacing
-from spectag.pictures.drawing import COLOURS, LOUD, Drawing, mark_time, picture_style, save
+from spectag.pictures.drawing import COLOURS, LOUD, Drawing, mark_time, picture_style, save, set_titles
 from spectag.pictures.kinds import Kind, kind_of
 from spectag.pictures.ribbons import Ribbon, choose_ribbons
 from spectag.pictures.spectrogram import HIGH_HZ, LOW_HZ, Spectrogram, even_bands, mel
-from spectag.score.plots import INK, LINE, MUTED, shorten
+from spectag.score.plots import LINE, MUTED, shorten
 from spectag.tag.clock import clock
 from spectag.tag.results import ClipTags
 
 RANGE = 65.0  # dB that are told apart
 WIDTH, SPECTRUM, ROW, REST = 11.0, 2.8, 0.36, 1.05  # inches; the rest is title and axis
 HERTZ = (100, 300, 1000, 2000, 4000, 8000)
+SIDES = 2.6  # inches left and right of the axes, at most
 FULL = 0.84  # of a row: the height of a score of 1
 MARKED = 16  # events up to which each is marked in the spectrogram, too
 
@@ -78,8 +79,7 @@ def draw_recording(clip: ClipTags, spectrogram: Spectrogram, ribbons: list[Ribbo
         mark_time((below or [above])[-1], seconds)
         name = name_of(clip)
         if kind != "html":  # its page says this
-            above.set_title(shorten(name, 80), loc="left", fontsize=11, fontweight="bold", color=INK, pad=8)
-            above.set_title(_facts(clip), loc="right", fontsize=9, color=MUTED, pad=8)
+            set_titles(above, name, _facts(clip), 72 * (WIDTH - SIDES))
         words = "; ".join(f"{ribbon.label} up to {ribbon.scores.max():.2f}" for ribbon in ribbons)
         alt = f"Spectrogram of {name}, {clock(seconds)}" + (f", with scores over time: {words}" if words else "")
         return save(figure, kind, alt, [above, *below])

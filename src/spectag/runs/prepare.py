@@ -9,10 +9,9 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
@@ -45,6 +44,9 @@ from spectag.train.sampler import EpochSampler, compute_clip_weights
 from spectag.train.start import build_start
 from spectag.train.step import TrainingStep
 from spectag.version import __version__
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 LAST, BEST = "checkpoints/last.ckpt", "checkpoints/best"  # in the directory of a run
 
@@ -344,6 +346,8 @@ def _measure_statistics(waveforms: Waveforms, front_end: FrontEnd) -> tuple[floa
 
 def _launch(device: torch.device, options: RunOptions, precision: FabricPrecision) -> Fabric:
     """Start the other processes, which run the same command, and wait for them."""
+    from lightning_fabric import Fabric  # takes seconds to load, so not before the data are known to be good
+
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # its hints are meant for users of Lightning
     processes = options.processes
     if options.threads is not None:

@@ -25,7 +25,6 @@ from spectag.runs.processes import meet, rank
 from spectag.runs.watcher import Watcher
 from spectag.score.evaluate import Evaluation
 from spectag.score.npz import write_scores
-from spectag.score.report import write_report
 from spectag.version import __version__
 
 PAGE, SCORES = "report.html", "scores.npz"
@@ -142,6 +141,8 @@ def write_results(job: Job, candidates: Mapping[str, Bundle], results: Results) 
             bundle.save(plan.out / (BUNDLE if name == recipe.select else f"{BUNDLE}-{name}"))
         if chosen is not None:
             write_scores(plan.out / SCORES, replace(chosen.table, model=str(plan.out / BUNDLE)))
+        from spectag.score.report import write_report  # only now, since it loads Matplotlib and scikit-learn
+
         write_report(plan.out / PAGE, report, chosen.table if chosen else None)
         write_text(plan.out / REPORT, json.dumps(report, indent=1, ensure_ascii=False))
     meet()  # no process begins another run before that

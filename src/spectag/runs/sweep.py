@@ -14,8 +14,6 @@ from spectag.errors import RecipeError
 from spectag.files import write_table, write_text
 from spectag.model.source import is_file_name
 from spectag.score.metrics import FIGURES
-from spectag.score.plots import plot_sweep
-from spectag.score.report import write_sweep
 from spectag.train.recipe import Recipe
 from spectag.train.recipe_files import packaged_presets
 
@@ -143,6 +141,9 @@ def write_sweep_files(out: Path, title: str, metric: str, rows: Sequence[Mapping
     >>> sorted(path.name for path in Path(".").iterdir())
     ['sweep.csv', 'sweep.html', 'sweep.json', 'sweep.svg']
     """
+    from spectag.score.plots import plot_sweep  # only now, since they load Matplotlib and scikit-learn
+    from spectag.score.report import write_sweep
+
     write_table(out / "sweep.csv", rows, [name for name in rows[0] if any(row[name] is not None for row in rows)])
     write_text(out / "sweep.json", json.dumps(list(rows), indent=1))
     labels, means, stds = ([row[key] for row in rows] for key in ("setting", metric, f"{metric} std"))

@@ -18,7 +18,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from spectag.errors import InputError
 from spectag.score.metrics import Metrics, has_one_label_each, to_d_prime
@@ -105,6 +104,8 @@ def compute_intervals(
         if found is not None:
             bounds[name] = found
     if figures["accuracy"] in (0, 1) and units > 1:
+        from scipy.stats import binomtest
+
         wilson = binomtest(round(figures["accuracy"] * units), units).proportion_ci(method="wilson")
         bounds["accuracy"] = (float(wilson.low), float(wilson.high))
     if "mean_auc" in bounds:

@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, rankdata
 
 from spectag.choices import THRESHOLD
 from spectag.errors import InputError
@@ -128,6 +127,8 @@ def _rank(present: NDArray[np.bool_], scores: NDArray[Any]) -> tuple[tuple[float
     AP is the mean, over the positives, of the precision at their scores; AUC the fraction of pairs of a positive and a
     negative in which the positive scores higher, ties counting half (Mann-Whitney). Both are those of scikit-learn.
     """
+    from scipy.stats import rankdata  # takes a second to load, so not before there is something to rank
+
     clips, classes = present.shape
     ap: list[float | None] = [None] * classes
     auc: list[float | None] = [None] * classes
@@ -167,7 +168,9 @@ def to_d_prime(mean_auc: float | None) -> float | None:
     >>> to_d_prime(0.5), to_d_prime(1.0)
     (0.0, None)
     """
-    value = math.inf if mean_auc is None else math.sqrt(2) * float(norm.ppf(mean_auc))
+    from scipy.special import ndtri
+
+    value = math.inf if mean_auc is None else math.sqrt(2) * float(ndtri(mean_auc))
     return value if math.isfinite(value) else None
 
 

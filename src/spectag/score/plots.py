@@ -14,15 +14,20 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import NDArray
+
+from spectag.files import replacing
+from spectag.score.reliability import Reliability
 
 Floats: TypeAlias = "NDArray[np.floating[Any]]"
 FloatsWithGaps: TypeAlias = "Sequence[float | None] | Floats"  # None or NaN leaves a gap
@@ -42,7 +47,7 @@ STYLE: dict[Any, Any] = {
     "text.parse_math": False,
     "axes.formatter.use_mathtext": False,
     "axes.unicode_minus": True,
-    "savefig.facecolor": PAPER,
+    "figure.facecolor": PAPER,
     "axes.facecolor": PAPER,
     "font.size": 9,
     "axes.titlesize": 9,
@@ -262,6 +267,48 @@ def plot_sweep(labels: Sequence[str], means: FloatsWithGaps, stds: FloatsWithGap
     return _save(figure, f"{metric} for each setting: {words}")
 
 
+@style()
+def plot_reliability(before: Reliability, after: Reliability, path: Path) -> str:
+    """How often decisions are right, by their scores, before and after a calibration. Draws into a file.
+
+    Args:
+        before, after: see :func:`spectag.score.reliability.measure_reliability`.
+        path: a name that ends in ``.svg`` or ``.png``.
+
+    Returns:
+        the same in words.
+
+    Raises:
+        SaveError: the file cannot be written.
+
+    >>> one = Reliability(np.array([0.25, 0.75]), np.array([0.3, 0.6]), np.array([10, 10]))
+    >>> plot_reliability(one, one, Path("reliability.svg"))
+    'Reliability diagram: calibration error 0.100 before, 0.100 after'
+    """
+    figure = Figure(figsize=(WIDTH, 1.4 * WIDTH))
+    upper, lower = figure.subplots(2, 1, height_ratios=[3.4, 1], sharex=True)
+    upper.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=DASHES[2], label="as often right as the score says")
+    bins = len(before.counts)
+    for place, (name, each) in enumerate({"before": before, "after": after}.items()):
+        some, colour = each.counts > 0, SERIES[1 - place]
+        size = 12 + 60 * np.sqrt(each.counts[some] / max(1, each.counts.max()))
+        label = f"{name}, error {each.error:.3f}"
+        upper.plot(each.scores[some], each.right[some], color=colour, linestyle=DASHES[1 - place], label=label)
+        upper.scatter(each.scores[some], each.right[some], s=size, color=colour, alpha=0.85, zorder=3)
+        left = (np.arange(bins) + 0.08 + 0.43 * place) / bins
+        lower.bar(left, each.counts / max(1, each.counts.sum()), 0.41 / bins, align="edge", color=colour)
+    upper.set(ylabel="share that is right", xlim=(0, 1.03), ylim=(0, 1.06))
+    lower.set(xlabel="score", ylabel="share of all")
+    for axes in (upper, lower):
+        _plain_numbers(axes)
+    figure.legend(*upper.get_legend_handles_labels(), loc="outside upper left")
+    alt = f"Reliability diagram: calibration error {before.error:.3f} before, {after.error:.3f} after"
+    metadata = {"Title": alt, "Date": None, "Creator": None} if path.suffix.lower() == ".svg" else {"Title": alt}
+    with replacing(path) as partial:
+        figure.savefig(partial, format=path.suffix[1:].lower(), metadata=metadata, dpi=200)
+    return alt
+
+
 def _axes(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height))
     return figure, figure.add_subplot()
@@ -290,5 +337,6 @@ def shorten(label: str, length: int) -> str:
 def _save(figure: Figure, alt: str) -> Plot:
     alt = printable(alt)
     file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Title": alt, "Date": None, "Creator": None})
+    metadata = {"Title": alt, "Date": None, "Creator": None}
+    FigureCanvasSVG(figure).print_svg(file, metadata=metadata)  # type: ignore[no-untyped-call]  # savefig draws twice
     return Plot(file.getvalue(), alt)

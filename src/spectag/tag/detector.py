@@ -18,6 +18,7 @@ from spectag.tag.results import ClipTags, Timeline
 from spectag.tag.stream import Watch
 from spectag.tag.tagger import Tagger, check_choice, make_tags
 from spectag.tag.timeline import OverlapAdd
+from spectag.tag.windows import Window, weighted_mean
 
 LONGEST_HOP = 1.0  # s between windows, where only they tell the time
 
@@ -40,6 +41,7 @@ class Detector:
     Attributes:
         hop: seconds from one window to the next; None for half a window.
         step: seconds from one row of a timeline to the next.
+        thresholds: of the model, by label, which events need where the rule has none; None if it has none either.
 
     >>> detector = Detector(spectag.Tagger("esc10"))
     >>> detector.detect(np.zeros(160_000, np.float32)).events
@@ -55,6 +57,8 @@ class Detector:
         self.hop = hop
         self._step = config.stride[1] if config.frame_head else tagger.frames(hop)
         self.step = self._step / FRAMES_PER_SECOND
+        limits = tagger.card.thresholds
+        self.thresholds = None if limits is None else dict(zip(tagger.labels.names, limits, strict=True))
 
     def detect(
         self, source: Source, top_k: int | None = TOP_K, threshold: float | None = None, *, timeline: bool = False
@@ -103,12 +107,39 @@ class Detector:
 
     def collector(
         self, top_k: int | None = TOP_K, threshold: float | None = None, *, timeline: bool = False
-    ) -> OverlapAdd[ClipTags]:
+    ) -> _Collector:
         """What makes the result of one recording, for :meth:`spectag.Tagger.collect`; arguments as :meth:`detect`."""
 
         def finish(recording: Recording, scores: NDArray[np.float32], over_time: Timeline) -> ClipTags:
-            events = () if recording.silent else find_events(over_time, recording.seconds, self.rule)
-            tags = make_tags(recording, self.tagger.labels, scores, top_k, threshold)
+            events = () if recording.silent else find_events(over_time, recording.seconds, self.rule, self.thresholds)
+            tags = make_tags(recording, self.tagger.card, scores, top_k, threshold, made.distance)
             return replace(tags, events=events, timeline=over_time if timeline else None)
 
-        return OverlapAdd(self.tagger.card, self._step, finish)
+        made = _Collector(OverlapAdd(self.tagger.card, self._step, finish))
+        return made
+
+
+class _Collector:
+    """Collects the windows of a recording into its timeline, and their mean distance from what the model knows."""
+
+    def __init__(self, timeline: OverlapAdd[ClipTags]) -> None:
+        self._timeline = timeline
+        self._distances: list[float] = []
+        self._sound: list[float] = []
+
+    @property
+    def distance(self) -> float | None:
+        """None if the model does not tell unknown sounds."""
+        if not self._distances:
+            return None
+        rows = np.array(self._distances, np.float32)[:, None]
+        return float(weighted_mean(rows, np.array(self._sound, np.float32))[0])
+
+    def add(self, window: Window, *rows: NDArray[np.float32]) -> None:
+        """Add a window, its scores ``[C]``, what is known over time, and its distance if there is one."""
+        self._timeline.add(window, *rows[:2])
+        self._distances += [float(row) for row in rows[2:]]
+        self._sound.append(window.sound)
+
+    def end(self, recording: Recording) -> ClipTags:
+        return self._timeline.end(recording)

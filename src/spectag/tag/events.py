@@ -11,6 +11,7 @@ Two methods:
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ from spectag.choices import EVENT_METHOD, THRESHOLD, EventMethod
 from spectag.errors import InputError
 from spectag.tag.results import Event, Timeline
 
+_TOGETHER = 32  # labels whose scores are copied together, since a table is stored row by row
+_ROWS = 2**14
 Span = tuple[int, int]  # first row, row behind the last
 
 
@@ -89,8 +92,8 @@ def find_events(
     (Event(label='owl', onset=2.0, offset=4.0, score=0.8999999761581421),)
     """
     found = []
-    for column, label in enumerate(timeline.labels):
-        scores = timeline.scores[:, column]
+    for column, scores in _columns(timeline.scores):
+        label = timeline.labels[column]
         threshold = rule.threshold if rule.threshold is not None else (thresholds or {}).get(label, THRESHOLD)
         if len(scores) and scores.max() >= threshold:  # otherwise no mean of them reaches it
             found += [
@@ -100,6 +103,19 @@ def find_events(
                 and end > first * timeline.step
             ]
     return tuple(event for _, _, event in sorted(found, key=lambda item: item[:2]))
+
+
+def _columns(scores: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """The scores of each label. Of a file that is mapped into memory, little is in memory at a time."""
+    rows, columns = scores.shape
+    mapped = getattr(scores, "_mmap", None) if hasattr(mmap, "MADV_DONTNEED") else None
+    for first in range(0, columns, _TOGETHER):
+        block = np.empty((min(_TOGETHER, columns - first), rows), np.float32)
+        for row in range(0, rows, _ROWS):
+            block[:, row : row + _ROWS] = scores[row : row + _ROWS, first : first + _TOGETHER].T
+            if mapped is not None:
+                mapped.madvise(mmap.MADV_DONTNEED)
+        yield from enumerate(block, first)
 
 
 def _events(

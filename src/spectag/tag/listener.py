@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,6 +32,7 @@ class Moment:
         time: seconds from the beginning to the end of the newest window.
         tags: of that window, in descending order of score.
         events: those that have ended since the moment before.
+        unknown: whether that window is none of the sounds that the model knows; None if the model does not tell.
 
     >>> Moment(2.5, (Tag("Rain", 0.8),), ()).to_dict()
     {'time': 2.5, 'tags': [{'label': 'Rain', 'score': 0.8}], 'events': []}
@@ -40,12 +41,14 @@ class Moment:
     time: float
     tags: tuple[Tag, ...]
     events: tuple[Event, ...]
+    unknown: bool | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The object of a JSON line."""
         return {
             "time": round(self.time, DECIMALS),
             "tags": [{"label": tag.label, "score": round(tag.score, DECIMALS)} for tag in self.tags],
+            **({} if self.unknown is None else {"unknown": self.unknown}),
             "events": [event.to_dict() for event in self.events],
         }
 
@@ -87,15 +90,16 @@ class Listener:
         front_end = tagger.card.front_end
         recording = Recording(b"", None, "<live>")
         timeline = OverlapAdd(tagger.card, round(detector.step * FRAMES_PER_SECOND), lambda *_: None)
-        events = _Events(tagger.labels.names, detector.step, detector.rule)
+        events = _Events(tagger.labels.names, detector.step, detector.rule, detector.thresholds)
         for window in cut_windows(fbank_blocks(blocks, front_end), front_end.frames, tagger.frames(detector.hop)):
             inputs = normalise(pad_or_cut(window.fbank, front_end.frames), front_end.mean, front_end.std)
             rows = [row[0] for row in tagger.compute_frames(inputs[None])]
-            timeline.add(window, *rows)
+            timeline.add(window, *rows[:2])
             recording.silent = window.sound == 0
             recording.seconds = (window.start + len(window.fbank)) / FRAMES_PER_SECOND
-            tags = make_tags(recording, tagger.labels, rows[0], top_k, threshold).tags
-            yield Moment(recording.seconds, tags, events.add(timeline.take()))
+            distance = float(rows[2]) if len(rows) > 2 else None
+            now = make_tags(recording, tagger.card, rows[0], top_k, threshold, distance)
+            yield Moment(recording.seconds, now.tags, events.add(timeline.take()), now.unknown)
         if recording.seconds and (ended := events.end(timeline.take(recording), recording.seconds)):
             yield Moment(recording.seconds, (), ended)
 
@@ -103,8 +107,10 @@ class Listener:
 class _Events:
     """Finds events in rows that come one after the other. Only what may change yet is kept."""
 
-    def __init__(self, labels: tuple[str, ...], step: float, rule: EventRule) -> None:
-        self._labels, self._step, self._rule = labels, step, rule
+    def __init__(
+        self, labels: tuple[str, ...], step: float, rule: EventRule, thresholds: Mapping[str, float] | None
+    ) -> None:
+        self._labels, self._step, self._rule, self._thresholds = labels, step, rule, thresholds
         self._rows = np.zeros((0, len(labels)), np.float32)
         self._first = 0  # number of the first row that is kept
 
@@ -128,7 +134,7 @@ class _Events:
 
     def _find(self, seconds: float = np.inf) -> tuple[Event, ...]:
         timeline = Timeline(self._labels, self._step, self._rows)
-        return find_events(timeline, seconds - self._first * self._step, self._rule)
+        return find_events(timeline, seconds - self._first * self._step, self._rule, self._thresholds)
 
     def _leave(self, found: tuple[Event, ...], row: int) -> tuple[Event, ...]:
         """The events in front of a row. The rows there are forgotten."""

@@ -1,6 +1,25 @@
 """The results of tagging. No torch here.
 
 The scores of a recording's windows (:class:`ClipScores`) come first. Everything else is computed from them: the tags of
+format     one recording
+=========  ==========================================================================================================
+``jsonl``  a line ``{"path", "duration", "tags": [{"label", "score"}]}``, plus ``"warnings": [...]`` if there are any;
+           ``{"path", "error"}`` for a recording that failed
+``json``   the same objects in one array
+``csv``    a row per tag, ``path,duration,rank,label,score,error,warnings``; one row without rank if there is no tag;
+           one row with only path and error for a recording that failed. Warnings are in a recording's first row
+``text``   a line for people; failures and warnings are only reported on stderr
+=========  ==========================================================================================================
+
+``duration`` is in seconds, ``score`` in 0..1, both rounded to 6 decimals; ``rank`` counts from 1. The order is that of
+the inputs. A recording has no tags if no score reached the threshold, or if it is digital silence throughout, which
+``warnings`` says. If the model tells unknown sounds, the objects have ``unknown``, true or false, and
+``unknown_score``, about the share of known sounds that are less unusual. An unknown recording has no tags unless a
+threshold is given; its row in a ``csv`` file has the label ``(unknown)``, that score, and no rank. Text is UTF-8, and a
+``csv`` file begins with a byte order mark, without which Excel spoils umlauts. Bytes of a file name that are not valid
+UTF-8 are written as ``\\udcXX``; in JSON this is the escape that Python's ``os.fsencode`` reverses. Each result is
+flushed; every format but ``json`` is then complete.
+=======
 the recording (:class:`ClipTags`), its events and its timeline. :mod:`spectag.tag.writers.formats` writes them.
 """
 
@@ -19,6 +38,7 @@ if TYPE_CHECKING:
     import pandas
 
 DECIMALS = 6
+NO_LABEL = "(unknown)"  # in place of a label, where a sound is none of those that the model knows
 
 
 @dataclass(frozen=True)
@@ -30,6 +50,7 @@ class ClipScores:
         starts: first frame of each window, ``[W]``; a frame is 10 ms. W >= 1.
         scores: ``[W, C]``, 0..1, for each label of the model.
         sound: how much of each window is sound, ``[W]``, 0..1.
+        distances: of each window from what the model knows, ``[W]``; None if it does not tell unknown sounds.
 
     >>> clip = spectag.Tagger("esc10").score_windows(np.zeros(160_000, np.float32))
     >>> clip.scores.shape, clip.starts[:3].tolist()  # 7 windows of 2.56 s, half a window apart
@@ -40,6 +61,7 @@ class ClipScores:
     starts: NDArray[np.int64]
     scores: NDArray[np.float32]
     sound: NDArray[np.float32]
+    distances: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +165,8 @@ class ClipTags:
         timeline: None if it was not asked for.
         rate: sampling rate of the source in Hz; None if it is not known.
         channels: of the source; None if they are not known.
+        unknown: whether it is none of the sounds that the model knows; None if the model does not tell.
+        unknown_score: about the share of known sounds that are less unusual, 0..1; None if the model does not tell.
 
     >>> ClipTags("rain.wav", 5.0, (Tag("Rain", 0.8),)).to_dict()
     {'path': 'rain.wav', 'duration': 5.0, 'tags': [{'label': 'Rain', 'score': 0.8}]}
@@ -156,6 +180,8 @@ class ClipTags:
     timeline: Timeline | None = None
     rate: float | None = None
     channels: int | None = None
+    unknown: bool | None = None
+    unknown_score: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The object of the JSON formats."""
@@ -164,6 +190,8 @@ class ClipTags:
             "duration": round(self.duration, DECIMALS),
             "tags": [{"label": tag.label, "score": round(tag.score, DECIMALS)} for tag in self.tags],
         }
+        if self.unknown is not None and self.unknown_score is not None:
+            result |= {"unknown": self.unknown, "unknown_score": round(self.unknown_score, DECIMALS)}
         if self.events is not None:
             result["events"] = [event.to_dict() for event in self.events]
         if self.timeline is not None:

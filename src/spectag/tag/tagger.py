@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain, islice
-from typing import Generic, TypeAlias, TypeVar, cast
+from typing import Generic, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from spectag.audio.readers import Readers
 from spectag.audio.segments import group_segments, read_group
 from spectag.audio.source import Source
 from spectag.choices import BATCH_SIZE, DEVICE, MODEL, PRECISION, TOP_K, Precision
-from spectag.engines.base import Engine, FrameEngine
+from spectag.engines.base import Engine
 from spectag.engines.factory import make_engine
 from spectag.errors import AudioError, FileError, InputError
 from spectag.labels import LabelSet
@@ -28,6 +28,7 @@ from spectag.model.bundle import Bundle
 from spectag.model.card import Card
 from spectag.model.ensemble import Ensemble
 from spectag.model.loading import load
+from spectag.tag import compute
 from spectag.tag.results import ClipFeatures, ClipScores, ClipTags, Tag
 from spectag.tag.stream import Collector, Compute, Item, Rows, Watch, collect, read_or_error, read_windows
 from spectag.tag.windows import Window, default_hop, weighted_mean
@@ -35,7 +36,7 @@ from spectag.tag.windows import Window, default_hop, weighted_mean
 Scores: TypeAlias = "NDArray[np.float32]"  # [C], 0..1
 Features: TypeAlias = "NDArray[np.float32]"  # [D]
 Clip = TypeVar("Clip")
-Make: TypeAlias = "Callable[[Recording, NDArray[np.int64], Rows, NDArray[np.float32]], Clip]"
+Make: TypeAlias = "Callable[..., Clip]"  # of a recording, the starts and rows of its windows, their sound, more rows
 
 WAITING = 8  # windows that one file may have read ahead: 0.5 MB each at 10 s
 
@@ -111,12 +112,13 @@ class Tagger:
         Args:
             source: see the class.
             top_k: the largest number of tags; None for all.
-            threshold: only tags with at least this score, 0..1.
+            threshold: only tags with at least this score, 0..1. None for the model's own thresholds, if it has some
+                (``card.thresholds``), otherwise for all tags.
             hop: seconds from one window to the next, up to the length of a window; None for half a window.
 
         Returns:
             tags in descending order of score, equal ones in the order of the labels. Digital silence throughout has
-            none, whatever its scores, and a warning.
+            none, whatever its scores, and a warning. An unknown sound has none either, unless there is a threshold.
 
         Raises:
             AudioError: the recording cannot be used.
@@ -277,51 +279,58 @@ class Tagger:
         """Features of one recording, window by window. Raises as :meth:`tag`."""
         return self.collect(source, WindowRows(ClipFeatures), lambda inputs: (self.engine.embed(inputs),))
 
-    def compute_scores(self, inputs: Tensor) -> tuple[Rows]:
-        """Inputs ``[B, T, F]`` -> the engine's scores ``[B, C]``."""
-        rows = self.engine.scores(inputs)
-        if rows.shape != (len(inputs), len(self.labels)):
-            raise InputError(
-                f"engine: expected scores [{len(inputs)}, {len(self.labels)}] (windows, labels), "
-                f"got {list(rows.shape)}: give the model's own card or labels"
-            )
-        return (rows,)
+    def compute_scores(self, inputs: Tensor) -> tuple[Rows, ...]:
+        """See :func:`spectag.tag.compute.compute_scores`."""
+        return compute.compute_scores(self.engine, self.card, inputs)
 
     def compute_frames(self, inputs: Tensor) -> tuple[Rows, ...]:
-        """Inputs ``[B, T, F]`` -> scores ``[B, C]``, and frame scores ``[B, n, C]`` if the model has a frame head."""
-        if not self.card.config.frame_head:
-            return self.compute_scores(inputs)
-        if not hasattr(self.engine, "score_frames"):
-            raise InputError("engine: the model has a frame head, but the engine has no method score_frames: add it")
-        return cast(FrameEngine, self.engine).score_frames(inputs)
+        """See :func:`spectag.tag.compute.compute_frames`."""
+        return compute.compute_frames(self.engine, self.card, inputs)
 
     def _tags(self, clip: ClipScores, top_k: int | None, threshold: float | None) -> ClipTags:
-        return make_tags(clip.recording, self.labels, weighted_mean(clip.scores, clip.sound), top_k, threshold)
+        distance = None if clip.distances is None else float(weighted_mean(clip.distances[:, None], clip.sound)[0])
+        return make_tags(clip.recording, self.card, weighted_mean(clip.scores, clip.sound), top_k, threshold, distance)
 
 
 def make_tags(
-    recording: Recording, labels: LabelSet, scores: Scores, top_k: int | None = None, threshold: float | None = None
+    recording: Recording,
+    card: Card,
+    scores: Scores,
+    top_k: int | None = None,
+    threshold: float | None = None,
+    distance: float | None = None,
 ) -> ClipTags:
     """Choose the tags of a recording. Digital silence throughout has none.
 
     Args:
         recording: complete.
-        labels: names of the scores.
+        card: of the model.
         scores: ``[C]``.
         top_k, threshold: as for :meth:`Tagger.tag`.
+        distance: from what the model knows, if it tells unknown sounds.
 
-    >>> make_tags(read.open("dawn.wav"), LabelSet(("owl", "fox")), np.array([0.2, 0.7])).tags
-    (Tag(label='fox', score=0.7), Tag(label='owl', score=0.2))
+    >>> scores = np.linspace(0.1, 1, 10, dtype=np.float32)
+    >>> make_tags(read.open("dawn.wav"), spectag.load("esc10").card, scores, top_k=1).tags
+    (Tag(label='Fire crackling', score=1.0),)
     """
-    best = np.argsort(-scores, kind="stable")[: 0 if recording.silent else top_k]
-    tags = (Tag(labels.names[i], float(scores[i])) for i in best)
+    unknown = score = None
+    if card.unknown is not None and distance is not None and not recording.silent:
+        unknown, score = card.unknown.is_unknown(distance), card.unknown.score(distance)
+    limits = np.zeros(len(scores)) if card.thresholds is None else np.array(card.thresholds)
+    if threshold is not None:
+        limits = np.full(len(scores), threshold)
+    elif unknown:
+        limits = np.full(len(scores), np.inf)
+    best = [] if recording.silent else [i for i in np.argsort(-scores, kind="stable") if float(scores[i]) >= limits[i]]
     return ClipTags(
         recording.path,
         recording.seconds,
-        tuple(tag for tag in tags if threshold is None or tag.score >= threshold),
+        tuple(Tag(card.labels.names[i], float(scores[i])) for i in best[:top_k]),
         tuple(f"{recording.name}: {note}" for note in recording.notes),
         rate=recording.rate or None,
         channels=recording.channels or None,
+        unknown=unknown,
+        unknown_score=score,
     )
 
 
@@ -348,19 +357,21 @@ class WindowRows(Generic[Clip]):
     """Collects the rows of all windows.
 
     Args:
-        make: makes the result of a recording, the windows' first frames, their rows and how much of each is sound.
+        make: makes the result of a recording, the windows' first frames, their rows and how much of each is sound, and
+            further rows where there are any.
     """
 
     def __init__(self, make: Make[Clip]) -> None:
         self._make = make
         self._starts: list[int] = []
-        self._rows: list[NDArray[np.float32]] = []
+        self._rows: list[tuple[NDArray[np.float32], ...]] = []
         self._sound: list[float] = []
 
     def add(self, window: Window, *rows: NDArray[np.float32]) -> None:
         self._starts.append(window.start)
-        self._rows.append(rows[0])
+        self._rows.append(rows)
         self._sound.append(window.sound)
 
     def end(self, recording: Recording) -> Clip:
-        return self._make(recording, np.array(self._starts), np.stack(self._rows), np.array(self._sound, np.float32))
+        rows, *more = (np.stack(arrays) for arrays in zip(*self._rows, strict=True))
+        return self._make(recording, np.array(self._starts), rows, np.array(self._sound, np.float32), *more)

@@ -25,7 +25,7 @@ from spectag.tag.windows import FLOOR_MARGIN, Window
 Clip = TypeVar("Clip")
 Finish = Callable[[Recording, "NDArray[np.float32]", Timeline], Clip]
 
-_IN_MEMORY = 2**26  # bytes of a timeline that stay in memory; more go to a temporary file
+_IN_MEMORY = 2**24  # bytes of a timeline that stay in memory; more go to a temporary file
 _LEAST = 1e-3  # weight of a window's edge, so that the ends of a recording count
 _MIDDLE = 0.75  # frames: a frame is 25 ms long, so the middle of a patch lies behind half of its frames
 
@@ -147,7 +147,8 @@ class _Rows:
     def _write(self) -> None:
         if self._file is None:
             self._file = tempfile.NamedTemporaryFile(prefix="spectag-timeline-")  # noqa: SIM115 - it outlives this call
-        self._file.write(np.concatenate(self._held).tobytes())
+        for rows in self._held:
+            self._file.write(rows.data)
         self._held, self._size = [], 0
 
     def array(self, count: int) -> NDArray[np.float32]:

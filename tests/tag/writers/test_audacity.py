@@ -1,12 +1,13 @@
 from pathlib import Path
 
-import crowsetta
+import pytest
 from writing import BAD, NASTY, clip, lines, nasty_clip, plain, write
 
 from spectag.tag.results import Event
 
 
 def test_crowsetta_reads_them(tmp_path: Path) -> None:
+    crowsetta = pytest.importorskip("crowsetta", reason="it needs Python 3.11")
     path = tmp_path / "labels.txt"
     path.write_bytes(
         write("audacity", clip("a.wav", Event("Käuzchen, 梟", 1 / 3, 2, 0.75), Event("fox", 1.5, 11, 0.5)))

@@ -71,6 +71,14 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         Folder(tmp_path / "labels", "audacity", ["a.wav"]).write(clip("a.wav", OWL))
 
 
+def test_very_long_names(tmp_path: Path) -> None:
+    paths = ["ä" * 124 + f"{n}.wav" for n in range(2)]
+    writer = Folder(tmp_path, "audacity", paths)
+    for path in paths:
+        writer.write(clip(path, OWL))
+    assert len(files(tmp_path)) == 2
+
+
 @pytest.mark.skipif(os.name == "nt", reason="file names are Unicode there")
 def test_odd_names(tmp_path: Path) -> None:
     writer = Folder(tmp_path, "audacity", [os.fsdecode(b"caf\xe9.wav"), 'a\t"b"\n.wav'])

@@ -2,8 +2,8 @@ import csv
 import os
 from pathlib import Path
 
-import crowsetta
 import pandas
+import pytest
 from writing import BAD, NASTY, clip, lines, nasty_clip, plain, write
 
 from spectag.tag.results import ClipTags, Event
@@ -12,6 +12,7 @@ FIRST = ["Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low 
 
 
 def test_crowsetta_reads_a_table(tmp_path: Path) -> None:
+    crowsetta = pytest.importorskip("crowsetta", reason="it needs Python 3.11")
     path = tmp_path / "a.selections.txt"
     path.write_bytes(write("raven", clip("a.wav", Event("owl", 1 / 3, 2, 0.75), Event("fox, red", 1.5, 11, 0.5))))
     boxes = crowsetta.formats.bbox.Raven.from_file(path).to_bbox()

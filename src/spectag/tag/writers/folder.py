@@ -45,7 +45,7 @@ class Folder:
 
     def place(self, path: str | None) -> Path:
         """The document of a recording."""
-        return self.folder / (self.names.stem(path) + self.document.extensions[0])
+        return self.folder / self.names.document(path, self.document.extensions[0])
 
     def write(self, result: Result) -> None:
         """Write the document of a recording.

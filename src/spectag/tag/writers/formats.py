@@ -20,10 +20,12 @@ The others belong to other programs, and their modules describe them: ``audacity
 
 ``duration`` and times are in seconds, ``score`` in 0..1, rounded to 6 decimals; ``rank`` counts from 1. The order is
 that of the inputs. A recording has no tags if no score reached the threshold, or if it is digital silence throughout,
-which ``warnings`` says. Text is UTF-8, and a ``csv`` file begins with a byte order mark, without which Excel spoils
-umlauts. Bytes of a file name that are not valid UTF-8 are written as ``\\udcXX``; in JSON this is the escape that
-Python's ``os.fsencode`` reverses. Each result is flushed; every format but ``json``, ``aoef`` and Parquet is then
-complete.
+which ``warnings`` says. If the model tells unknown sounds, the objects have ``unknown``, true or false, and
+``unknown_score``, about the share of known sounds that are less unusual. An unknown recording has no tags unless a
+threshold is given; its row in a ``csv`` file has the label ``(unknown)``, that score, and no rank. Text is UTF-8, and a
+``csv`` file begins with a byte order mark, without which Excel spoils umlauts. Bytes of a file name that are not valid
+UTF-8 are written as ``\\udcXX``; in JSON this is the escape that Python's ``os.fsencode`` reverses. Each result is
+flushed; every format but ``json``, ``aoef`` and Parquet is then complete.
 """
 
 from __future__ import annotations

@@ -6,6 +6,9 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
+from hashlib import sha256
+
+LONGEST = 200  # bytes of a file name: file systems allow 255, with the ending
 
 
 class Names:
@@ -54,6 +57,19 @@ class Names:
         if path not in self._stems:
             self._stems[path] = self.unique(os.path.splitext(self.short(path))[0])
         return self._stems[path]
+
+    def document(self, path: str | None, ending: str) -> str:
+        """The name of a recording's document: its stem, with ``/``, and an ending. Very long names are cut.
+
+        >>> Names().document("in/a.wav", ".txt"), len(Names().document("a" * 250 + ".wav", ".txt"))
+        ('a.txt', 204)
+        """
+        folder, _, name = self.stem(path).rpartition("/")
+        raw = os.fsencode(name)
+        if len(raw) > LONGEST:
+            digest = sha256(raw).hexdigest()[:10]
+            name = os.fsdecode(raw[: LONGEST - 11]).encode("utf-8", "ignore").decode() + "-" + digest
+        return f"{folder}/{name}{ending}" if folder else name + ending
 
     @cached_property
     def _root(self) -> str:

@@ -1,9 +1,9 @@
 """Parquet: a row per recording with its tags and events as nested lists, or a wide table of scores over time.
 
-Columns of the first: ``path``, ``duration``, ``tags`` (a list of ``{label, score}``), ``events`` (a list of ``{label,
-onset, offset, score}``, null if they were not asked for), ``error`` and ``warnings``: the objects of the JSON formats.
-A failed recording keeps its row, and a path is not repeated for each event. ``explode`` of pandas and polars, or
-``unnest`` of DuckDB, makes a row per event.
+Columns of the first: ``path``, ``duration``, ``tags`` (a list of ``{label, score}``), ``unknown`` and ``unknown_score``
+(null if the model does not tell), ``events`` (a list of ``{label, onset, offset, score}``, null if they were not asked
+for), ``error`` and ``warnings``: the objects of the JSON formats. A failed recording keeps its row, and a path is not
+repeated for each event. ``explode`` of pandas and polars, or ``unnest`` of DuckDB, makes a row per event.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ class Parquet:
             "path": text,
             "duration": number,
             "tags": pyarrow.list_(tag),
+            "unknown": pyarrow.bool_(),
+            "unknown_score": number,
             "events": pyarrow.list_(event),
             "error": text,
             "warnings": pyarrow.list_(text),

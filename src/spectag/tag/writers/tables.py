@@ -6,7 +6,7 @@ import csv
 from typing import IO
 
 from spectag.errors import FileError
-from spectag.tag.results import ClipTags, Result
+from spectag.tag.results import NO_LABEL, ClipTags, Result
 from spectag.tag.writers.writer import DECIMALS, events_of, timeline_of
 
 
@@ -41,6 +41,8 @@ class CSV:
 
     def cells(self, result: ClipTags) -> list[list[object]]:
         """What the rows of a recording have of their own."""
+        if result.unknown and not result.tags:
+            return [["", NO_LABEL, round(result.unknown_score or 0.0, DECIMALS)]]
         return [[rank, cell(tag.label), round(tag.score, DECIMALS)] for rank, tag in enumerate(result.tags, 1)]
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import IO
 
 from spectag.tag.clock import clock
-from spectag.tag.results import ClipTags, Result
+from spectag.tag.results import NO_LABEL, ClipTags, Result
 
 Words = list[tuple[str, str]]  # each with its score, or with nothing
 
@@ -44,7 +44,7 @@ class Text:
     def write(self, result: Result) -> None:
         if isinstance(result, ClipTags):
             tags = [(tag.label, f"{tag.score:.2f}") for tag in result.tags]
-            self._line(result.path or "-", tags or [("(no tags)", "")])
+            self._line(result.path or "-", tags or [(NO_LABEL if result.unknown else "(no tags)", "")])
             for event in result.events or ():
                 times = f"{clock(event.onset, 2)} to {clock(event.offset, 2)}"
                 self._line("", [(times, ""), (event.label, f"{event.score:.2f}")])
