@@ -134,10 +134,9 @@ def make_schema(pyarrow: Any) -> Any:
 
     >>> import pyarrow
     >>> make_schema(pyarrow).names
-    ['path', 'duration', 'tags', 'error', 'warnings']
+    ['path', 'duration', 'tags', 'unknown', 'unknown_score', 'error', 'warnings']
     """
     text, number = pyarrow.string(), pyarrow.float64()
     tags = pyarrow.list_(pyarrow.struct({"label": text, "score": number}))
-    return pyarrow.schema(
-        {"path": text, "duration": number, "tags": tags, "error": text, "warnings": pyarrow.list_(text)}
-    )
+    columns = {"path": text, "duration": number, "tags": tags, "unknown": pyarrow.bool_(), "unknown_score": number}
+    return pyarrow.schema({**columns, "error": text, "warnings": pyarrow.list_(text)})

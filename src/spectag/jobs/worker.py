@@ -118,8 +118,9 @@ class TagFiles:
         return self.tagger.tag_many(files, self.top_k, self.threshold)
 
 
-COLUMNS = ("duration", "tags", "warnings", "error")
-"""What :class:`TagFiles` adds: seconds, tags (``{"label", "score"}``, the highest score first), warnings, an error.
+COLUMNS = ("duration", "tags", "unknown", "unknown_score", "warnings", "error")
+"""What :class:`TagFiles` adds, see :class:`spectag.tag.results.ClipTags`: seconds, tags (``{"label", "score"}``, the
+highest score first), whether the sound is unknown and how surely (None if the model does not tell), warnings, an error.
 
 ``error`` is None for a file that was tagged, and ``duration`` for one that was not; its lists are empty."""
 
@@ -128,13 +129,14 @@ def to_row(result: Result) -> dict[str, Any]:
     """The values of :data:`COLUMNS` for one result.
 
     >>> to_row(FileError("dawn.wav", "no samples"))
-    {'duration': None, 'tags': [], 'warnings': [], 'error': 'no samples'}
+    {'duration': None, 'tags': [], 'unknown': None, 'unknown_score': None, 'warnings': [], 'error': 'no samples'}
     """
+    row: dict[str, Any] = dict.fromkeys(COLUMNS) | {"tags": [], "warnings": []}
     if isinstance(result, FileError):
-        return {"duration": None, "tags": [], "warnings": [], "error": valid(result.error)}
+        return row | {"error": valid(result.error)}
     plain = result.to_dict()
-    warnings = [valid(warning) for warning in result.warnings]
-    return {"duration": plain["duration"], "tags": plain["tags"], "warnings": warnings, "error": None}
+    row |= {name: plain[name] for name in ("duration", "tags", "unknown", "unknown_score") if name in plain}
+    return row | {"warnings": [valid(warning) for warning in result.warnings]}
 
 
 def result_of(row: Mapping[str, Any]) -> Result:
@@ -146,7 +148,8 @@ def result_of(row: Mapping[str, Any]) -> Result:
     if row["error"] is not None:
         return FileError(row["path"], row["error"])
     tags = tuple(Tag(tag["label"], tag["score"]) for tag in row["tags"])
-    return ClipTags(row["path"], row["duration"], tags, tuple(row.get("warnings") or ()))
+    unknown = {name: row[name] for name in ("unknown", "unknown_score") if name in row}
+    return ClipTags(row["path"], row["duration"], tags, tuple(row.get("warnings") or ()), **unknown)
 
 
 def valid(text: str) -> str:
