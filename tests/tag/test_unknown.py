@@ -14,8 +14,8 @@ from spectag.model.unknown import Unknown
 from spectag.tag.detector import Detector
 from spectag.tag.events import EventRule
 from spectag.tag.listener import Listener
-from spectag.tag.results import make_writer
 from spectag.tag.tagger import Tagger
+from spectag.tag.writers.formats import make_writer
 
 
 def with_facts(bundle: Bundle, **facts) -> Bundle:

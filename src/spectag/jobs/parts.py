@@ -138,5 +138,14 @@ def make_schema(pyarrow: Any) -> Any:
     """
     text, number = pyarrow.string(), pyarrow.float64()
     tags = pyarrow.list_(pyarrow.struct({"label": text, "score": number}))
-    columns = {"path": text, "duration": number, "tags": tags, "unknown": pyarrow.bool_(), "unknown_score": number}
-    return pyarrow.schema({**columns, "error": text, "warnings": pyarrow.list_(text)})
+    return pyarrow.schema(
+        {
+            "path": text,
+            "duration": number,
+            "tags": tags,
+            "unknown": pyarrow.bool_(),
+            "unknown_score": number,
+            "error": text,
+            "warnings": pyarrow.list_(text),
+        }
+    )

@@ -119,8 +119,8 @@ class TagFiles:
 
 
 COLUMNS = ("duration", "tags", "unknown", "unknown_score", "warnings", "error")
-"""What :class:`TagFiles` adds, see :class:`spectag.tag.results.ClipTags`: seconds, tags (``{"label", "score"}``, the
-highest score first), whether the sound is unknown and how surely (None if the model does not tell), warnings, an error.
+"""What :class:`TagFiles` adds: seconds, tags (``{"label", "score"}``, the highest score first), whether the sound is
+unknown and how unusual it is (None if the model does not tell), warnings, an error.
 
 ``error`` is None for a file that was tagged, and ``duration`` for one that was not; its lists are empty."""
 
@@ -131,12 +131,12 @@ def to_row(result: Result) -> dict[str, Any]:
     >>> to_row(FileError("dawn.wav", "no samples"))
     {'duration': None, 'tags': [], 'unknown': None, 'unknown_score': None, 'warnings': [], 'error': 'no samples'}
     """
-    row: dict[str, Any] = dict.fromkeys(COLUMNS) | {"tags": [], "warnings": []}
+    row: dict[str, Any] = {"duration": None, "tags": [], "unknown": None, "unknown_score": None}
     if isinstance(result, FileError):
-        return row | {"error": valid(result.error)}
+        return row | {"warnings": [], "error": valid(result.error)}
     plain = result.to_dict()
-    row |= {name: plain[name] for name in ("duration", "tags", "unknown", "unknown_score") if name in plain}
-    return row | {"warnings": [valid(warning) for warning in result.warnings]}
+    row |= {name: plain[name] for name in row if name in plain}
+    return row | {"warnings": [valid(warning) for warning in result.warnings], "error": None}
 
 
 def result_of(row: Mapping[str, Any]) -> Result:
@@ -148,8 +148,8 @@ def result_of(row: Mapping[str, Any]) -> Result:
     if row["error"] is not None:
         return FileError(row["path"], row["error"])
     tags = tuple(Tag(tag["label"], tag["score"]) for tag in row["tags"])
-    unknown = {name: row[name] for name in ("unknown", "unknown_score") if name in row}
-    return ClipTags(row["path"], row["duration"], tags, tuple(row.get("warnings") or ()), **unknown)
+    novel = {name: row.get(name) for name in ("unknown", "unknown_score")}
+    return ClipTags(row["path"], row["duration"], tags, tuple(row.get("warnings") or ()), **novel)
 
 
 def valid(text: str) -> str:
