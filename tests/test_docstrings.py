@@ -48,6 +48,7 @@ NAMES = {
 COMMAND = "a command; tests/cli and tests/test_readme.py run it"
 RUN = "needs training clips, and trains; tests/runs runs it"
 WITHOUT_EXAMPLE = {
+    "spectag.cli.calibrate.calibrate": COMMAND,
     "spectag.cli.data.check": COMMAND,
     "spectag.cli.data.stats": COMMAND,
     "spectag.cli.download.download": COMMAND,
