@@ -1,5 +1,6 @@
 """Silence throughout is known, and channels that cancel each other are heard."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -117,3 +118,17 @@ def test_the_case(shared: Path) -> None:
     recording, got = listen(path)
     np.testing.assert_allclose(got, soundfile.read(path)[0][:, 0], atol=1e-6)
     assert len(recording.notes) == 1
+
+
+def test_silence_with_few_channels_before_sound_with_many():
+    """The kind: what is remembered of one recording in a file does not fit the next, which has other channels."""
+    parts = []
+    for channels, level in ((2, 0.0), (6, 0.0), (1, 0.0), (6, 0.1)):
+        file = io.BytesIO()
+        samples = level * np.random.default_rng(0).standard_normal((8_000, channels))
+        soundfile.write(file, samples, 16_000, format="FLAC")
+        parts.append(file.getvalue())
+    for count in range(1, 5):
+        recording = open_recording(b"".join(parts[:count]))
+        assert sum(map(len, recording.blocks())) == count * 8_000
+        assert recording.silent == (count < 4)

@@ -1,12 +1,15 @@
 """What every command shares: help, usage errors, one line per error, exit codes."""
 
+import json
 import os
 import subprocess
 import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 import spectag
 from spectag.cli.main import main
@@ -181,3 +184,21 @@ def test_what_is_no_command_yet_is_taken_for_no_other(args: list[str], capsys: p
 def test_a_slip_of_the_finger_is_understood(args: list[str], command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(args) == 2
     assert f"No such command '{args[-1]}'. Did you mean '{command}'? (see: " in capsys.readouterr().err
+
+
+def test_what_a_library_prints_is_no_result(tmp_path):
+    """The kind: decoders are C libraries, and some print to stdout, where a program expects results."""
+    soundfile.write(tmp_path / "a.wav", np.zeros(1600) + 0.1, 16_000)
+    code = (
+        "import ctypes, sys; from spectag.audio import read; from spectag.cli.main import main\n"
+        "blocks = read.Recording.blocks\n"
+        "def printing(self):\n"
+        "    ctypes.CDLL(None).puts(b'alac_pakt_read_decode: Ooops!'); ctypes.CDLL(None).fflush(None)\n"
+        "    return blocks(self)\n"
+        "read.Recording.blocks = printing\n"
+        "sys.argv = ['spectag', 'tag', 'a.wav', '-f', 'jsonl']; sys.exit(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["path"] == "a.wav"
+    assert "Ooops!" in done.stderr

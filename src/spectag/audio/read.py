@@ -141,7 +141,8 @@ class Recording:
             if self.silent:  # seldom for longer than one piece
                 end = len(samples) if segment.end is None else max(0, round((segment.end - place) * rate))
                 heard = samples[max(0, round((segment.start - place) * rate)) : end]
-                value = heard[0] if value is None and len(heard) else value
+                if len(heard) and (value is None or len(value) != heard.shape[1]):  # the channels may change
+                    value = heard[0]
                 self.silent = not any((heard[at : at + _STEP] != value).any() for at in range(0, len(heard), _STEP))
                 place += len(samples) / rate
             yield rate, samples

@@ -75,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0
     """
     wait_asleep()
+    if arguments is None:
+        _keep_stdout()
     args = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in args or os.environ.get("SPECTAG_DEBUG", "") not in ("", "0")
     args = [arg for arg in args if arg != "--debug"]
@@ -97,6 +99,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if debug and not isinstance(error, typer.Exit):
                 traceback.print_exc()
             return _report(error)
+
+
+def _keep_stdout() -> None:
+    """What decoders print, which are C libraries, goes to stderr: stdout has results."""
+    try:
+        own = os.dup(1)
+        os.dup2(2, 1)
+    except OSError:  # one of them is closed
+        return
+    sys.stdout = open(own, "w", encoding="utf-8", buffering=1 if os.isatty(own) else -1)  # noqa: SIM115
 
 
 def _run(args: list[str]) -> None:
