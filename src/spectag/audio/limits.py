@@ -48,7 +48,7 @@ class FileLimits:
                 raise InputError(f"{name} must be more than 0; got {value!r}")
 
 
-class Watched:
+class _Watched:
     """A process that somebody waits for, and the reason why it was ended, if it was."""
 
     def __init__(self, process: Process, until: float) -> None:
@@ -76,15 +76,15 @@ class Guard:
 
     def __init__(self, limits: FileLimits) -> None:
         self.limits = limits
-        self._watched: set[Watched] = set()
+        self._watched: set[_Watched] = set()
         self._lock = threading.Lock()
         self._running = False
         self._inspected = time.monotonic()
 
     @contextmanager
-    def watching(self, process: Process) -> Iterator[Watched]:
+    def watching(self, process: Process) -> Iterator[_Watched]:
         """Watch a process while the block waits for it. The block gets an end of file if the process is ended."""
-        watched = Watched(process, time.monotonic() + self.limits.seconds)
+        watched = _Watched(process, time.monotonic() + self.limits.seconds)
         with self._lock:
             self._watched.add(watched)
             if not self._running:
@@ -123,7 +123,7 @@ class Guard:
                         watched.process.kill()
             return len(self._watched)
 
-    def _judge(self, watched: Watched, now: float) -> None:
+    def _judge(self, watched: _Watched, now: float) -> None:
         if now > watched.until:
             watched.hung = True
             watched.exceeded = (
