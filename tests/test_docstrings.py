@@ -46,15 +46,17 @@ NAMES = {
 }
 
 COMMAND = "a command; tests/cli and tests/test_readme.py run it"
-RAY = "needs Ray; tests/cli/test_cluster_command.py runs it where Ray is installed"
+CLUSTER = "needs Ray; tests/cli/test_cluster_command.py runs it where Ray is installed"
 RUN = "needs training clips, and trains; tests/runs runs it"
 WITHOUT_EXAMPLE = {
-    "spectag.cli.cluster.tag_with_ray": RAY,
+    "spectag.cli.calibrate.calibrate": COMMAND,
+    "spectag.cli.cluster.tag_with_ray": CLUSTER,
     "spectag.cli.data.check": COMMAND,
     "spectag.cli.data.stats": COMMAND,
     "spectag.cli.download.download": COMMAND,
     "spectag.cli.ensemble.ensemble": COMMAND,
     "spectag.cli.jobs.run_job": COMMAND,
+    "spectag.cli.listen.listen": COMMAND,
     "spectag.cli.merge.merge_results": COMMAND,
     "spectag.cli.model.convert": COMMAND,
     "spectag.cli.model.info": COMMAND,
@@ -69,8 +71,8 @@ WITHOUT_EXAMPLE = {
     "spectag.cli.progress.TrainingBar": "draws on a terminal",
     "spectag.cli.runs.run_one": RUN,
     "spectag.cli.runs.train_series": RUN,
-    "spectag.jobs.cluster.connected": RAY,
-    "spectag.jobs.cluster.tag_on_cluster": RAY,
+    "spectag.jobs.cluster.connected": CLUSTER,
+    "spectag.jobs.cluster.tag_on_cluster": CLUSTER,
     "spectag.model.source.fetch": "needs a network connection",
     "spectag.runs.budget.fit_to_minutes": RUN,
     "spectag.runs.finish.Finished": RUN,

@@ -48,8 +48,17 @@ class FileLimits:
                 raise InputError(f"{name} must be more than 0; got {value!r}")
 
 
-class _Watched:
-    """A process that somebody waits for, and the reason why it was ended, if it was."""
+class Watched:
+    """A process that somebody waits for, and the reason why it was ended, if it was.
+
+    Args:
+        process: it reads recordings.
+        until: when it counts as hung, by ``time.monotonic()``.
+
+    >>> process = subprocess.Popen(["true"])
+    >>> Watched(process, until=time.monotonic() + 9).exceeded, process.wait()
+    ('', 0)
+    """
 
     def __init__(self, process: Process, until: float) -> None:
         self.process = process
@@ -76,15 +85,15 @@ class Guard:
 
     def __init__(self, limits: FileLimits) -> None:
         self.limits = limits
-        self._watched: set[_Watched] = set()
+        self._watched: set[Watched] = set()
         self._lock = threading.Lock()
         self._running = False
         self._inspected = time.monotonic()
 
     @contextmanager
-    def watching(self, process: Process) -> Iterator[_Watched]:
+    def watching(self, process: Process) -> Iterator[Watched]:
         """Watch a process while the block waits for it. The block gets an end of file if the process is ended."""
-        watched = _Watched(process, time.monotonic() + self.limits.seconds)
+        watched = Watched(process, time.monotonic() + self.limits.seconds)
         with self._lock:
             self._watched.add(watched)
             if not self._running:
@@ -123,7 +132,7 @@ class Guard:
                         watched.process.kill()
             return len(self._watched)
 
-    def _judge(self, watched: _Watched, now: float) -> None:
+    def _judge(self, watched: Watched, now: float) -> None:
         if now > watched.until:
             watched.hung = True
             watched.exceeded = (

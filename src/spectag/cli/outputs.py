@@ -42,6 +42,11 @@ class ClipOutputs:
         frames: the same for scores that are pooled over the frames of each window; None if there is no frame head.
         groups: the group of each clip, N; an empty name for none.
         failed: why each other clip could not be read.
+
+    >>> from spectag.score.scaling import Outputs
+    >>> outputs = Outputs.of_clips(np.zeros((1, 2)), np.array([[1, 0]]), "softmax")
+    >>> ClipOutputs(outputs, np.zeros((1, 8), np.float32), None, [""], []).failed
+    []
     """
 
     outputs: Outputs

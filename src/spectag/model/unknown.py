@@ -89,7 +89,7 @@ class Unknown:
 
     def is_unknown(self, distance: float) -> bool:
         """Whether a sound at this distance is none of those that the network knows."""
-        return distance > self.limit
+        return bool(distance > self.limit)
 
     def score(self, distance: float) -> float:
         """How unusual a distance is, 0..1: about the share of known sounds that are nearer."""

@@ -80,10 +80,10 @@ def find_threshold(targets: NDArray[Any], scores: NDArray[Any], precision: float
     Returns:
         the threshold, and whether the wanted precision is reached.
 
-    >>> find_threshold(np.array([1, 0, 1, 0]), np.array([0.9, 0.8, 0.7, 0.1]))
-    (0.4, True)
-    >>> find_threshold(np.array([1, 0, 1, 0]), np.array([0.9, 0.8, 0.7, 0.1]), precision=0.9)
-    (0.85, True)
+    >>> find_threshold(np.array([1, 0, 1, 0]), np.array([1.0, 0.75, 0.5, 0.0]))
+    (0.25, True)
+    >>> find_threshold(np.array([1, 0, 1, 0]), np.array([1.0, 0.75, 0.5, 0.0]), precision=0.9)
+    (0.875, True)
     """
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]

@@ -359,6 +359,9 @@ class WindowRows(Generic[Clip]):
     Args:
         make: makes the result of a recording, the windows' first frames, their rows and how much of each is sound, and
             further rows where there are any.
+
+    >>> Tagger("esc10").collect(np.zeros(160_000, np.float32), WindowRows(ClipScores)).scores.shape
+    (7, 10)
     """
 
     def __init__(self, make: Make[Clip]) -> None:
