@@ -46,7 +46,7 @@ NAMES = {
 }
 
 COMMAND = "a command; tests/cli and tests/test_readme.py run it"
-CLUSTER = "needs Ray; tests/jobs runs it"
+CLUSTER = "needs Ray; tests/cli/test_cluster_command.py runs it where Ray is installed"
 RUN = "needs training clips, and trains; tests/runs runs it"
 WITHOUT_EXAMPLE = {
     "spectag.cli.calibrate.calibrate": COMMAND,
@@ -55,8 +55,6 @@ WITHOUT_EXAMPLE = {
     "spectag.cli.data.stats": COMMAND,
     "spectag.cli.download.download": COMMAND,
     "spectag.cli.ensemble.ensemble": COMMAND,
-    "spectag.cli.jobs.check_options": COMMAND,
-    "spectag.cli.jobs.open_journal": COMMAND,
     "spectag.cli.jobs.run_job": COMMAND,
     "spectag.cli.listen.listen": COMMAND,
     "spectag.cli.merge.merge_results": COMMAND,

@@ -163,6 +163,12 @@ def check_options(
     Raises:
         typer.BadParameter: options that need an output, or exclude each other.
         SaveError: there are results of an earlier job.
+
+    >>> Path("tags.csv.journal").touch()
+    >>> check_options(None, JobOptions(), "tags.csv", job=True)
+    Traceback (most recent call last):
+    spectag.errors.SaveError: tags.csv: has the results of an earlier run: add --resume to continue it, or --overwrite
+    to begin again
     """
     if options.resume and options.overwrite:
         raise typer.BadParameter("--resume and --overwrite exclude each other: give one of them", context)
@@ -187,7 +193,12 @@ def check_options(
 
 
 def open_journal(output: str | Path, run: Run, options: JobOptions) -> Journal:
-    """Begin the journal of an output, or continue it. Raises SaveError."""
+    """Begin the journal of an output, or continue it. Raises SaveError.
+
+    >>> from spectag.jobs.run import Run
+    >>> str(open_journal("tags.csv", Run("5f1c"), JobOptions()).path)
+    'tags.csv.journal'
+    """
     from spectag.jobs.journal import Journal
 
     path = journal_of(output)
