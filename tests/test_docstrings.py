@@ -53,6 +53,7 @@ WITHOUT_EXAMPLE = {
     "spectag.cli.data.stats": COMMAND,
     "spectag.cli.download.download": COMMAND,
     "spectag.cli.ensemble.ensemble": COMMAND,
+    "spectag.cli.listen.listen": COMMAND,
     "spectag.cli.model.convert": COMMAND,
     "spectag.cli.model.info": COMMAND,
     "spectag.cli.mix.mix": COMMAND,

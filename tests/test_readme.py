@@ -31,7 +31,7 @@ from spectag.train.recipe_files import read_recipe
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = ["README.md", "docs/formats.md", "docs/times.md", "docs/training.md"]
+PAGES = ["README.md", "docs/jobs.md", "docs/formats.md", "docs/times.md", "docs/training.md"]
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
@@ -57,7 +57,10 @@ SMALL = {"1,2,3,4": "1", "5": "4", "2000": "12", "400": "4"}
 
 def test_there_are_commands():
     named = {command.split()[1] for command in COMMANDS}
-    assert named == {"tag", "info", "convert", "evaluate", "train", "recipes", "sweep", "score", "ensemble", "data"}
+    assert named == {
+        *("tag", "merge-results", "info", "convert", "evaluate", "train", "recipes", "sweep", "score", "ensemble"),
+        "data",
+    }
     assert {line.split("| spectag ")[1].split()[0] for line in PIPED} == {"tag", "listen"}
 
 

@@ -89,7 +89,7 @@ def test_every_option_with_every_kind_of_junk(
         ),
         (["tag", "a.wav", "--top-k", "many"], "--top-k: expected a whole number, got 'many'"),
         (["tag", "a.wav", "--top-k", "0"], "--top-k: expected at least 1, got '0'"),
-        (["tag", "a.wav", "-f", "xml"], "--format: expected one of text, json, jsonl, csv; got 'xml'"),
+        (["tag", "a.wav", "-f", "xml"], "--format: expected one of text, json, jsonl, csv, csv-events"),
         (["tag", "a.wav", "--device", "gpu"], "--device: expected cpu, cuda, cuda:N or mps; got 'gpu'"),
         (["convert", "a", "b", "--stride", "10"], "--stride: expected two whole numbers F,T (mel bins, frames)"),
     ],

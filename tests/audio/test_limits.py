@@ -66,11 +66,11 @@ def read(readers: Readers, path: Path) -> int:
 @pytest.mark.parametrize(("rate", "seconds"), [(8001, 0.5), (8002, 70.0)])
 def test_a_decoder_that_hangs(misbehaving: None, tmp_path: Path, rate: int, seconds: float) -> None:
     """At once, or after two of three blocks. The process is replaced; no second one is tried, which would hang too."""
-    readers = Readers(1, limits=FileLimits(seconds=1.0))
+    readers = Readers(1, limits=FileLimits(seconds=5.0))
     good, bad = written(tmp_path, 8000), written(tmp_path, rate, seconds)
     assert read(readers, good) == 8_000
     [first] = readers._idle
-    with pytest.raises(AudioError, match=rf"{rate}.wav: its decoder delivered nothing for 1 s.*--file-timeout"):
+    with pytest.raises(AudioError, match=rf"{rate}.wav: its decoder delivered nothing for 5 s.*--file-timeout"):
         read(readers, bad)
     assert first._process.returncode == -signal.SIGKILL
     assert read(readers, good) == 8_000
@@ -88,43 +88,43 @@ def test_a_decoder_that_fills_memory(misbehaving: None, tmp_path: Path) -> None:
 
 
 def test_waiting_for_the_network_does_not_count(tmp_path: Path) -> None:
-    """The kind: a slow network, or one that is stopped for a while, makes files fail that are sound."""
-    readers = Readers(limits=FileLimits(seconds=1.0))
-    blocks = readers.blocks(open_recording(written(tmp_path, 8000, 100.0)))
+    """The kind: a slow network makes files fail that are sound. Nothing is watched while a block is worked on."""
+    readers = Readers()
+    watched, watching = [], readers._guard.watching
+
+    def counted(process: object) -> object:
+        watched.append(process)
+        return watching(process)  # type: ignore[arg-type]
+
+    readers._guard.watching = counted  # type: ignore[assignment,method-assign]
     lengths = []
-    for block in blocks:
+    for block in readers.blocks(open_recording(written(tmp_path, 8000, 100.0))):
         lengths.append(len(block))
-        time.sleep(1.2)
+        assert not readers._guard._watched
+        assert len(watched) == len(lengths)
     assert sum(lengths) == 1_600_000
 
 
-STOPPED = """
-import subprocess, sys
-from spectag.audio.limits import FileLimits, Guard
-process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.readline(); print('sound')"],
-                           stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-with Guard(FileLimits(seconds=3)).watching(process) as watched:
-    print("waiting", flush=True)
-    sys.stdin.readline()
-    print(process.communicate(b"go\\n")[0], watched.exceeded, flush=True)
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no such signals there")
-def test_a_job_that_is_stopped_for_a_while(tmp_path: Path) -> None:
-    """Ctrl-Z and fg: the time between them is nobody's fault."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-c", STOPPED], stdin=pipe, stdout=pipe, text=True) as job:
-        assert job.stdin is not None
-        assert job.stdout is not None
-        assert job.stdout.readline() == "waiting\n"
-        job.send_signal(signal.SIGSTOP)
-        time.sleep(4)
-        job.send_signal(signal.SIGCONT)
-        time.sleep(0.5)
-        job.stdin.write("\n")
-        job.stdin.close()
-        assert job.stdout.readline() == "b'sound\\n' \n"
+@pytest.mark.parametrize(
+    ("times", "killed"), [((5.0, 20.0, 25.0), False), ((1.0, 2.5, 4.0, 5.5, 7.0, 8.5, 9.9, 11.0), True)]
+)
+def test_a_job_that_is_stopped_for_a_while(times: tuple[float, ...], killed: bool) -> None:
+    """Ctrl-Z and fg: the time between two looks that are far apart is nobody's fault."""
+    guard = Guard(FileLimits(seconds=10.0))
+    guard._running = True  # no thread: this test looks itself
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], stdout=subprocess.PIPE)
+    try:
+        with guard.watching(process) as watched:
+            began = watched.until - 10.0
+            guard._inspected = began
+            for seconds in times:
+                assert guard._inspect(began + seconds) == 1
+        assert watched.hung == killed
+        assert watched.exceeded.startswith("its decoder delivered nothing for 10 s") == killed
+        assert guard._inspect(began) == 0
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_the_guard_ends_when_there_is_nothing_to_watch() -> None:

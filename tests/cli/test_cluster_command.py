@@ -33,8 +33,8 @@ def row(n: int, error: str | None = None) -> dict[str, object]:
         "path": f"{n}.wav",
         "duration": 1.0,
         "tags": [{"label": "owl", "score": 0.5}],
-        "unknown": None,
-        "unknown_score": None,
+        "unknown": False,
+        "unknown_score": 0.25,
         "warnings": [],
         "error": error,
     }

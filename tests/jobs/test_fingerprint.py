@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from spectag.audio.front_end import FrontEnd
@@ -12,6 +13,7 @@ from spectag.model.card import Card
 from spectag.model.config import ASTConfig
 from spectag.model.ensemble import Ensemble
 from spectag.model.network import AST
+from spectag.model.unknown import Unknown
 
 
 def make_bundle(seed: int = 0) -> Bundle:
@@ -36,6 +38,9 @@ def test_what_counts() -> None:
                 ("activation", "sigmoid"),
                 ("front_end", FrontEnd(frames=50, mean=-5.0)),
                 ("front_end", FrontEnd(frames=50, window="hanning")),
+                ("thresholds", (0.25, 0.75)),
+                ("unknown", Unknown(np.eye(32), np.zeros((2, 32)), np.linspace(0, 0.5, 99), rate=0.05)),
+                ("unknown", Unknown(np.eye(32), np.zeros((2, 32)), np.linspace(0, 0.6, 99), rate=0.05)),
             )
         ),
         Ensemble((bundle, make_bundle(seed=1))),

@@ -79,6 +79,7 @@ class Guard:
         self._watched: set[Watched] = set()
         self._lock = threading.Lock()
         self._running = False
+        self._inspected = time.monotonic()
 
     @contextmanager
     def watching(self, process: Process) -> Iterator[Watched]:
@@ -87,8 +88,7 @@ class Guard:
         with self._lock:
             self._watched.add(watched)
             if not self._running:
-                self._running = True
-                threading.Thread(target=self._look, name="spectag-limits", daemon=True).start()
+                self._start()
         try:
             yield watched
         finally:
@@ -96,24 +96,32 @@ class Guard:
                 self._watched.discard(watched)
 
     def _look(self) -> None:
-        idle, before = 0, time.monotonic()
-        while True:
+        idle = 0
+        while idle * EVERY < 1.0:
             time.sleep(EVERY)
-            now = time.monotonic()
+            idle = 0 if self._inspect(time.monotonic()) else idle + 1
+        with self._lock:
+            self._running = False
+            if self._watched:  # one came at the last moment
+                self._start()
+
+    def _start(self) -> None:
+        self._running, self._inspected = True, time.monotonic()
+        threading.Thread(target=self._look, name="spectag-limits", daemon=True).start()
+
+    def _inspect(self, now: float) -> int:
+        """Look at all processes once, and count them."""
+        with self._lock:
             # This process was stopped for a while, with Ctrl-Z for example, and the others with it.
-            stopped = now - before if now - before > _STOPPED else 0.0
-            before = now
-            with self._lock:
-                idle = 0 if self._watched else idle + 1
-                if idle > 1 / EVERY:
-                    self._running = False
-                    return
-                for watched in self._watched:
-                    watched.until += stopped
-                    self._judge(watched, now)
-                    if watched.exceeded:
-                        with suppress(OSError):
-                            watched.process.kill()
+            stopped = now - self._inspected if now - self._inspected > _STOPPED else 0.0
+            self._inspected = now
+            for watched in self._watched:
+                watched.until += stopped
+                self._judge(watched, now)
+                if watched.exceeded:
+                    with suppress(OSError):
+                        watched.process.kill()
+            return len(self._watched)
 
     def _judge(self, watched: Watched, now: float) -> None:
         if now > watched.until:

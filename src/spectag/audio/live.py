@@ -185,6 +185,10 @@ def microphone(device: str | int | None = None, open_stream: Callable[..., Any] 
     Raises:
         MissingExtra: `sounddevice` is not installed.
         AudioError: there is no such device, or it cannot be used.
+
+    >>> next(microphone(open_stream=lambda **options: None))
+    Traceback (most recent call last):
+    spectag.errors.AudioError: microphone: cannot be opened: ...
     """
     name = "microphone" if device is None else f"microphone {device}"
     if open_stream is None:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from spectag.choices import DEVICE, EVENT_METHOD, MODEL, PRECISION, TOP_K, Encoding, EventMethod, Precision
-from spectag.cli.options import MODEL as MODEL_HELP, Device, find_model
+from spectag.choices import DEVICE, EVENT_METHOD, MODEL, PRECISION, TOP_K, Encoding, Precision
+from spectag.cli.options import MODEL as MODEL_HELP, Device, TagThreshold, TopK, find_model
 from spectag.cli.output import say
 from spectag.cli.threads import Threads, use_threads
+from spectag.cli.times import EventThreshold, Gap, Hop, Method, Shortest
 
 if TYPE_CHECKING:
     from spectag.audio.live import Live
@@ -47,36 +48,13 @@ def listen(
         str | None,
         typer.Option(metavar="NAME", help="Microphone: its number, or a part of its name.", show_default="the default"),
     ] = None,
-    top_k: Annotated[int, typer.Option(min=1, help="Show at most this many tags at a time.")] = TOP_K,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="Show only tags with at least this score; 0 shows all.",
-            show_default="the model's own thresholds, otherwise 0",
-        ),
-    ] = None,
-    hop: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS",
-            help="Time from one answer to the next.",
-            show_default="half a window; 1 s at most, if the model has no frame scores",
-        ),
-    ] = None,
-    event_method: Annotated[
-        EventMethod, typer.Option(help="Where events begin and end: where scores change most, or at the threshold.")
-    ] = EVENT_METHOD,
-    event_threshold: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="Score that an event needs.",
-            show_default="the model's own thresholds, otherwise 0.5",
-        ),
-    ] = None,
+    top_k: TopK = TOP_K,
+    threshold: TagThreshold = None,
+    hop: Hop = None,
+    event_method: Method = EVENT_METHOD,
+    event_threshold: EventThreshold = None,
+    gap: Gap = 0.0,
+    shortest: Shortest = 0.0,
     format: Annotated[
         Literal["text", "jsonl"],
         typer.Option("--format", "-f", help="Lines for people, or a JSON object per line for programs."),
@@ -114,7 +92,7 @@ def listen(
 
     use_threads(threads)
     tagger = Tagger(model, device=device, precision=precision)
-    listener = Listener(tagger, EventRule(event_method, event_threshold), hop)
+    listener = Listener(tagger, EventRule(event_method, event_threshold, gap=gap, shortest=shortest), hop)
     show = _Screen() if format == "text" and sys.stdout.isatty() else _Lines(format)
     clock = _Clock(live)
     try:

@@ -65,6 +65,16 @@ Device = Annotated[
         callback=device, help="Device to run the network on: cpu, cuda (the first NVIDIA GPU), cuda:N, or mps (Apple)."
     ),
 ]
+TopK = Annotated[int, typer.Option(min=1, help="Show at most this many tags.")]
+TagThreshold = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Show only tags with at least this score; 0 shows all.",
+        show_default="the model's own thresholds, otherwise 0",
+    ),
+]
 BatchSize = Annotated[
     int,
     typer.Option(

@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spectag.choices import BATCH_SIZE, DEVICE, EVENT_METHOD, THRESHOLD, EventMethod
+from spectag.choices import BATCH_SIZE, DEVICE, EVENT_METHOD, THRESHOLD
 from spectag.cli.options import MODEL, BatchSize, Data, Device, Negatives, Separator, find_model
 from spectag.cli.output import refuse_overwriting, say, watched
 from spectag.cli.runs import read_data, require_score_extra
 from spectag.cli.threads import Threads, use_threads
+from spectag.cli.times import TIMES, EventThreshold, Gap, Hop, Method, Shortest
 from spectag.errors import FileError
 
 if TYPE_CHECKING:
@@ -27,28 +28,6 @@ if TYPE_CHECKING:
     from spectag.tag.detector import Detector
     from spectag.tag.events import EventRule
     from spectag.tag.tagger import Tagger
-
-_TIME: dict[str, Any] = {"rich_help_panel": "Times"}
-Hop = Annotated[
-    float | None,
-    typer.Option(
-        metavar="SECONDS",
-        help="Time from one window to the next.",
-        show_default="half a window; 1 s at most, if the model has no frame scores",
-        **_TIME,
-    ),
-]
-Method = Annotated[EventMethod, typer.Option(help="Where events begin and end, as in spectag tag.", **_TIME)]
-EventThreshold = Annotated[
-    float | None,
-    typer.Option(
-        min=0, max=1, help="Score that an event needs.", show_default="the model's own, otherwise 0.5", **_TIME
-    ),
-]
-Gap = Annotated[
-    float, typer.Option(min=0, metavar="SECONDS", help="Join events of a label that are no further apart.", **_TIME)
-]
-Shortest = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Leave out events that are shorter.", **_TIME)]
 
 Fold = Annotated[int | None, typer.Option(help="Use only the clips of this fold.")]
 Split = Annotated[str | None, typer.Option(help="Use only the clips of this split, for example test.")]
@@ -104,7 +83,7 @@ def evaluate(
     separator: Separator = None,
     events: Annotated[
         bool,
-        typer.Option("--events", help="Measure when each label is heard, on tables with onsets and offsets.", **_TIME),
+        typer.Option("--events", help="Measure when each label is heard, on tables with onsets and offsets.", **TIMES),
     ] = False,
     hop: Hop = None,
     event_method: Method = EVENT_METHOD,

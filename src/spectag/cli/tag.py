@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from spectag.audio.limits import MEBIBYTES, SECONDS, FileLimits
-from spectag.choices import BATCH_SIZE, DEVICE, EVENT_METHOD, MODEL, PRECISION, TOP_K, EventMethod, Format, Precision
+from spectag.choices import BATCH_SIZE, DEVICE, EVENT_METHOD, MODEL, PRECISION, TOP_K, Format, Precision
 from spectag.cli.cluster import RayAddress, RayWorkers, WorkerOptions, refuse_with_ray, tag_with_ray
 from spectag.cli.documents import asks_for, choose_format, open_writer, refuse_output
 from spectag.cli.jobs import (
@@ -30,17 +30,16 @@ from spectag.cli.jobs import (
     report,
     run_job,
 )
-from spectag.cli.options import MODEL as MODEL_HELP, BatchSize, Device, find_model
+from spectag.cli.options import MODEL as MODEL_HELP, BatchSize, Device, TagThreshold, TopK, find_model
 from spectag.cli.output import Bar
 from spectag.cli.plots import draw_many, refuse_plot
 from spectag.cli.threads import Threads, use_threads
+from spectag.cli.times import TIMES, EventThreshold, Gap, Hop, Method, Shortest
 from spectag.errors import FileError
 
 if TYPE_CHECKING:
     from spectag.jobs.job import TagAll
     from spectag.tag.results import Result
-
-_TIME: dict[str, Any] = {"rich_help_panel": "Times"}
 
 
 def tag(
@@ -50,16 +49,8 @@ def tag(
         typer.Argument(metavar="PATH...", help="Audio or video files, and folders of them; - for standard input."),
     ],
     model: Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP)] = MODEL,
-    top_k: Annotated[int, typer.Option(min=1, help="Show at most this many tags per recording.")] = TOP_K,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="Show only tags with at least this score; 0 shows all.",
-            show_default="the model's own thresholds, otherwise 0",
-        ),
-    ] = None,
+    top_k: TopK = TOP_K,
+    threshold: TagThreshold = None,
     format: Annotated[
         Format | None,
         typer.Option(
@@ -82,43 +73,16 @@ def tag(
     ] = None,
     events: Annotated[
         bool,
-        typer.Option("--events", help="Also say when each label is heard: from when to when, and its score.", **_TIME),
+        typer.Option("--events", help="Also say when each label is heard: from when to when, and its score.", **TIMES),
     ] = False,
     timeline: Annotated[
-        bool, typer.Option("--timeline", help="Also write the scores of all labels over time.", **_TIME)
+        bool, typer.Option("--timeline", help="Also write the scores of all labels over time.", **TIMES)
     ] = False,
-    hop: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS",
-            help="Time from one window to the next. A smaller one finds onsets more exactly and takes longer.",
-            show_default="half a window; 1 s at most, if the model has no frame scores",
-            **_TIME,
-        ),
-    ] = None,
-    event_method: Annotated[
-        EventMethod,
-        typer.Option(
-            help="Where events begin and end: where scores change most, or where they pass the threshold.", **_TIME
-        ),
-    ] = EVENT_METHOD,
-    event_threshold: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="Score that an event needs.",
-            show_default="the model's own thresholds, otherwise 0.5",
-            **_TIME,
-        ),
-    ] = None,
-    gap: Annotated[
-        float,
-        typer.Option(min=0, metavar="SECONDS", help="Join events of a label that are no further apart.", **_TIME),
-    ] = 0.0,
-    shortest: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="Leave out events that are shorter.", **_TIME)
-    ] = 0.0,
+    hop: Hop = None,
+    event_method: Method = EVENT_METHOD,
+    event_threshold: EventThreshold = None,
+    gap: Gap = 0.0,
+    shortest: Shortest = 0.0,
     plot: Annotated[
         str | None,
         typer.Option(

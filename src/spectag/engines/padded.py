@@ -14,7 +14,9 @@ from spectag.engines.base import Engine
 if TYPE_CHECKING:
     from torch import Tensor
 
-Rows: TypeAlias = "tuple[NDArray[np.float32], NDArray[np.float32]]"  # [B, C] and [B, n, C]
+Rows: TypeAlias = "tuple[NDArray[np.float32], ...]"  # [B, ...] each
+
+_OPTIONAL = ("score_frames", "score_features")
 
 
 class PaddedEngine:
@@ -47,15 +49,14 @@ class PaddedEngine:
         return np.concatenate([self.engine.embed(batch)[:rows] for batch, rows in self._batches(inputs)])
 
     def __getattr__(self, name: str) -> Any:
-        """``score_frames``, if the engine has it."""
-        if name != "score_frames":
+        """The optional methods of engines, if the engine has them."""
+        if name not in _OPTIONAL:
             raise AttributeError(name)
-        return partial(self._score_frames, self.engine.score_frames)  # type: ignore[attr-defined]
+        return partial(self._run, getattr(self.engine, name))
 
-    def _score_frames(self, method: Callable[[Tensor], Rows], inputs: Tensor) -> Rows:
-        parts = [[array[:rows] for array in method(batch)] for batch, rows in self._batches(inputs)]
-        clips, frames = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        return clips, frames
+    def _run(self, method: Callable[..., Rows], inputs: Tensor, **options: bool) -> Rows:
+        parts = [[array[:rows] for array in method(batch, **options)] for batch, rows in self._batches(inputs)]
+        return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
 
     def _batches(self, inputs: Tensor) -> list[tuple[Tensor, int]]:
         """Batches of one size, and how many rows of each are asked for."""

@@ -144,7 +144,7 @@ class Journal:
         self._out.close()
 
     def _write(self, record: dict[str, Any]) -> bytes:
-        line = json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        line = json.dumps(record, separators=(",", ":"), allow_nan=False, default=np.generic.item).encode() + b"\n"
         rest = memoryview(line)
         self._out.seek(self._end)
         try:

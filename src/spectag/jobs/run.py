@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+
 from spectag.errors import SaveError
+from spectag.labels import LabelSet
 from spectag.version import __version__
 
 if TYPE_CHECKING:
@@ -95,11 +97,27 @@ def digest_of_model(model: Bundle | Ensemble | Card) -> str:
     digest = hashlib.sha256()
     for member in getattr(model, "members", (model,)):
         card = getattr(member, "card", member)
-        facts = {item.name: repr(getattr(card, item.name)) for item in fields(card) if item.name not in _NOT_RESULTS}
-        facts["labels"] = repr(card.labels.names)
-        digest.update(json.dumps(facts, sort_keys=True).encode())
+        for item in sorted(fields(card), key=lambda item: item.name):
+            if item.name not in _NOT_RESULTS and (value := getattr(card, item.name)) is not None:
+                digest.update(item.name.encode())
+                _feed(digest, value)
         network = getattr(member, "network", None)
         for name, tensor in sorted(network.state_dict().items()) if network is not None else ():
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(memoryview(tensor.detach().cpu().contiguous().view(-1).numpy()).cast("B"))
+            digest.update(name.encode())
+            _feed(digest, tensor.detach().cpu().numpy())
     return digest.hexdigest()
+
+
+def _feed(digest: hashlib._Hash, value: Any) -> None:
+    """Add a value to a digest: an array, an object with fields, or a plain value."""
+    if isinstance(value, np.ndarray):
+        digest.update(f"{value.dtype} {value.shape}\n".encode())
+        digest.update(np.ascontiguousarray(value).data.cast("B") if value.size else b"")
+    elif isinstance(value, LabelSet):
+        digest.update(repr(value.names).encode())
+    elif is_dataclass(value) and not isinstance(value, type):
+        for item in fields(value):
+            digest.update(item.name.encode())
+            _feed(digest, getattr(value, item.name))
+    else:
+        digest.update(f"{value!r}\n".encode())

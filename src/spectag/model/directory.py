@@ -158,7 +158,7 @@ def _read_bundle_card(folder: Path, config: Fields, extra: Fields, outputs: int 
 
 def _read_thresholds(extra: Fields, labels: int) -> tuple[float, ...] | None:
     values = extra.data.get(THRESHOLDS)
-    if values is None:
+    if values is None or isinstance(values, dict):  # the first versions had tables here, which nothing read
         return None
     try:
         return check_thresholds(values if isinstance(values, list) else [values], labels)

@@ -63,7 +63,12 @@ class Collector(Protocol[Clip_co]):
 
 @dataclass(frozen=True)
 class Inputs:
-    """A window as the network gets it: ``[frames, F]``, normalised."""
+    """A window as the network gets it: ``[frames, F]``, normalised.
+
+    >>> recording, window = spectag.Recording("a.wav", "a.wav", "a.wav"), Window(0, torch.zeros(9, 128), 1.0)
+    >>> Inputs(recording, window, torch.zeros(512, 128)).window.start
+    0
+    """
 
     recording: Recording
     window: Window
@@ -84,7 +89,8 @@ def read_windows(
         front_end: of the model.
         hop: frames from one window to the next; None for half a window.
 
-    >>> recording = read.open(np.zeros(160_000, np.float32))
+    >>> from spectag.audio.read import open
+    >>> recording = open(np.zeros(160_000, np.float32))
     >>> *windows, end = read_windows(recording, recording.blocks(), FrontEnd(frames=512))
     >>> windows[0].inputs.shape, end.seconds
     (torch.Size([512, 128]), 10.0)

@@ -23,7 +23,7 @@ def test_a_row_per_recording_as_in_json() -> None:
     rows = read(write("parquet", heard, BAD, QUIET, nasty_clip())).to_pylist()
     assert [row["path"] for row in rows] == ["a.wav", "bad.wav", None, nasty_clip().path]
     assert [row["error"] for row in rows] == [None, "not audio", None, None]
-    assert rows[0] == {"error": None, "warnings": []} | heard.to_dict()
+    assert rows[0] == {"error": None, "warnings": [], "unknown": None, "unknown_score": None} | heard.to_dict()
     assert (rows[1]["tags"], rows[1]["events"], rows[1]["duration"]) == (None, None, None)
     assert (rows[2]["tags"], rows[2]["events"], rows[2]["warnings"]) == ([], None, ["cut off"])
     assert [event["label"] for event in rows[3]["events"]] == list(NASTY)
@@ -61,7 +61,7 @@ def test_a_timeline_is_a_wide_table(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.array_equal(table["a\tb"].to_numpy()[:5], scores[:, 1])
 
 
-@pytest.mark.parametrize(("format", "columns"), [("parquet", 6), ("parquet-timeline", 2)])
+@pytest.mark.parametrize(("format", "columns"), [("parquet", 8), ("parquet-timeline", 2)])
 def test_no_recording_leaves_a_schema(format: Format, columns: int) -> None:
     assert read(write(format)).shape == (0, columns)
 
