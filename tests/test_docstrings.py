@@ -46,14 +46,20 @@ NAMES = {
 }
 
 COMMAND = "a command; tests/cli and tests/test_readme.py run it"
+CLUSTER = "needs Ray; tests/jobs runs it"
 RUN = "needs training clips, and trains; tests/runs runs it"
 WITHOUT_EXAMPLE = {
     "spectag.cli.calibrate.calibrate": COMMAND,
+    "spectag.cli.cluster.tag_with_ray": CLUSTER,
     "spectag.cli.data.check": COMMAND,
     "spectag.cli.data.stats": COMMAND,
     "spectag.cli.download.download": COMMAND,
     "spectag.cli.ensemble.ensemble": COMMAND,
+    "spectag.cli.jobs.check_options": COMMAND,
+    "spectag.cli.jobs.open_journal": COMMAND,
+    "spectag.cli.jobs.run_job": COMMAND,
     "spectag.cli.listen.listen": COMMAND,
+    "spectag.cli.merge.merge_results": COMMAND,
     "spectag.cli.model.convert": COMMAND,
     "spectag.cli.model.info": COMMAND,
     "spectag.cli.mix.mix": COMMAND,
@@ -67,6 +73,9 @@ WITHOUT_EXAMPLE = {
     "spectag.cli.progress.TrainingBar": "draws on a terminal",
     "spectag.cli.runs.run_one": RUN,
     "spectag.cli.runs.train_series": RUN,
+    "spectag.jobs.cluster.TagTables": CLUSTER,
+    "spectag.jobs.cluster.connected": CLUSTER,
+    "spectag.jobs.cluster.tag_on_cluster": CLUSTER,
     "spectag.model.source.fetch": "needs a network connection",
     "spectag.runs.budget.fit_to_minutes": RUN,
     "spectag.runs.finish.Finished": RUN,

@@ -49,7 +49,16 @@ class FileLimits:
 
 
 class Watched:
-    """A process that somebody waits for, and the reason why it was ended, if it was."""
+    """A process that somebody waits for, and the reason why it was ended, if it was.
+
+    Args:
+        process: it reads recordings.
+        until: when it counts as hung, by ``time.monotonic()``.
+
+    >>> process = subprocess.Popen(["true"])
+    >>> Watched(process, until=time.monotonic() + 9).exceeded, process.wait()
+    ('', 0)
+    """
 
     def __init__(self, process: Process, until: float) -> None:
         self.process = process

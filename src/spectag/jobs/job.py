@@ -76,6 +76,7 @@ def make_plan(
         verify: compare contents, instead of the times of the last change.
         retry: read files that failed again, although they are the same.
 
+    >>> from spectag.jobs.run import Run
     >>> journal = Journal.create(Path("tags.jsonl.journal"), Run("5f1c"))
     >>> make_plan(["a.wav", "b.wav"], journal).places
     array([-1, -1])
@@ -125,6 +126,7 @@ def run(plan: Plan, journal: Journal, tag_all: TagAll) -> Iterator[tuple[Result,
     Raises:
         SaveError: the journal cannot be written.
 
+    >>> from spectag.jobs.run import Run
     >>> journal = Journal.create(Path("tags.jsonl.journal"), Run("5f1c"))
     >>> plan = make_plan(["a.wav", "b.wav"], journal)
     >>> [str(result) for result, new in run(plan, journal, spectag.Tagger("esc10").tag_many)]

@@ -63,8 +63,8 @@ class Listener:
 
     >>> listener = Listener(spectag.Tagger("esc10"), hop=2.0)
     >>> noise = np.random.default_rng(0).normal(0, 0.1, 160_000).astype(np.float32)
-    >>> [round(moment.time, 1) for moment in listener.listen([noise])]
-    [2.6, 4.6, 6.6, 8.6, 10.0, 10.0]
+    >>> sorted({round(moment.time, 1) for moment in listener.listen([noise])})
+    [2.6, 4.6, 6.6, 8.6, 10.0]
     """
 
     def __init__(self, tagger: Tagger, rule: EventRule | None = None, hop: float | None = None) -> None:
