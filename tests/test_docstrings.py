@@ -73,7 +73,6 @@ WITHOUT_EXAMPLE = {
     "spectag.cli.progress.TrainingBar": "draws on a terminal",
     "spectag.cli.runs.run_one": RUN,
     "spectag.cli.runs.train_series": RUN,
-    "spectag.jobs.cluster.TagTables": CLUSTER,
     "spectag.jobs.cluster.connected": CLUSTER,
     "spectag.jobs.cluster.tag_on_cluster": CLUSTER,
     "spectag.model.source.fetch": "needs a network connection",

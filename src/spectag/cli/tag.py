@@ -174,7 +174,8 @@ def tag(
         return tag_files
 
     if job and output is not None:
-        tagger.engine = PaddedEngine(tagger.engine, batch_size)
+        # Few files do not fill a batch; batches that are filled up take as long as full ones.
+        tagger.engine = PaddedEngine(tagger.engine, min(batch_size, len(files)))
         decisive: dict[str, Any] = {"top-k": top_k, "threshold": threshold, "precision": precision, "hop": hop}
         if events or timeline:
             decisive |= {"events": events, "timeline": timeline, "event-method": event_method}
