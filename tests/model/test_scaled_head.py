@@ -96,7 +96,7 @@ def test_a_bundle_without_them_has_no_such_fields(tmp_path):
 
 @pytest.mark.parametrize(
     "thresholds",
-    [[0.5], [0.5] * 6, [0.5] * 4 + [1.5], [0.5] * 4 + ["0.5"], [True] * 5, 0.5, {"a": 1}, [float("inf")] * 5],
+    [[0.5], [0.5] * 6, [0.5] * 4 + [1.5], [0.5] * 4 + ["0.5"], [True] * 5, 0.5, [float("inf")] * 5],
 )
 def test_thresholds_are_checked(tmp_path, thresholds):
     folder = make_bundle().save(tmp_path / "a")
