@@ -48,6 +48,15 @@ def train(
     data: Data,
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder for the results; new or empty.")],
     init: Init = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Learn the scores of this teacher instead of labels, from any recordings: a model, an ensemble, a "
+            "score file (.npz), or module:function, which takes a waveform and its rate and returns scores.",
+            show_default="the recipe's",
+        ),
+    ] = None,
     fold: Fold = None,
     every_fold: Folds = None,
     seeds: Seeds = 1,
@@ -114,10 +123,17 @@ def train(
     from spectag.runs.processes import rank
     from spectag.train.recipe_files import read_recipe
 
-    chosen = read_recipe(recipe, [*(override or ()), *([f"init={init}"] if init is not None else [])])
+    named = {"init": init, "teacher.model": teacher}
+    chosen = read_recipe(
+        recipe, [*(override or ()), *(f"{key}={value}" for key, value in named.items() if value is not None)]
+    )
+    taught = chosen.teacher.model is not None
+    if taught and (every_fold is not None or seeds > 1):
+        raise typer.BadParameter("--folds and --seeds are for runs that learn from labels, and this one has a teacher")
+    if taught and negatives:
+        raise typer.BadParameter("--negatives is for runs that learn from labels, and this one has a teacher")
     if chosen.init is not None:
         _find_weights(chosen.init, data, out)
-    manifest = read_data(data, separator=chosen.labels.separator, negatives=negatives, events=chosen.labels.events)
     options = RunOptions(
         resume=resume,
         strict=strict,
@@ -129,11 +145,18 @@ def train(
         command=shlex.join(["spectag", *sys.argv[1:]]),
         begun=begun,
     )
+    if taught:
+        from spectag.runs.teaching import plan_distillation
+
+        plan = plan_distillation(chosen, data, out, fold=fold, options=options)
+    else:
+        manifest = read_data(data, separator=chosen.labels.separator, negatives=negatives, events=chosen.labels.events)
     if every_fold is not None or seeds > 1:
         held_out = [fold] if every_fold is None else list_folds(every_fold, manifest)
         fail_if_unscored(train_series(chosen, manifest, out, held_out, seeds, options)["runs"])
         return
-    plan = make_plan(chosen, manifest, out, fold=fold, options=options)
+    if not taught:
+        plan = make_plan(chosen, manifest, out, fold=fold, options=options)
     if rank() == 0:  # before torch is loaded
         check_directory(plan)
     report = run_one(plan)
