@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from spectag import LabelSet
 
@@ -145,7 +146,11 @@ def network() -> MobileNet:
         raise SystemExit(f"TEACHER: expected the file mn04_as_mAP_432.safetensors, got {path!r}: set the variable")
     net = MobileNet()
     net.load_state_dict(load_file(path), strict=True)
-    return net.eval()
+    net.eval()
+    for layer in net.modules():
+        if isinstance(layer, ConvNorm):  # twice as fast as one after the other
+            layer[0], layer[1] = fuse_conv_bn_eval(layer[0], layer[1]), nn.Identity()
+    return net
 
 
 @torch.inference_mode()

@@ -52,17 +52,23 @@ class DistillLoss:
 
 
 def compare_features(student: Tensor, teacher: Tensor) -> Tensor:
-    """How differently student and teacher find the clips of a batch alike (Tung and Mori 2019, equations 1 to 4).
+    """How differently student and teacher find the clips of a batch alike, 0 (the same) to 1.
 
-    ``mean((normalise(S S^T) - normalise(T T^T))^2) * B``, where each row is normalised to length 1. The features may
-    have different sizes.
+    ``1 - CKA``, the centred kernel alignment of Kornblith et al. 2019 with linear kernels: with features ``S`` and ``T``
+    minus their means, ``CKA = <S S^T, T T^T> / (|S S^T| |T T^T|)``. Their sizes may differ. Neither scale nor rotation
+    of the features counts.
 
     Args:
         student: features ``[B, D]``.
         teacher: features ``[B, E]``.
 
-    >>> compare_features(torch.eye(2), torch.eye(2))
+    >>> compare_features(torch.eye(2), 3 * torch.eye(2))
     tensor(0.)
     """
-    ours, theirs = (functional.normalize(x.float() @ x.float().T) for x in (student, teacher))
-    return (ours - theirs).square().sum() / len(student)
+    ours, theirs = (_alike(x.float()) for x in (student, teacher))
+    return 1 - (ours * theirs).sum() / (ours.norm() * theirs.norm()).clamp(min=1e-12)
+
+
+def _alike(features: Tensor) -> Tensor:
+    centred = features - features.mean(0)
+    return centred @ centred.T

@@ -176,8 +176,8 @@ class TeacherRecipe(Section):
         temperature: divides the logits of teacher and student before they are compared. Above 1, classes with low
             scores count more.
         logits: weight of the mean squared difference of the logits, which is added to the loss.
-        features: weight of the difference between how alike teacher and student find the clips of a batch
-            (similarity-preserving distillation, Tung and Mori 2019). The teacher must have features.
+        features: weight of the difference between how alike teacher and student find the clips of a batch (1 - CKA,
+            Kornblith et al. 2019). The teacher must have features.
 
     >>> TeacherRecipe(model="esc10").temperature
     1.0
