@@ -133,9 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="bundle with AudioSet's 527 labels")
     parser.add_argument("--data", type=Path, required=True, help="ESC-50")
-    parser.add_argument(
-        "--esc10", type=Path, help="ESC-10: also probe on it"
-    )
+    parser.add_argument("--esc10", type=Path, help="ESC-10: also probe on it")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -139,6 +139,30 @@ def mel_spectrogram(waveform: Tensor) -> Tensor:
 
 
 @cache
+def doubling_gain() -> Tensor:
+    """The power gain ``[513]`` of the filter with which SciPy doubles a rate, and of the pre-emphasis after it."""
+    filter_ = 2 * scipy.signal.firwin(41, 0.5, window=("kaiser", 5.0))
+    frequency = np.pi * np.arange(FFT // 2 + 1) / (FFT // 2)
+    response = np.abs(scipy.signal.freqz(filter_, worN=frequency)[1]) ** 2
+    return torch.from_numpy(response * (1 + 0.97**2 - 2 * 0.97 * np.cos(frequency))).float()
+
+
+def mel_at_half_rate(waveform: Tensor) -> Tensor:
+    """The same of waveforms at 16 kHz, without resampling them, which is several times as fast.
+
+    Doubling a rate puts a zero behind each sample, which mirrors the spectrum, and then filters. So half as long a
+    transform gives all bins.
+    """
+    half = FFT // 2
+    window = functional.pad(torch.hann_window(WINDOW, periodic=False)[::2], ((half - WINDOW // 2) // 2,) * 2)
+    spectrum = torch.stft(waveform, half, HOP // 2, window=window, center=True, pad_mode="reflect", return_complex=True)
+    spectrum = spectrum[..., : 1 + (2 * waveform.shape[1] - 2) // HOP]  # the pre-emphasis takes a sample off
+    power = spectrum.real.square() + spectrum.imag.square()
+    power = torch.cat([power, power.flip(1)[:, 1:]], 1) * doubling_gain()[:, None]
+    return ((power.mT @ mel_filters()).mT.add(1e-5).log() + 4.5) / 5
+
+
+@cache
 def network() -> MobileNet:
     """The network with its published weights."""
     path = os.environ.get("TEACHER")
@@ -161,11 +185,17 @@ def score(waveforms: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def mn04(waveform: NDArray[np.float32], rate: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Scores ``[527]``, 0..1, and features ``[384]`` of a waveform ``[N]``, which is resampled to 32 kHz."""
-    divisor = math.gcd(rate, RATE)
-    samples = scipy.signal.resample_poly(waveform, RATE // divisor, rate // divisor).astype(np.float32)
-    short = max(0, FFT + 1 - len(samples))  # the reflection at the ends needs some samples
-    logits, features = score(torch.from_numpy(np.pad(samples, (0, short)))[None])
+    """Scores ``[527]``, 0..1, and features ``[384]`` of a waveform ``[N]`` at any rate."""
+    short = max(0, FFT + 1 - len(waveform))  # the reflection at the ends needs some samples
+    waveform = np.pad(waveform, (0, short))
+    if rate * 2 == RATE:
+        mel = mel_at_half_rate(torch.from_numpy(waveform)[None])
+    else:
+        divisor = math.gcd(rate, RATE)
+        samples = scipy.signal.resample_poly(waveform, RATE // divisor, rate // divisor)
+        mel = mel_spectrogram(torch.from_numpy(samples.astype(np.float32))[None])
+    with torch.inference_mode():
+        logits, features = network()(mel[:, None])
     return logits[0].sigmoid().numpy(), features[0].numpy()
 
 

@@ -142,6 +142,23 @@ def test_features_are_asked_of_a_teacher_that_has_none(tones, teacher, tmp_path)
     assert not (tmp_path / "run").exists()
 
 
+def test_of_long_clips_held_out_both_hear_the_same(tones, teacher, tmp_path, recwarn):  # noqa: F811
+    data = tmp_path / "sounds"
+    shutil.copytree(tones / "001 - Low", data)
+    for path in sorted(data.iterdir())[::2]:  # low at first, then high
+        low, rate = soundfile.read(path)
+        high = 0.3 * np.sin(2 * np.pi * 3000 * np.arange(3 * rate) / rate)
+        soundfile.write(path, np.concatenate([low, high]), rate)
+    recipe = TAUGHT | {"teacher": {"model": teacher}, "holdout": 0.5}
+    report = run(plan(recipe, data, tmp_path / "run"), scorer)
+    assert report["result"]["clips"] == 6
+    assert set(report["result"]["ap"]) >= {"deep"}
+    table = read_scores(tmp_path / "run" / "scores.npz")
+    assert table.targets[:, 0].all(), "the teacher heard the beginning of each"
+    assert table.scores[:, 0].min() > 0.6, "and so did the student"
+    assert not [str(w.message) for w in recwarn if "ends after" in str(w.message)]
+
+
 def test_labels_are_kept_only_where_the_teacher_has_them(tones):  # noqa: F811
     known = read_taught(tones, LabelSet(("High", "Low", "Other")))
     assert {clip.labels for clip in known.clips} == {(0,), (1,)}

@@ -37,7 +37,7 @@ def test_echoes_fall_by_60_db_within_the_decay():
 @pytest.mark.parametrize("colour", [0.0, 1.0, 2.0])
 def test_a_background_has_its_level_and_its_colour(colour):
     x = torch.ones(16_000)
-    phases = make_rng(0).uniform(0, 6, 8001).astype(np.float32)
+    phases = make_rng(0).uniform(0, 2 * np.pi, 8001).astype(np.float32)
     added = (acoustics.add_background(x, Background(phases, colour, 20.0)) - x).double().numpy()
     assert np.sqrt(np.square(added).mean()) == pytest.approx(0.1, rel=1e-3)
     power = np.square(np.abs(np.fft.rfft(added)))

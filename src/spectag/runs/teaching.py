@@ -152,7 +152,8 @@ def prepare_teaching(plan: Plan, waveforms: Waveforms, front_end: FrontEnd, devi
     name = _teacher_of(recipe)
     if is_score_file(name):
         table = read_scores(Path(name))
-        return Teaching(_answered(plan, lambda clips: _rows(table, clips)), _rows(table, train), None)
+        known = lambda clips: (_rows(table, clips), [False] * len(clips))  # noqa: E731  # of whole clips
+        return Teaching(_answered(plan, known, math.inf), _rows(table, train), None)
     teacher = find_teacher(name, device)
     if recipe.teacher.features and _lacks_features(teacher, front_end, device):
         raise RecipeError(
@@ -160,41 +161,45 @@ def prepare_teaching(plan: Plan, waveforms: Waveforms, front_end: FrontEnd, devi
             "function return (scores, features)"
         )
 
-    def ask(clips: Manifest) -> NDArray[np.float32]:
+    def ask(clips: Manifest) -> tuple[NDArray[np.float32], list[bool]]:
         sounds = waveforms if clips is train else Waveforms(clips.clips, 0)
         return score_once(sounds, teacher, front_end, device)
 
-    plan = _answered(plan, ask, seconds=front_end.frames * HOP / SAMPLE_RATE)
+    plan = _answered(plan, ask, front_end.frames * HOP / SAMPLE_RATE)
     if recipe.augment.varies_sound or recipe.teacher.features:
         return Teaching(plan, train.targets(), teacher)
     if plan.options.resume and (plan.out / SCORES).is_file():
         return Teaching(plan, _rows(read_scores(plan.out / SCORES), train), None)
-    return Teaching(plan, ask(train), None)
+    return Teaching(plan, ask(train)[0], None)
 
 
 def score_once(
     waveforms: Waveforms, teacher: Teacher, front_end: FrontEnd, device: torch.device
-) -> NDArray[np.float32]:
+) -> tuple[NDArray[np.float32], list[bool]]:
     """Let a teacher score the beginning of each clip, as long as the student's window.
 
     Returns:
-        ``[clips, C]``; zeros for a clip that cannot be read.
+        ``[clips, C]``, zeros for a clip that cannot be read; and which of the clips are longer than that.
 
     >>> waveforms = Waveforms([Clip("1.wav", Path("1.wav"), ())], cache_bytes=0)  # there is no such file
-    >>> score_once(waveforms, find_teacher("esc10"), FrontEnd(), torch.device("cpu")).sum()
-    np.float32(0.0)
+    >>> scores, longer = score_once(waveforms, find_teacher("esc10"), FrontEnd(), torch.device("cpu"))
+    >>> scores.any(), longer
+    (np.False_, [False])
     """
     samples = FRAME + (front_end.frames - 1) * HOP
 
-    def score(index: int) -> NDArray[np.float32]:
+    def score(index: int) -> tuple[NDArray[np.float32], bool]:
         try:
-            sound = waveforms[index][:samples]
+            sound = waveforms[index]
         except AudioError:
-            return np.zeros(len(teacher.labels), np.float32)
-        padded = functional.pad(sound, (0, samples - len(sound)))[None].to(device)
-        return teacher(padded, torch.tensor([num_frames(len(sound))], device=device)).scores[0].cpu().numpy()
+            return np.zeros(len(teacher.labels), np.float32), False
+        heard = sound[:samples]
+        padded = functional.pad(heard, (0, samples - len(heard)))[None].to(device)
+        frames = torch.tensor([num_frames(len(heard))], device=device)
+        return teacher(padded, frames).scores[0].cpu().numpy(), len(sound) > samples
 
-    return np.stack(list(in_order(score, range(len(waveforms)), count_cores())))
+    rows, longer = zip(*in_order(score, range(len(waveforms)), count_cores()), strict=True)
+    return np.stack(rows), list(longer)
 
 
 def write_taught(plan: Plan, targets: NDArray[np.float32]) -> None:
@@ -216,25 +221,20 @@ def _lacks_features(teacher: Teacher, front_end: FrontEnd, device: torch.device)
     return teacher(noise.to(device), torch.tensor([front_end.frames], device=device)).features is None
 
 
-def _answered(plan: Plan, ask: Callable[[Manifest], NDArray[np.float32]], seconds: float = math.inf) -> Plan:
-    """The plan with the teacher's labels for held-out clips that have none, cut to so many seconds."""
+def _answered(plan: Plan, ask: Callable[[Manifest], tuple[NDArray[np.float32], list[bool]]], seconds: float) -> Plan:
+    """The plan with the teacher's labels for held-out clips that have none, cut to what the teacher heard of them."""
 
     def answer(manifest: Manifest | None) -> Manifest | None:
         if manifest is None or manifest.layout != LAYOUT:
             return manifest
-        cut = tuple(clip if math.isinf(seconds) else _beginning(clip, seconds) for clip in manifest.clips)
-        manifest = replace(manifest, clips=cut)
-        labels = (tuple(np.flatnonzero(row >= THRESHOLD).tolist()) for row in ask(manifest))
-        clips = (replace(clip, labels=found) for clip, found in zip(manifest.clips, labels, strict=True))
+        clips = []
+        for clip, row, longer in zip(manifest.clips, *ask(manifest), strict=True):
+            start = clip.start or 0.0
+            times = {"start": start, "end": start + seconds} if longer else {}
+            clips.append(replace(clip, labels=tuple(np.flatnonzero(row >= THRESHOLD).tolist()), **times))
         return replace(manifest, clips=tuple(clips))
 
     return replace(plan, validation=answer(plan.validation), test=answer(plan.test))
-
-
-def _beginning(clip: Clip, seconds: float) -> Clip:
-    start = clip.start or 0.0
-    end = start + seconds
-    return clip if clip.end is not None and clip.end <= end else replace(clip, start=start, end=end)
 
 
 def _teacher_of(recipe: Recipe) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import scipy.signal
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -17,6 +18,7 @@ from spectag.audio.read import SAMPLE_RATE
 from spectag.train.rng import Rng
 
 KNOTS = 8  # points of a random filter curve
+TAPS = 256  # samples of its response
 DECAY = 0.1, 1.5  # s: the time in which a room's response falls by 60 dB
 WET = -25.0, 0.0  # dB: the energy of the response, relative to the direct sound
 ABOVE_NOISE = 0.0, 40.0  # dB: the level of the sound, relative to the background
@@ -61,10 +63,10 @@ def reverberate(x: Tensor, room: Room) -> Tensor:
 
 
 class Background(NamedTuple):
-    """Noise: random phases ``[N // 2 + 1]`` in radians, its power falls as ``1 / f ** colour``, and how far below.
+    """Noise: its power falls as ``1 / f ** colour``.
 
     Args:
-        phases: of its spectrum.
+        phases: of its spectrum, ``[M // 2 + 1]`` in radians; M is at least the length of the sound.
         colour: 0 for white, 1 for pink, 2 for brown noise.
         below: its level relative to the sound, in decibels below it.
     """
@@ -80,7 +82,7 @@ def draw_background(samples: int, rng: Rng) -> Background:
     >>> draw_background(16, np.random.default_rng(0)).phases.shape
     (9,)
     """
-    phases = rng.uniform(0, 2 * np.pi, samples // 2 + 1).astype(np.float32)
+    phases = rng.random(_fft_size(samples) // 2 + 1, np.float32) * np.float32(2 * np.pi)
     return Background(phases, rng.uniform(0, 2), rng.uniform(*ABOVE_NOISE))
 
 
@@ -94,7 +96,7 @@ def add_background(x: Tensor, background: Background) -> Tensor:
     """
     place = torch.arange(len(background.phases)).clamp(min=1)
     spectrum = torch.polar(place ** (-background.colour / 2), torch.from_numpy(background.phases))
-    noise: Tensor = torch.fft.irfft(spectrum, len(x))
+    noise: Tensor = torch.fft.irfft(spectrum, 2 * (len(place) - 1))[: len(x)]
     level = max(_level(x), QUIET) * 10 ** (-background.below / 20)
     return x + noise * (level / max(_level(noise), 1e-20))
 
@@ -112,17 +114,17 @@ def filter_sound(x: Tensor, curve: NDArray[np.float32]) -> Tensor:
     """Filter a sound ``[N]`` by a curve in decibels, without changing its phases.
 
     The curve is linear between its knots, which are equally spaced on the mel scale, ``1127 ln(1 + f / 700)``, from 0
-    to half the sample rate.
+    to half the sample rate. The filter has a finite response, which smooths the curve over about 60 Hz.
 
     >>> filter_sound(torch.tensor([1.0, -1.0, 1.0, -1.0]), np.full(8, 20.0, np.float32))  # ten times as loud
     tensor([ 10., -10.,  10., -10.])
     """
-    size = _fft_size(len(x))
-    frequency = np.fft.rfftfreq(size, 1 / SAMPLE_RATE)
+    frequency = np.fft.rfftfreq(TAPS, 1 / SAMPLE_RATE)
     place = np.log1p(frequency / 700) / np.log1p(SAMPLE_RATE / 2 / 700) * (len(curve) - 1)
     gain = 10 ** (np.interp(place, np.arange(len(curve)), curve) / 20)
-    out: Tensor = torch.fft.irfft(torch.fft.rfft(x, size) * torch.from_numpy(gain.astype(np.float32)), size)[: len(x)]
-    return out
+    response = np.fft.fftshift(np.fft.irfft(gain, TAPS)).astype(np.float32)
+    filtered = scipy.signal.oaconvolve(x.numpy(), response)[TAPS // 2 :]
+    return torch.from_numpy(filtered[: len(x)])
 
 
 def overlay(x: Tensor, other: Tensor, level: float) -> Tensor:
@@ -147,5 +149,5 @@ def _level(x: Tensor) -> float:
 
 def _fft_size(samples: int) -> int:
     """The next length whose transform is fast: 2^a, or 3 or 5 times that."""
-    power = 1 << max(0, samples - 1).bit_length()
+    power = max(16, 1 << max(0, samples - 1).bit_length())
     return min(size for size in (power * 5 // 8, power * 3 // 4, power) if size >= samples)

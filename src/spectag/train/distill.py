@@ -54,7 +54,7 @@ class DistillLoss:
 def compare_features(student: Tensor, teacher: Tensor) -> Tensor:
     """How differently student and teacher find the clips of a batch alike, 0 (the same) to 1.
 
-    ``1 - CKA``, the centred kernel alignment of Kornblith et al. 2019 with linear kernels: with features ``S`` and ``T``
+    ``1 - CKA``, the centred kernel alignment of Kornblith et al. 2019 with linear kernels: with features ``S``, ``T``
     minus their means, ``CKA = <S S^T, T T^T> / (|S S^T| |T T^T|)``. Their sizes may differ. Neither scale nor rotation
     of the features counts.
 
