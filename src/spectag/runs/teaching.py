@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from spectag.ahead import in_order
+from spectag.audio.find import has_audio_extension
 from spectag.audio.front_end import FRAME, HOP, FrontEnd, num_frames
 from spectag.audio.read import SAMPLE_RATE
 from spectag.choices import THRESHOLD, Activation
@@ -96,6 +97,8 @@ def read_taught(data: Path, labels: LabelSet, *, separator: str | None = None) -
     try:
         manifest = read_manifest(data, separator=separator)
     except DataError:
+        if not (data.is_dir() or (data.is_file() and has_audio_extension(data.name))):
+            raise
         return read_sounds(data, labels)
     try:
         with warnings.catch_warnings():
