@@ -54,7 +54,7 @@ def test_a_model_teaches_what_it_was_taught(place):
         (["--teacher", "missing.npz"], "missing.npz"),
         (["--teacher", "missing.pth"], "'missing.pth': no such file"),
         (["--teacher", "audioset", "--set", "init=null"], "audioset"),
-        (["--teacher", "mine:scores", "--folds", "all"], "this one has a teacher"),
+        (["--teacher", "mine:scores", "--folds", "all"], "has no folds"),
         (["--teacher", "mine:scores", "--negatives", "."], "this one has a teacher"),
         (["--teacher", "mine:scores", "--set", "teacher.temperature=0"], "teacher.temperature"),
         (["--teacher", "mine:scores", "--set", "teacher.features=1"], "gives no features to compare"),
@@ -67,6 +67,18 @@ def test_what_cannot_work_is_said(place, capsys, arguments, message):
     assert message in " ".join(said.replace("│", " ").split())
     assert "Traceback" not in said
     assert not Path("run").exists()
+
+
+def test_seeds_and_sweeps(place, capsys):
+    few = ["--set", "holdout=0.2", "--set", "front_end.frames=128"]
+    assert distill("mine:scores", "seeds", "--seeds", "2", *few) == 0
+    assert json.loads(Path("seeds/summary.json").read_text())["runs"][1]["out"].endswith("seed1")
+    command = ["sweep", "distill", "--data", str(EXAMPLES), "--out", "sweep", *SETS, *few]
+    teacher = ["--set", "teacher.model=mine:scores"]
+    assert main([*command, *teacher, "--over", "teacher.temperature=1,2"]) == 0
+    assert "teacher.temperature=2" in capsys.readouterr().out
+    assert main([*command, "--over", "teacher.model=mine:scores,esc10"]) == 2
+    assert "expected one teacher" in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
 def test_no_recordings(place, capsys):

@@ -11,12 +11,13 @@ import torch
 from test_run import TINY, position, scorer, tones  # noqa: F401  # tones is a fixture
 
 from spectag.audio.read import read
+from spectag.data.layouts import read_manifest
 from spectag.errors import DataError, RecipeError, RunInterrupted
 from spectag.labels import LabelSet
 from spectag.model.loading import load
-from spectag.runs.plan import RunOptions
+from spectag.runs.plan import RunOptions, make_plan
 from spectag.runs.run import run
-from spectag.runs.teaching import plan_distillation, read_taught
+from spectag.runs.teaching import follow_teacher, read_taught
 from spectag.runs.watcher import Watcher
 from spectag.score.npz import read_scores
 from spectag.train.recipe import build
@@ -47,7 +48,8 @@ def teacher(tmp_path, monkeypatch):
 
 
 def plan(recipe, data, out, fold=None, **options):
-    return plan_distillation(build(recipe, "taught"), data, out, fold=fold, options=RunOptions(**options))
+    followed, clips = follow_teacher(build(recipe, "taught"), data)
+    return make_plan(followed, clips, out, fold=fold, options=RunOptions(**options))
 
 
 def asked(tmp_path):
@@ -103,9 +105,6 @@ def test_what_a_teacher_said_is_a_teacher(tones, teacher, tmp_path):  # noqa: F8
 
 
 def test_a_model_teaches_a_smaller_one_on_labelled_clips(tones, tmp_path):  # noqa: F811
-    from spectag.data.layouts import read_manifest
-    from spectag.runs.plan import make_plan
-
     recipe = TINY | {"epochs": 30, "lr": 3e-3, "evaluate_every": 30}
     run(make_plan(build(recipe, "tiny"), read_manifest(tones), tmp_path / "teacher", fold=1), scorer)
     teacher = {"model": str(tmp_path / "teacher" / "bundle"), "temperature": 2.0, "features": 1.0}
@@ -157,6 +156,12 @@ def test_of_long_clips_held_out_both_hear_the_same(tones, teacher, tmp_path, rec
     assert table.targets[:, 0].all(), "the teacher heard the beginning of each"
     assert table.scores[:, 0].min() > 0.6, "and so did the student"
     assert not [str(w.message) for w in recwarn if "ends after" in str(w.message)]
+
+
+def test_a_plan_that_does_not_follow_its_teacher_is_refused(tones, teacher, tmp_path):  # noqa: F811
+    recipe = build(TAUGHT | {"teacher": {"model": teacher}}, "taught")
+    with pytest.raises(RecipeError, match="its teacher has 3 labels, and the plan has others"):
+        run(make_plan(recipe, read_manifest(tones), tmp_path / "run"), scorer)
 
 
 def test_labels_are_kept_only_where_the_teacher_has_them(tones):  # noqa: F811

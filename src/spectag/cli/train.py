@@ -17,7 +17,7 @@ from spectag.cli.output import require_folder_name, say
 from spectag.cli.runs import (
     fail_if_unscored,
     list_folds,
-    read_data,
+    read_for,
     report_clips,
     require_train_extra,
     run_one,
@@ -127,11 +127,6 @@ def train(
     chosen = read_recipe(
         recipe, [*(override or ()), *(f"{key}={value}" for key, value in named.items() if value is not None)]
     )
-    taught = chosen.teacher.model is not None
-    if taught and (every_fold is not None or seeds > 1):
-        raise typer.BadParameter("--folds and --seeds are for runs that learn from labels, and this one has a teacher")
-    if taught and negatives:
-        raise typer.BadParameter("--negatives is for runs that learn from labels, and this one has a teacher")
     if chosen.init is not None:
         _find_weights(chosen.init, data, out)
     options = RunOptions(
@@ -145,18 +140,12 @@ def train(
         command=shlex.join(["spectag", *sys.argv[1:]]),
         begun=begun,
     )
-    if taught:
-        from spectag.runs.teaching import plan_distillation
-
-        plan = plan_distillation(chosen, data, out, fold=fold, options=options)
-    else:
-        manifest = read_data(data, separator=chosen.labels.separator, negatives=negatives, events=chosen.labels.events)
+    chosen, manifest = read_for(chosen, data, negatives)
     if every_fold is not None or seeds > 1:
         held_out = [fold] if every_fold is None else list_folds(every_fold, manifest)
         fail_if_unscored(train_series(chosen, manifest, out, held_out, seeds, options)["runs"])
         return
-    if not taught:
-        plan = make_plan(chosen, manifest, out, fold=fold, options=options)
+    plan = make_plan(chosen, manifest, out, fold=fold, options=options)
     if rank() == 0:  # before torch is loaded
         check_directory(plan)
     report = run_one(plan)

@@ -25,7 +25,7 @@ from spectag.data.manifest import Clip, Manifest
 from spectag.data.sounds import LAYOUT, read_sounds
 from spectag.errors import AudioError, DataError, LabelMismatch, RecipeError
 from spectag.labels import LabelSet, align, name_some
-from spectag.runs.plan import DEFAULTS, Plan, RunOptions, make_plan
+from spectag.runs.plan import Plan
 from spectag.score.npz import read_scores, write_scores
 from spectag.score.table import ScoreTable
 from spectag.train.examples import Waveforms
@@ -35,24 +35,23 @@ from spectag.train.teachers import Teacher, find_teacher, is_score_file
 SCORES = "teacher.npz"  # in the directory of a run
 
 
-def plan_distillation(
-    recipe: Recipe, data: Path, out: Path, *, fold: int | None = None, options: RunOptions = DEFAULTS
-) -> Plan:
-    """Plan a run that learns from a teacher.
+def follow_teacher(recipe: Recipe, data: Path) -> tuple[Recipe, Manifest]:
+    """Read what a run hears that learns from a teacher.
 
     The data may be any recordings. Labels of a data set are used for its folds and figures only, and only where the
     teacher has all of them. What is held out without labels gets those that the teacher gives a score of at least 0.5,
     so its figures tell how far student and teacher agree.
 
     Args:
-        recipe: names the teacher. Its loss follows from the teacher's activation.
+        recipe: names the teacher.
         data: a data set in any known layout, a folder of recordings, or one recording.
-        out: the run's directory.
-        fold: the fold to report on.
-        options: how the run is carried out.
+
+    Returns:
+        the recipe with the loss that the teacher's scores ask for, and the clips, with the teacher's label set, to make
+        a plan of (:func:`spectag.runs.plan.make_plan`).
 
     Raises:
-        RecipeError: the teacher cannot be found, or a key does not fit.
+        RecipeError: the teacher cannot be found.
         ModelError: the teacher cannot be loaded.
         DataError: there are no recordings, or a score file lacks the scores of some.
 
@@ -60,24 +59,23 @@ def plan_distillation(
     >>> for name in ("1.wav", "2.wav"):
     ...     soundfile.write(name, np.zeros(800), 16_000)
     >>> recipe = Recipe(name="mine", epochs=1, batch_size=2, lr=1e-3, teacher={"model": "esc10"})
-    >>> plan = plan_distillation(recipe, Path("."), Path("run"))
-    >>> len(plan.train), len(plan.train.labels), plan.recipe.loss
-    (2, 10, 'ce')
+    >>> recipe, manifest = follow_teacher(recipe, Path("."))
+    >>> recipe.loss, len(manifest), len(manifest.labels)
+    ('ce', 2, 10)
     """
     name = _teacher_of(recipe)
-    if is_score_file(name):
-        table = read_scores(Path(name))
-        labels, activation = LabelSet(tuple(table.labels)), table.activation
-    else:
+    table = read_scores(Path(name)) if is_score_file(name) else None
+    if table is None:
         teacher = find_teacher(name)
-        labels, activation = teacher.labels, teacher.activation
+        labels, activation = teacher.labels, str(teacher.activation)
+    else:
+        labels, activation = LabelSet.named(table.labels), str(table.activation)
     manifest = read_taught(data, labels, separator=recipe.labels.separator)
-    if is_score_file(name):
+    if table is not None:
         _require_scores(table, manifest)
-    exclusive = activation == "softmax"
+    loss = "ce" if activation == "softmax" else "bce"
     metric = recipe.metric if manifest.layout != LAYOUT else "mean_ap"
-    recipe = recipe.replace(loss="ce" if exclusive else "bce", label_smoothing=0.0, metric=metric)
-    return make_plan(recipe, manifest, out, fold=fold, options=options)
+    return recipe.replace(loss=loss, label_smoothing=0.0, metric=metric), manifest
 
 
 def read_taught(data: Path, labels: LabelSet, *, separator: str | None = None) -> Manifest:
@@ -147,7 +145,7 @@ def prepare_teaching(plan: Plan, waveforms: Waveforms, front_end: FrontEnd, devi
         device: where a model that is a teacher computes.
 
     Raises:
-        as :func:`plan_distillation`.
+        as :func:`follow_teacher`; RecipeError also if the plan was not made of what that function returns.
     """
     recipe, train = plan.recipe, plan.train
     if recipe.teacher.model is None:
@@ -158,6 +156,11 @@ def prepare_teaching(plan: Plan, waveforms: Waveforms, front_end: FrontEnd, devi
         known = lambda clips: (_rows(table, clips), [False] * len(clips))  # noqa: E731  # of whole clips
         return Teaching(_answered(plan, known, math.inf), _rows(table, train), None)
     teacher = find_teacher(name, device)
+    if teacher.labels.names != train.labels.names:
+        raise RecipeError(
+            f"recipe {recipe.name}: its teacher has {len(teacher.labels)} labels, and the plan has others: make it of "
+            "what spectag.runs.teaching.follow_teacher returns"
+        )
     if recipe.teacher.features and _lacks_features(teacher, front_end, device):
         raise RecipeError(
             f"recipe {recipe.name}: teacher.features: {name} gives no features to compare: set it to 0, or let the "
@@ -233,8 +236,8 @@ def _answered(plan: Plan, ask: Callable[[Manifest], tuple[NDArray[np.float32], l
         clips = []
         for clip, row, longer in zip(manifest.clips, *ask(manifest), strict=True):
             start = clip.start or 0.0
-            times = {"start": start, "end": start + seconds} if longer else {}
-            clips.append(replace(clip, labels=tuple(np.flatnonzero(row >= THRESHOLD).tolist()), **times))
+            cut = replace(clip, start=start, end=start + seconds) if longer else clip
+            clips.append(replace(cut, labels=tuple(np.flatnonzero(row >= THRESHOLD).tolist())))
         return replace(manifest, clips=tuple(clips))
 
     return replace(plan, validation=answer(plan.validation), test=answer(plan.test))
