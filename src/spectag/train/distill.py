@@ -66,7 +66,8 @@ def compare_features(student: Tensor, teacher: Tensor) -> Tensor:
     tensor(0.)
     """
     ours, theirs = (_alike(x.float()) for x in (student, teacher))
-    return 1 - (ours * theirs).sum() / (ours.norm() * theirs.norm()).clamp(min=1e-12)
+    alike: Tensor = (ours * theirs).sum() / (ours.norm() * theirs.norm()).clamp(min=1e-12)
+    return 1 - alike
 
 
 def _alike(features: Tensor) -> Tensor:
