@@ -83,7 +83,7 @@ def fbank(waveform: Tensor | NDArray[np.float32], *, window: WindowFunction = "h
     x = x - x.mean(-1, keepdim=True)  # only reduces the rounding error of a large offset
     if x.shape[-1] < FRAME:
         x = torch.nn.functional.pad(x, (0, FRAME - x.shape[-1]))
-    tables = _window(window, x.device), _mel_filters(mel_bins, x.device)
+    tables = make_window(window, x.device), make_mel_filters(mel_bins, x.device)
     if x.ndim > 1 and x.device.type == "cpu":  # a few rows at a time, so that their frames fit the cache
         few = torch.split(x.flatten(0, -2), max(1, CACHED // x.shape[-1]))
         out = torch.cat([_log_mel(rows, *tables) for rows in few])
@@ -179,15 +179,24 @@ def normalise(x: Tensor, mean: float, std: float) -> Tensor:
 # A table made within inference_mode could not be used by a caller that differentiates, so both are made outside of it.
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)
-def _window(name: WindowFunction, device: torch.device) -> Tensor:
+def make_window(name: WindowFunction, device: torch.device) -> Tensor:
+    """The window function of a frame, ``[400]``.
+
+    >>> make_window("hanning", torch.device("cpu"))[0]
+    tensor(0.)
+    """
     make = {"hamming": torch.hamming_window, "hanning": torch.hann_window}[name]
     return make(FRAME, periodic=False, dtype=torch.float64).float().to(device)
 
 
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)
-def _mel_filters(bins: int, device: torch.device) -> Tensor:
-    """Triangles of equal width on the mel scale ``1127 ln(1 + f / 700)``, ``[257, bins]``; Nyquist weighs 0."""
+def make_mel_filters(bins: int, device: torch.device) -> Tensor:
+    """Triangles of equal width on the mel scale ``1127 ln(1 + f / 700)``, ``[257, bins]``; Nyquist weighs 0.
+
+    >>> make_mel_filters(128, torch.device("cpu")).shape
+    torch.Size([257, 128])
+    """
 
     def mel(hz: Tensor) -> Tensor:
         return 1127.0 * torch.log1p(hz / 700.0)

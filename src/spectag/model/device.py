@@ -52,6 +52,21 @@ def computes_bf16(device: torch.device) -> bool:
     return abilities is None or bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
 
 
+def computes_int8() -> bool:
+    """Whether this processor multiplies int8 as it should.
+
+    x86 processors without VNNI or AMX add products of int8 in int16, which overflows: scores become wrong without a
+    sign of it (microsoft/onnxruntime#6004). The result is True for other processors, and if an older torch cannot tell.
+
+    >>> computes_int8() in (True, False)
+    True
+    """
+    abilities = _cpu_abilities()
+    if abilities is None or abilities.get("architecture", "x86_64") not in ("x86_64", "AMD64", "x86"):
+        return True
+    return any(abilities.get(name) for name in ("avx512_vnni", "avx_vnni", "amx_int8"))
+
+
 def trains_faster_in_bf16(device: torch.device) -> bool:
     """Whether training in bf16 is faster than in fp32: on GPUs that compute it, and on CPUs with AMX.
 

@@ -16,6 +16,7 @@ PROCESSOR = "processor_config.json"  # where some versions of transformers nest 
 UNKNOWN = "unknown.safetensors"  # in a bundle that tells unknown sounds
 NOVEL = "unknown"  # field of its spectag.json
 ENSEMBLE = "ensemble.json"  # in a folder of bundles that are used as one model
+ENGINE = "engine.json"  # in an exported model
 MARK = "spectag"  # field of a bundle's config.json: without its spectag.json the bundle would be read wrongly
 
 LARGEST = 2**31 - 1  # largest whole number that is accepted
