@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from spectag.choices import ExportPrecision, Target
-from spectag.engines.base import Engine
+from spectag.engines.exported import GraphEngine
 from spectag.errors import InputError, NotAModel, UnreadableModel
 from spectag.model.bundle import Bundle
 from spectag.model.card import Card
@@ -54,8 +54,8 @@ class Artefact:
         files: digests of the files, by name.
         kept: layers of an int8 graph that stayed in float.
 
-    >>> from spectag.export.write import export
-    >>> artefact = export(spectag.load("esc10"), Path("exported"), "onnx").artefact
+    >>> from spectag.export.write import write_artefact
+    >>> artefact = write_artefact(spectag.load("esc10"), Path("exported"), "onnx")
     >>> artefact.engine, artefact.precision, artefact.card.activation
     ('onnx', 'fp32', 'softmax')
     """
@@ -74,8 +74,11 @@ class Artefact:
         """A digest of all that its scores depend on."""
         return hashlib.sha256(repr(sorted(self.files.items())).encode()).hexdigest()
 
-    def make_engine(self) -> Engine:
+    def make_engine(self, waveforms: bool = False) -> GraphEngine:
         """Make the engine that runs the graph.
+
+        Args:
+            waveforms: let its method ``run`` take waveforms ``[B, N]``, if the graph has a front end.
 
         Raises:
             MissingExtra: its library is not installed.
@@ -87,7 +90,7 @@ class Artefact:
                 f"{self.folder}: int8 gives wrong scores on this processor, which has neither VNNI nor AMX: use an "
                 "export in fp32"
             )
-        return make_graph_engine(self.engine, self.card, self.folder / GRAPHS[self.engine][0], self.precision)
+        return make_graph_engine(self.engine, self.card, self.folder / GRAPHS[self.engine][0], self.precision, waveforms)
 
     def describe(self) -> dict[str, Any]:
         """All facts as plain data, for ``spectag info``."""
@@ -120,8 +123,8 @@ def read_artefact(source: str | os.PathLike[str]) -> Artefact:
         NewerBundle: a newer spectag wrote it.
         NotAModel, UnreadableModel: a field or a file is missing or damaged; the message names it.
 
-    >>> from spectag.export.write import export
-    >>> _ = export(spectag.load("esc10"), Path("exported"), "onnx")
+    >>> from spectag.export.write import write_artefact
+    >>> _ = write_artefact(spectag.load("esc10"), Path("exported"), "onnx")
     >>> read_artefact("exported").front_end
     False
     """
@@ -161,7 +164,9 @@ def open_model(source: str | os.PathLike[str]) -> Bundle | Ensemble | Artefact:
     return read_artefact(source) if is_artefact(source) else load(source)
 
 
-def make_graph_engine(engine: Target, card: Card, graph: Path | bytes, precision: ExportPrecision) -> Engine:
+def make_graph_engine(
+    engine: Target, card: Card, graph: Path | bytes, precision: ExportPrecision, waveforms: bool = False
+) -> GraphEngine:
     """Make the engine that runs a graph.
 
     Args:
@@ -169,6 +174,7 @@ def make_graph_engine(engine: Target, card: Card, graph: Path | bytes, precision
         card: of the model.
         graph: a file, or the bytes of an ONNX graph.
         precision: of the arithmetic.
+        waveforms: see :meth:`Artefact.make_engine`.
 
     Raises:
         InputError: a precision that the engine lacks.
@@ -186,10 +192,10 @@ def make_graph_engine(engine: Target, card: Card, graph: Path | bytes, precision
     if engine == "onnx":
         from spectag.engines.onnx import OnnxEngine
 
-        return OnnxEngine(card, graph)
+        return OnnxEngine(card, graph, waveforms)
     from spectag.engines.openvino import OpenVINOEngine
 
-    return OpenVINOEngine(card, graph, precision)
+    return OpenVINOEngine(card, graph, precision, waveforms)
 
 
 def require_precision(engine: Target, precision: ExportPrecision) -> None:

@@ -197,8 +197,8 @@ def _add_attention(nodes: Nodes, block: Block, x: str, name: str, first: int | N
         q, k, v = nodes.split(_add_product(nodes, x, weight, bias, f"{name}.qkv"), [width] * 3, axis=2)
     else:
         few = nodes("Slice", x, AXIS, np.array([first]), np.array([1]))
-        q = _add_product(nodes, few, weight[:width], bias[:width], f"{name}.q")
-        k, v = nodes.split(_add_product(nodes, x, weight[width:], bias[width:], f"{name}.kv"), [width] * 2, axis=2)
+        q = _add_product(nodes, few, weight[:width], bias[:width], f"{name}.qkv.first")
+        k, v = nodes.split(_add_product(nodes, x, weight[width:], bias[width:], f"{name}.qkv.rest"), [width] * 2, axis=2)
     shape = nodes.constant(np.array([0, 0, heads, width // heads]))
     q, v = (nodes("Transpose", nodes("Reshape", part, shape), perm=[0, 2, 1, 3]) for part in (q, v))
     k = nodes("Transpose", nodes("Reshape", k, shape), perm=[0, 2, 3, 1])

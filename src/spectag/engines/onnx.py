@@ -22,6 +22,7 @@ class OnnxEngine(GraphEngine):
     Args:
         card: of the model.
         graph: a file, or its bytes.
+        waveforms: let ``run`` take waveforms, if the graph has a front end; otherwise that is taken off.
 
     Raises:
         MissingExtra: `onnxruntime` is not installed.
@@ -33,7 +34,7 @@ class OnnxEngine(GraphEngine):
     (2, 10)
     """
 
-    def __init__(self, card: Card, graph: Path | bytes) -> None:
+    def __init__(self, card: Card, graph: Path | bytes, waveforms: bool = False) -> None:
         super().__init__(card)
         try:
             import onnxruntime
@@ -49,16 +50,17 @@ class OnnxEngine(GraphEngine):
 
         try:
             self._session = start(str(graph) if isinstance(graph, Path) else graph)
-            if self._session.get_inputs()[0].name != INPUTS:
+            if not waveforms and self._session.get_inputs()[0].name != INPUTS:
                 self._session = start(cut_front_end(graph))
         except Exception as error:  # its classes of errors are not public
             name = graph if isinstance(graph, Path) else "graph"
             raise UnreadableModel(f"{name}: ONNX Runtime cannot read it: {' '.join(str(error).split())[:200]}") from error
+        self._takes = self._session.get_inputs()[0].name
         self._names = [output.name for output in self._session.get_outputs()]
 
     def run(self, inputs: NDArray[np.float32]) -> Arrays:
         """Inputs ``[B, T, F]`` -> the outputs of the graph. Several threads may call it."""
-        return dict(zip(self._names, self._session.run(None, {INPUTS: inputs}), strict=True))
+        return dict(zip(self._names, self._session.run(None, {self._takes: inputs}), strict=True))
 
 
 def cut_front_end(graph: Path | bytes) -> bytes:

@@ -24,6 +24,7 @@ class OpenVINOEngine(GraphEngine):
         card: of the model.
         graph: a file (``.xml`` or ``.onnx``), or the bytes of an ONNX graph.
         precision: of the arithmetic. What int8 leaves in float is computed in fp32.
+        waveforms: let ``run`` take waveforms, if the graph has a front end; otherwise that is taken off.
 
     Raises:
         MissingExtra: `openvino` is not installed.
@@ -35,10 +36,12 @@ class OpenVINOEngine(GraphEngine):
     (2, 10)
     """
 
-    def __init__(self, card: Card, graph: Path | bytes, precision: ExportPrecision = "fp32") -> None:
+    def __init__(
+        self, card: Card, graph: Path | bytes, precision: ExportPrecision = "fp32", waveforms: bool = False
+    ) -> None:
         super().__init__(card)
         core = _openvino().Core()
-        model = read_graph(graph)
+        model = read_graph(graph) if waveforms else cut_front_end(read_graph(graph))
         options = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -56,32 +59,41 @@ class OpenVINOEngine(GraphEngine):
         request = getattr(self._requests, "own", None)
         if request is None:
             request = self._requests.own = self._compiled.create_infer_request()
-        found = request.infer({INPUTS: inputs})
+        found = request.infer({0: inputs})
         return {name: np.array(found[place]) for place, name in enumerate(self._names)}
 
 
 def read_graph(graph: Path | bytes) -> Any:
-    """Read a graph; if it has a front end, take that off, so that it takes inputs ``[B, T, F]``.
+    """Read a graph as an ``openvino.Model``.
 
     Args:
         graph: as for :class:`OpenVINOEngine`.
 
-    Returns:
-        an ``openvino.Model``.
+    Raises:
+        MissingExtra, UnreadableModel: as there.
 
-    >>> from spectag.engines.graph import build_graph
-    >>> graph = build_graph(spectag.load("esc10"), front_end=True).SerializeToString()
-    >>> [value.get_any_name() for value in read_graph(graph).inputs]
-    ['inputs']
+    >>> read_graph(b"no graph")
+    Traceback (most recent call last):
+    spectag.errors.UnreadableModel: graph: OpenVINO cannot read it: ...
     """
-    openvino = _openvino()
     try:
-        model = openvino.Core().read_model(str(graph) if isinstance(graph, Path) else graph)
-    except Exception as error:
+        return _openvino().Core().read_model(str(graph) if isinstance(graph, Path) else graph)
+    except RuntimeError as error:
         name = graph if isinstance(graph, Path) else "graph"
         raise UnreadableModel(f"{name}: OpenVINO cannot read it: {' '.join(str(error).split())[:200]}") from error
+
+
+def cut_front_end(model: Any) -> Any:
+    """Take the front end off an ``openvino.Model`` that has one, so that it takes inputs ``[B, T, F]``.
+
+    >>> from spectag.engines.graph import build_graph, to_bytes
+    >>> model = read_graph(to_bytes(build_graph(spectag.load("esc10"), front_end=True)))
+    >>> [value.get_any_name() for value in cut_front_end(model).inputs]
+    ['inputs']
+    """
     if INPUTS in model.inputs[0].get_names():
         return model
+    openvino = _openvino()
     [inputs] = [out for node in model.get_ordered_ops() for out in node.outputs() if INPUTS in out.get_names()]
     free = openvino.opset13.parameter([-1, -1, inputs.get_partial_shape()[2]], np.float32, name=INPUTS)
     inputs.replace(free.output(0))
