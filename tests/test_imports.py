@@ -33,6 +33,7 @@ ARROWS = {
     "train": {*GROUND, "labels", "audio", "model", "data"},
     "runs": {*GROUND, "labels", "audio", "model", "data", "train", "score"},
     "pictures": {*GROUND, "audio", "tag", "score"},
+    "export": {*GROUND, "audio", "model", "engines", "tag", "jobs", "data", "score"},
     "cli": {
         *GROUND,
         "labels",
@@ -46,6 +47,7 @@ ARROWS = {
         "train",
         "runs",
         "pictures",
+        "export",
     },
     "__init__": {*GROUND, "labels", "audio", "model", "engines", "tag"},
     "__main__": {"cli"},

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from spectag.choices import Precision
+from spectag.choices import PRECISION, ExportPrecision
 from spectag.cli.jobs import JobOptions, Progress
 from spectag.cli.options import find_model
 from spectag.cli.output import say
@@ -52,7 +52,7 @@ class WorkerOptions:
     top_k: int
     threshold: float | None
     device: str
-    precision: Precision
+    precision: ExportPrecision | None
     batch_size: int
     threads: int | None
 
@@ -92,12 +92,12 @@ def tag_with_ray(
         raise typer.BadParameter("--resume and --overwrite exclude each other: give one of them", context)
     find_model(worker.model)
 
+    from spectag.engines.artefact import open_model
     from spectag.jobs.cluster import connected, find_paths, tag_on_cluster
     from spectag.jobs.parts import Parts
     from spectag.jobs.run import Run, digest_of_model
     from spectag.jobs.summary import Summary
     from spectag.jobs.worker import result_of, valid
-    from spectag.model.loading import load
 
     parts = Parts(str(output))
     before = parts.run()
@@ -105,8 +105,8 @@ def tag_with_ray(
         raise SaveError(
             f"{output}: has the results of an earlier run: add --resume to continue it, or --overwrite to begin again"
         )
-    decisive = {"top-k": worker.top_k, "threshold": worker.threshold, "precision": worker.precision}
-    run = Run(digest_of_model(load(worker.model)), decisive)
+    decisive = {"top-k": worker.top_k, "threshold": worker.threshold, "precision": worker.precision or PRECISION}
+    run = Run(digest_of_model(open_model(worker.model)), decisive)
     if before is not None and options.resume:
         before.require_same(run, str(output), "use what it was made with, or begin again with --overwrite")
     else:

@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from spectag.choices import DEVICE, EVENT_METHOD, MODEL, PRECISION, TOP_K, Encoding, Precision
-from spectag.cli.options import MODEL as MODEL_HELP, Device, TagThreshold, TopK, find_model
+from spectag.choices import DEVICE, EVENT_METHOD, MODEL, TOP_K, Encoding
+from spectag.cli.options import (
+    MODEL as MODEL_HELP,
+    Device,
+    EngineOption,
+    PrecisionOption,
+    TagThreshold,
+    TopK,
+    find_model,
+)
 from spectag.cli.output import say
 from spectag.cli.threads import Threads, use_threads
 from spectag.cli.times import EventThreshold, Gap, Hop, Method, Shortest
@@ -60,7 +68,8 @@ def listen(
         typer.Option("--format", "-f", help="Lines for people, or a JSON object per line for programs."),
     ] = "text",
     device: Device = DEVICE,
-    precision: Annotated[Precision, typer.Option(help="Number format of the network.")] = PRECISION,
+    engine: EngineOption = None,
+    precision: PrecisionOption = None,
     threads: Threads = None,
 ) -> None:
     """Name the sounds around you while they happen.
@@ -91,7 +100,7 @@ def listen(
     from spectag.tag.tagger import Tagger
 
     use_threads(threads)
-    tagger = Tagger(model, device=device, precision=precision)
+    tagger = Tagger(model, engine=engine, device=device, precision=precision)
     listener = Listener(tagger, EventRule(event_method, event_threshold, gap=gap, shortest=shortest), hop)
     show = _Screen() if format == "text" and sys.stdout.isatty() else _Lines(format)
     clock = _Clock(live)

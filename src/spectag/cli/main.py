@@ -17,7 +17,22 @@ from typing import Annotated, Any
 
 import typer
 
-from spectag.cli import calibrate, data, download, ensemble, listen, merge, mix, model, pack, score, sweep, tag, train
+from spectag.cli import (
+    calibrate,
+    data,
+    download,
+    ensemble,
+    export,
+    listen,
+    merge,
+    mix,
+    model,
+    pack,
+    score,
+    sweep,
+    tag,
+    train,
+)
 from spectag.cli.commands import Commands
 from spectag.cli.output import say
 from spectag.cli.usage import explain_usage
@@ -59,6 +74,7 @@ for command in (
     score.score,
     calibrate.calibrate,
     ensemble.ensemble,
+    export.export,
     download.download,
 ):
     app.command()(command)

@@ -22,9 +22,9 @@ def info(
     """Print what is known about a model: its size, front end, labels and origin."""
     find_model(model)
 
-    from spectag.model.loading import load
+    from spectag.engines.artefact import open_model
 
-    facts = load(model).describe()
+    facts = open_model(model).describe()
     if as_json:
         print(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
         return

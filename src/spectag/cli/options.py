@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from spectag.choices import EngineName, ExportPrecision
+
 
 def device(value: str) -> str:
     """Check the form of a device's name. Whether this machine has it is checked when torch is loaded.
@@ -56,13 +58,30 @@ def find_model(name: str) -> None:
 
 
 MODEL = (
-    "A model by name (esc10, audioset, speech-commands), a bundle or ensemble directory, the folder of a run, a .pth "
-    "file, or a Hub id such as MIT/ast-finetuned-audioset-10-10-0.4593."
+    "A model by name (esc10, audioset, speech-commands), a bundle or ensemble directory, the folder of a run or of "
+    "an exported model, a .pth file, or a Hub id such as MIT/ast-finetuned-audioset-10-10-0.4593."
 )
 Device = Annotated[
     str,
     typer.Option(
         callback=device, help="Device to run the network on: cpu, cuda (the first NVIDIA GPU), cuda:N, or mps (Apple)."
+    ),
+]
+EngineOption = Annotated[
+    EngineName | None,
+    typer.Option(
+        "--engine",
+        help="Library that runs the network. openvino and onnx are extras to install, for the CPU.",
+        show_default="torch; of an exported model its own",
+    ),
+]
+PrecisionOption = Annotated[
+    ExportPrecision | None,
+    typer.Option(
+        "--precision",
+        help="Number format of the network. bf16 is faster on GPUs and on processors with bf16. int8 is for exported "
+        "models, see spectag export.",
+        show_default="fp32; of an exported model its own",
     ),
 ]
 TopK = Annotated[int, typer.Option(min=1, help="Show at most this many tags.")]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spectag.choices import BATCH_SIZE, DEVICE, EVENT_METHOD, THRESHOLD
-from spectag.cli.options import MODEL, BatchSize, Data, Device, Negatives, Separator, find_model
+from spectag.choices import BATCH_SIZE, DEVICE, EVENT_METHOD, THRESHOLD, EngineName
+from spectag.cli.options import MODEL, BatchSize, Data, Device, EngineOption, Negatives, Separator, find_model
 from spectag.cli.output import refuse_overwriting, say, watched
 from spectag.cli.runs import read_data, require_score_extra
 from spectag.cli.threads import Threads, use_threads
@@ -76,6 +76,7 @@ def evaluate(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print all figures as one JSON object, including those per class.")
     ] = False,
+    engine: EngineOption = None,
     device: Device = DEVICE,
     batch_size: BatchSize = BATCH_SIZE,
     threads: Threads = None,
@@ -108,7 +109,7 @@ def evaluate(
     separator = _find_separator(model, separator)
     timed = events or _find_rule(model, "events") is True
     manifest = read_data(data, separator=separator, negatives=negatives, events=timed).only(fold=fold, split=split)
-    tagger = _load(model, device, batch_size, threads)
+    tagger = _load(model, device, batch_size, threads, engine)
     if events:
         from spectag.tag.events import EventRule
 
@@ -287,11 +288,11 @@ def _find_rule(model: str, rule: str) -> object:
     return value
 
 
-def _load(model: str, device: str, batch_size: int, threads: int | None) -> Tagger:
+def _load(model: str, device: str, batch_size: int, threads: int | None, engine: EngineName | None = None) -> Tagger:
     from spectag.tag.tagger import Tagger
 
     use_threads(threads)
-    return Tagger(model, device=device, batch_size=batch_size)
+    return Tagger(model, engine=engine, device=device, batch_size=batch_size)
 
 
 def _scores(tagger: Tagger, manifest: Manifest) -> list[ScoreRow | FileError]:

@@ -90,7 +90,9 @@ class Artefact:
                 f"{self.folder}: int8 gives wrong scores on this processor, which has neither VNNI nor AMX: use an "
                 "export in fp32"
             )
-        return make_graph_engine(self.engine, self.card, self.folder / GRAPHS[self.engine][0], self.precision, waveforms)
+        return make_graph_engine(
+            self.engine, self.card, self.folder / GRAPHS[self.engine][0], self.precision, waveforms
+        )
 
     def describe(self) -> dict[str, Any]:
         """All facts as plain data, for ``spectag info``."""

@@ -135,6 +135,7 @@ def _add_patches(nodes: Nodes, network: AST, prefix: str) -> str:
     f, t = config.grid
     x = nodes("Unsqueeze", INPUTS, np.array([1]))  # [B, 1, T, F]: the kernel is turned, not the inputs
     kernel = _array(projection.weight).transpose(0, 1, 3, 2)
+    assert projection.bias is not None
     x = nodes(
         "Conv", x, kernel, _array(projection.bias), name=f"{prefix}patch_embed", strides=list(config.stride[::-1])
     )
@@ -198,7 +199,9 @@ def _add_attention(nodes: Nodes, block: Block, x: str, name: str, first: int | N
     else:
         few = nodes("Slice", x, AXIS, np.array([first]), np.array([1]))
         q = _add_product(nodes, few, weight[:width], bias[:width], f"{name}.qkv.first")
-        k, v = nodes.split(_add_product(nodes, x, weight[width:], bias[width:], f"{name}.qkv.rest"), [width] * 2, axis=2)
+        k, v = nodes.split(
+            _add_product(nodes, x, weight[width:], bias[width:], f"{name}.qkv.rest"), [width] * 2, axis=2
+        )
     shape = nodes.constant(np.array([0, 0, heads, width // heads]))
     q, v = (nodes("Transpose", nodes("Reshape", part, shape), perm=[0, 2, 1, 3]) for part in (q, v))
     k = nodes("Transpose", nodes("Reshape", k, shape), perm=[0, 2, 3, 1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -54,7 +55,9 @@ class OnnxEngine(GraphEngine):
                 self._session = start(cut_front_end(graph))
         except Exception as error:  # its classes of errors are not public
             name = graph if isinstance(graph, Path) else "graph"
-            raise UnreadableModel(f"{name}: ONNX Runtime cannot read it: {' '.join(str(error).split())[:200]}") from error
+            raise UnreadableModel(
+                f"{name}: ONNX Runtime cannot read it: {' '.join(str(error).split())[:200]}"
+            ) from error
         self._takes = self._session.get_inputs()[0].name
         self._names = [output.name for output in self._session.get_outputs()]
 

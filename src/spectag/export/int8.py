@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
+import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,13 +95,11 @@ def stays_in_float(node: str, kept: Collection[str]) -> bool:
 @contextlib.contextmanager
 def _quiet() -> Any:
     """Both libraries print what they do."""
-    import logging
-
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
+    nowhere = io.StringIO()
     try:
-        with contextlib.redirect_stdout(io.StringIO()), open(os.devnull, "w") as nowhere:
-            with contextlib.redirect_stderr(nowhere):
-                yield
+        with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+            yield
     finally:
         logging.disable(level)

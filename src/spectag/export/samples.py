@@ -31,17 +31,17 @@ class Sample:
 
     Args:
         name: of its file.
-        waveform: ``[N]``, the first window, or all of a shorter clip.
+        waveforms: ``[N]`` of each window; one that is shorter than a window is that of a shorter clip.
         inputs: ``[T, F]`` of each window.
         sound: how much of each window is sound, ``[W]``.
 
     >>> [sample], _ = read_samples([np.zeros(16_000, np.float32)], spectag.FrontEnd(frames=64))
-    >>> sample.waveform.shape, len(sample.inputs)
-    ((10480,), 3)
+    >>> [len(waveform) for waveform in sample.waveforms], len(sample.inputs)
+    ([10480, 10480, 10480], 3)
     """
 
     name: str
-    waveform: NDArray[np.float32]
+    waveforms: tuple[NDArray[np.float32], ...]
     inputs: tuple[Tensor, ...]
     sound: NDArray[np.float32]
 
@@ -97,8 +97,12 @@ def _read(source: Source, front_end: FrontEnd) -> Sample | FileError:
         windows = [item for item in read_windows(recording, [waveform], front_end) if isinstance(item, Inputs)]
     except AudioError as error:
         return FileError(error.source, error.reason)
-    sound = np.array([item.window.sound for item in windows], np.float32)
-    return Sample(recording.name, waveform[:window], tuple(item.inputs for item in windows), sound)
+    return Sample(
+        recording.name,
+        tuple(waveform[(start := item.window.start * HOP) : start + window] for item in windows),
+        tuple(item.inputs for item in windows),
+        np.array([item.window.sound for item in windows], np.float32),
+    )
 
 
 def find_examples() -> list[str]:

@@ -12,7 +12,7 @@ from spectag.engines.artefact import FORMAT, GRAPHS, Artefact, read_artefact, re
 from spectag.engines.factory import make_engine
 from spectag.engines.graph import build_graph, to_bytes
 from spectag.errors import DataError, InputError, MissingExtra, SaveError
-from spectag.export.agreement import MAX_LOSS, Agreement, Reference, make_reference, measure_agreement
+from spectag.export.agreement import MAX_LOSS, Agreement, make_reference, measure_agreement
 from spectag.export.int8 import quantise_onnx, quantise_openvino
 from spectag.export.layers import name_layers, rank_layers
 from spectag.export.samples import Sample
@@ -86,7 +86,8 @@ def write_artefact(
         MissingExtra: a library is not installed.
         SaveError: the folder is not empty, or writing failed.
 
-    >>> write_artefact(spectag.load("esc10"), Path("exported"), "onnx").make_engine().scores(torch.zeros(1, 256, 128)).shape
+    >>> artefact = write_artefact(spectag.load("esc10"), Path("exported"), "onnx")
+    >>> artefact.make_engine().scores(torch.zeros(1, 256, 128)).shape
     (1, 10)
     """
     plan = Plan(target, precision, front_end)
@@ -100,6 +101,7 @@ def export(
     folder: Path,
     plan: Plan,
     samples: Sequence[Sample],
+    calibration: Sequence[Sample] | None = None,
     manifest: Manifest | None = None,
     max_loss: float = MAX_LOSS,
     keep_float: bool = False,
@@ -111,7 +113,8 @@ def export(
         model: what :func:`spectag.load` returns.
         folder: must not exist, or be empty.
         plan: what is exported.
-        samples: real clips.
+        samples: real clips that the graph is compared on.
+        calibration: real clips that int8 for OpenVINO is calibrated with; None for the same.
         manifest: of the samples, with their labels, if these are known.
         max_loss: largest :attr:`spectag.export.agreement.Agreement.loss` that is allowed.
         keep_float: let layers of an int8 graph stay in float, those that lose most first, until the loss is allowed.
@@ -135,7 +138,7 @@ def export(
     kept: list[str] = []
     while True:
         with new_folder(folder) as partial:
-            _write(partial, model, plan, samples, kept)
+            _write(partial, model, plan, calibration or samples, kept)
             artefact = read_artefact(partial)
             agreement = measure_agreement(reference, artefact.make_engine(), artefact, manifest)
             watch(agreement, kept)
@@ -183,9 +186,7 @@ def _write(
     write_text(folder / ENGINE, to_json(document))
 
 
-def _write_openvino(
-    path: Path, graph: bytes, plan: Plan, samples: Sequence[Sample], kept: Collection[str]
-) -> None:
+def _write_openvino(path: Path, graph: bytes, plan: Plan, samples: Sequence[Sample], kept: Collection[str]) -> None:
     try:
         import openvino
     except ImportError:
@@ -196,13 +197,10 @@ def _write_openvino(
     if plan.precision == "int8":
         if not samples:
             raise InputError("int8 for openvino needs recordings to calibrate with: give some")
-        arrays = [sample.waveform for sample in samples] if plan.front_end else _inputs(samples)
-        model = quantise_openvino(model, [array[None] for array in arrays], kept)
+        waveforms = [waveform[None] for sample in samples for waveform in sample.waveforms]
+        inputs = [window[None].numpy() for sample in samples for window in sample.inputs]
+        model = quantise_openvino(model, waveforms if plan.front_end else inputs, kept)
     openvino.save_model(model, str(path), compress_to_fp16=plan.precision == "bf16")
-
-
-def _inputs(samples: Sequence[Sample]) -> list:
-    return [window.numpy() for sample in samples for window in sample.inputs]
 
 
 def _write_card(folder: Path, card: Card) -> list[str]:

@@ -14,6 +14,7 @@ from spectag.labels import LabelSet
 from spectag.version import __version__
 
 if TYPE_CHECKING:
+    from spectag.engines.artefact import Artefact
     from spectag.model.bundle import Bundle
     from spectag.model.card import Card
     from spectag.model.ensemble import Ensemble
@@ -85,7 +86,7 @@ class Run:
         return {"version": f"spectag {self.version}", "model": f"the model {self.model[:12]}", **options, **shard}
 
 
-def digest_of_model(model: Bundle | Ensemble | Card) -> str:
+def digest_of_model(model: Bundle | Ensemble | Artefact | Card) -> str:
     """A digest of all that scores depend on: weights, front end, labels and activation. Names and paths do not count.
 
     Args:
@@ -101,6 +102,7 @@ def digest_of_model(model: Bundle | Ensemble | Card) -> str:
             if item.name not in _NOT_RESULTS and (value := getattr(card, item.name)) is not None:
                 digest.update(item.name.encode())
                 _feed(digest, value)
+        digest.update(getattr(member, "digest", "").encode())  # of the graph of an exported model
         network = getattr(member, "network", None)
         for name, tensor in sorted(network.state_dict().items()) if network is not None else ():
             digest.update(name.encode())

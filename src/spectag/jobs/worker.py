@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 from spectag.audio.limits import FileLimits
 from spectag.audio.readers import COUNT, Readers
-from spectag.choices import BATCH_SIZE, DEVICE, MODEL, PRECISION, TOP_K, Precision
+from spectag.choices import BATCH_SIZE, DEVICE, MODEL, TOP_K, ExportPrecision
 from spectag.engines.padded import PaddedEngine
 from spectag.errors import FileError, InputError
 from spectag.model.bundle import Bundle
@@ -62,7 +62,7 @@ class TagFiles:
         jobs: int = COUNT,
         limits: FileLimits | None = None,
         device: str = DEVICE,
-        precision: Precision = PRECISION,
+        precision: ExportPrecision | None = None,
         batch_size: int = BATCH_SIZE,
     ) -> None:
         self.top_k, self.threshold, self.column = top_k, threshold, column

@@ -28,7 +28,7 @@ from spectag.model.checkpoint import Checkpoint
 from spectag.model.deit import DEIT, read_deit
 from spectag.model.directory import check_digest, read_card
 from spectag.model.ensemble import Ensemble, read_members
-from spectag.model.fields import CONFIG, ENSEMBLE, EXTRA
+from spectag.model.fields import CONFIG, ENGINE, ENSEMBLE, EXTRA
 from spectag.model.given import Given
 from spectag.model.huggingface import HEAD_BIAS, TRANSFORMERS, TRANSFORMERS_5
 from spectag.model.naming import rename
@@ -201,6 +201,8 @@ def _read_directory(folder: Path, given: Given) -> Checkpoint:
         raise NotAModel(f"{folder}: is an ensemble, and one network is needed here: name one of its members' folders")
     if not (folder / CONFIG).is_file():
         raise NotAModel(f"{folder}: {CONFIG} is missing: not a bundle or AST directory")
+    if (folder / ENGINE).is_file():
+        raise NotAModel(f"{folder}: is an exported model, which can only tag: give the model that it was made from")
     files = find_weights(folder)
     weights = files[0] if len(files) == 1 else folder
     table, state = rename(tensors.read_all(files), weights)

@@ -19,7 +19,8 @@ from spectag.audio.read import Recording
 from spectag.audio.readers import Readers
 from spectag.audio.segments import group_segments, read_group
 from spectag.audio.source import Source
-from spectag.choices import BATCH_SIZE, DEVICE, MODEL, PRECISION, TOP_K, Precision
+from spectag.choices import BATCH_SIZE, DEVICE, MODEL, TOP_K, EngineName, ExportPrecision
+from spectag.engines.artefact import Artefact, open_model
 from spectag.engines.base import Engine
 from spectag.engines.factory import make_engine
 from spectag.errors import AudioError, FileError, InputError
@@ -27,7 +28,6 @@ from spectag.labels import LabelSet
 from spectag.model.bundle import Bundle
 from spectag.model.card import Card
 from spectag.model.ensemble import Ensemble
-from spectag.model.loading import load
 from spectag.tag import compute
 from spectag.tag.results import ClipFeatures, ClipScores, ClipTags, Tag
 from spectag.tag.stream import Collector, Compute, Item, Rows, Watch, collect, read_or_error, read_windows
@@ -53,20 +53,23 @@ class Tagger:
     windows, each weighted by how much of it is sound rather than digital silence.
 
     Args:
-        model: a path, a name, a bundle or an ensemble; see :func:`spectag.load`. With ``engine``, a card is enough.
-        engine: what runs the model; None for PyTorch with the ``device`` and ``precision`` below.
-        device: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        precision: ``fp32`` or ``bf16``.
+        model: a path, a name, a bundle or an ensemble, see :func:`spectag.load`; or the folder of an exported model.
+            With an engine of your own, a card is enough.
+        engine: what runs the model: ``torch``, ``openvino`` or ``onnx``, or an engine of your own. None for torch, or
+            for what an exported model was exported for.
+        device: ``cpu``; with torch also ``cuda``, ``cuda:N`` or ``mps``.
+        precision: ``fp32`` or ``bf16``; None for fp32, or that of an exported model.
         batch_size: number of windows that the network computes at once.
         readers: processes that read the files of methods for many; None to start them where there are several files.
 
     Raises:
         ModelError: the model cannot be used.
-        InputError: a device, precision or batch size that does not exist, or a card without an engine.
+        InputError: an engine, device, precision or batch size that does not exist, or a card without an engine.
+        MissingExtra: the engine is not installed.
 
     Attributes:
         card: the facts of the model: front end, labels and activation.
-        bundle: the model; None where only a card is given.
+        bundle: the model, which may be an exported one; None where only a card is given.
 
     >>> tagger = Tagger("esc10")
     >>> [tag.label for tag in tagger.tag(np.sin(np.arange(16_000)), top_k=2).tags]
@@ -75,11 +78,11 @@ class Tagger:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | Bundle | Ensemble | Card = MODEL,
+        model: str | os.PathLike[str] | Bundle | Ensemble | Artefact | Card = MODEL,
         *,
-        engine: Engine | None = None,
+        engine: Engine | EngineName | None = None,
         device: str = DEVICE,
-        precision: Precision = PRECISION,
+        precision: ExportPrecision | None = None,
         batch_size: int = BATCH_SIZE,
         readers: Readers | None = None,
     ) -> None:
@@ -88,15 +91,16 @@ class Tagger:
         self.batch_size = batch_size
         self._given = readers is not None
         self._readers = readers or Readers()
-        self.bundle: Bundle | Ensemble | None = None
+        self.bundle: Bundle | Ensemble | Artefact | None = None
         if isinstance(model, Card):
-            if engine is None:
+            if engine is None or isinstance(engine, str):
                 raise InputError("model: a card describes a network and has none: give engine=, or give a bundle")
             self.card = model
         else:
-            self.bundle = model if isinstance(model, (Bundle, Ensemble)) else load(model)
+            self.bundle = model if isinstance(model, (Bundle, Ensemble, Artefact)) else open_model(model)
             self.card = self.bundle.card
-            engine = make_engine(self.bundle, device, precision) if engine is None else engine
+            if engine is None or isinstance(engine, str):
+                engine = make_engine(self.bundle, device, precision, engine)
         self.engine: Engine = engine
 
     @property
