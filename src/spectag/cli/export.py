@@ -68,8 +68,8 @@ def export(
         typer.Option(
             min=0,
             max=1,
-            help="Largest loss: how far the worst score of a clip is off, on average; with --data, what accuracy or mAP "
-            "lose. Nothing is written if it is exceeded.",
+            help="Largest loss: how far the worst score of a clip is off, on average; with --data, what accuracy or "
+            "mAP lose. Nothing is written if it is exceeded.",
         ),
     ] = 0.005,
     keep_float: Annotated[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from spectag.data.manifest import Manifest
 from spectag.engines.artefact import Artefact
 from spectag.engines.base import Engine
 from spectag.engines.names import SCORES
@@ -66,8 +67,88 @@ class Agreement:
         Where labels are known it is what accuracy or mAP lose, whichever loses more. Otherwise it is how far the worst
         score of a clip is off, on average.
         """
-        ours, theirs = (list(chain.from_iterable(windows)) for windows in (reference.windows, found))
+        pairs = [pair for pair in (self.accuracy, self.mean_ap) if pair is not None]
+        return max(0.0, *(before - after for before, after in pairs)) if pairs else self.mean_largest
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for ``agreement.json``."""
+        return {"format": FORMAT, "compared_with": EXACT, "loss": self.loss, **asdict(self)}
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Names and figures for people."""
+        found = [
+            ("clips", f"{self.clips} ({self.windows} windows)"),
+            ("largest difference of a score", f"{self.largest:.2g}"),
+            ("mean difference", f"{self.mean:.2g}"),
+            ("largest in a clip, on average", f"{self.mean_largest:.2g}"),
+            ("same first label", f"{self.top1:.1%}"),
+        ]
+        optional = {
+            "rank correlation": None if self.rank_correlation is None else f"{self.rank_correlation:.5f}",
+            "smallest cosine of features": f"{self.features:.5f}",
+            "largest difference of a frame score": None if self.frames is None else f"{self.frames:.2g}",
+            "the same with the graph's front end": None if self.front_end is None else f"{self.front_end:.2g}",
+            "accuracy of model, of graph": _pair(self.accuracy),
+            "mAP of model, of graph": _pair(self.mean_ap),
+        }
+        return found + [(name, text) for name, text in optional.items() if text is not None]
+
+
+def _pair(values: tuple[float, float] | None) -> str | None:
+    return None if values is None else f"{values[0]:.4f}, {values[1]:.4f}"
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What the model says about samples: computed once, compared with any number of graphs.
+
+    Args:
+        card: of the model.
+        samples: that could be read.
+        windows: for each sample and window the scores ``[C]``, frame scores (the scores again where there are none) and
+            features ``[D]``.
+
+    >>> from spectag.export.samples import read_samples
+    >>> bundle = spectag.load("esc10")
+    >>> samples, _ = read_samples([np.zeros(16_000, np.float32)], bundle.front_end)
+    >>> len(make_reference(bundle.card, spectag.make_engine(bundle), samples).windows)
+    1
+    """
+
+    card: Card
+    samples: Sequence[Sample]
+    windows: Sequence[Sequence[tuple[NDArray[np.float32], ...]]]
+
+
+def make_reference(card: Card, engine: Engine, samples: Sequence[Sample]) -> Reference:
+    """Compute what a model says about samples."""
+    return Reference(card, samples, _compute(card, engine, samples))
+
+
+def measure_agreement(
+    reference: Reference, engine: Engine, artefact: Artefact | None = None, manifest: Manifest | None = None
+) -> Agreement:
+    """Compare what an engine says with what the model says.
+
+    Args:
+        reference: what the model says.
+        engine: runs the graph.
+        artefact: whose own front end is compared as well, if it has one.
+        manifest: of the samples, with their labels.
+
+    Raises:
+        DataError, LabelMismatch: the labels are not those of the model.
+
+    >>> from spectag.export.samples import read_samples
+    >>> bundle = spectag.load("esc10")
+    >>> samples, _ = read_samples([np.zeros(16_000, np.float32)], bundle.front_end)
+    >>> reference = make_reference(bundle.card, spectag.make_engine(bundle), samples)
+    >>> measure_agreement(reference, spectag.make_engine(bundle, engine="onnx")).top1
+    1.0
+    """
+    card, samples = reference.card, reference.samples
+    found = _compute(card, engine, samples)
+    ours, theirs = (list(chain.from_iterable(windows)) for windows in (reference.windows, found))
     pairs = list(zip(ours, theirs, strict=True))  # of all windows
     differences = np.array([np.abs(a[0] - b[0]) for a, b in pairs])  # [W, C]
     before, after = (_clips(samples, windows) for windows in (reference.windows, found))  # [N, C]
@@ -78,7 +159,7 @@ class Agreement:
         figures["front_end"] = _compare_front_end(reference, artefact)
     if manifest is not None:
         tables = [
-            evaluate_scores(manifest, list(rows), card.labels, card.activation).metrics for rows in (before, after)
+            evaluate_scores(manifest, list(scores), card.labels, card.activation).metrics for scores in (before, after)
         ]
         for name in ("accuracy", "mean_ap"):
             values = tuple(getattr(table, name) for table in tables)
