@@ -136,20 +136,20 @@ def export(
     reference = make_reference(model.card, make_engine(model), samples)
     ranked: list[tuple[str, float]] = []
     kept: list[str] = []
-    while True:
-        with new_folder(folder) as partial:
+    with new_folder(folder) as partial:
+        while True:
             _write(partial, model, plan, calibration or samples, kept)
             artefact = read_artefact(partial)
             agreement = measure_agreement(reference, artefact.make_engine(), artefact, manifest)
             watch(agreement, kept)
             if agreement.loss <= max_loss:
-                write_text(partial / AGREEMENT, to_json(agreement.to_dict() | {"max_loss": max_loss}))
                 break
             if plan.precision == "int8":
                 ranked = ranked or rank_layers(model, reference)
             if not keep_float or len(kept) == len(ranked):
                 raise SaveError(_refusal(folder, agreement.loss, max_loss, ranked, keep_float))
             kept = [name for name, _ in ranked[: max(1, 2 * len(kept))]]
+        write_text(partial / AGREEMENT, to_json(agreement.to_dict() | {"max_loss": max_loss}))
     return read_artefact(folder), agreement
 
 
