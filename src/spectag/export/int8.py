@@ -89,7 +89,7 @@ def stays_in_float(node: str, kept: Collection[str]) -> bool:
     >>> stays_in_float("blocks.1.attn.qkv.rest", ["blocks.1.attn.qkv"]), stays_in_float("blocks.10", ["blocks.1"])
     (True, False)
     """
-    return node.startswith(FRONT_END) or any(node == name or node.startswith(f"{name}.") for name in kept)
+    return node.startswith(FRONT_END) or any(node == name or node.startswith((f"{name}.", f"{name}/")) for name in kept)
 
 
 @contextlib.contextmanager

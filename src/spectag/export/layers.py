@@ -15,16 +15,18 @@ from spectag.export.agreement import Reference
 from spectag.export.samples import choose_evenly
 from spectag.model.bundle import Bundle
 from spectag.model.ensemble import Ensemble
+from spectag.model.network import AST
 
 MOST_WINDOWS = 16  # that are computed for each layer
 
 
-def rank_layers(model: Bundle | Ensemble, reference: Reference) -> list[tuple[str, float]]:
+def rank_layers(model: Bundle | Ensemble, reference: Reference, patches: bool = True) -> list[tuple[str, float]]:
     """Rank the layers that int8 rounds, those that change scores most first.
 
     Args:
         model: that is exported.
         reference: what it says about samples.
+        patches: whether the projection of patches is rounded, too. ONNX Runtime leaves it in float.
 
     Returns:
         names, and the mean over windows of the largest change of a score.
@@ -34,7 +36,7 @@ def rank_layers(model: Bundle | Ensemble, reference: Reference) -> list[tuple[st
     >>> bundle = spectag.load("esc10")
     >>> samples, _ = read_samples([np.zeros(16_000, np.float32)], bundle.front_end)
     >>> len(rank_layers(bundle, make_reference(bundle.card, spectag.make_engine(bundle), samples)))
-    25
+    26
     """
     windows = [window for sample in reference.samples for window in sample.inputs]
     scores = [rows[0] for sample in reference.windows for rows in sample]
@@ -46,17 +48,20 @@ def rank_layers(model: Bundle | Ensemble, reference: Reference) -> list[tuple[st
     for number, member in enumerate(members):
         prefix = f"member-{number}." if len(members) > 1 else ""
         for name, layer, entrance in list_layers(member.network):
+            if isinstance(layer, nn.Conv2d) and not patches:
+                continue
             with rounded(layer, entrance):
                 found.append((prefix + name, float(np.abs(engine.scores(inputs) - wanted).max(1).mean())))
     return sorted(found, key=lambda pair: -pair[1])
 
 
-def list_layers(network: nn.Module) -> Iterator[tuple[str, nn.Linear, nn.Module]]:
+def list_layers(network: AST) -> Iterator[tuple[str, nn.Linear | nn.Conv2d, nn.Module]]:
     """The matrix products of a network with their names, and the module that gets the layer's input.
 
     >>> [name for name, _, _ in list_layers(spectag.load("esc10").network)][:2]
-    ['blocks.0.attn.qkv', 'blocks.0.attn.proj']
+    ['patch_embed', 'blocks.0.attn.qkv']
     """
+    yield "patch_embed", network.patch_embed.proj, network.patch_embed
     modules = dict(network.named_modules())
     for name, layer in modules.items():
         if isinstance(layer, nn.Linear) and not name.startswith("frame_head"):
@@ -65,7 +70,7 @@ def list_layers(network: nn.Module) -> Iterator[tuple[str, nn.Linear, nn.Module]
 
 
 @contextmanager
-def rounded(layer: nn.Linear, entrance: nn.Module) -> Iterator[None]:
+def rounded(layer: nn.Linear | nn.Conv2d, entrance: nn.Module) -> Iterator[None]:
     """Let a layer compute as in int8: weights with a scale for each output, activations with one for all.
 
     >>> layer = torch.nn.Linear(2, 1, bias=False)
@@ -80,7 +85,8 @@ def rounded(layer: nn.Linear, entrance: nn.Module) -> Iterator[None]:
         return (_round_activations(arguments[0]), *arguments[1:])
 
     weight = layer.weight
-    scale = weight.detach().abs().amax(1, keepdim=True).clamp_min(1e-12) / 127
+    largest = weight.detach().abs().flatten(1).amax(1).clamp_min(1e-12)
+    scale = (largest / 127).view(-1, *[1] * (weight.ndim - 1))
     hook = entrance.register_forward_pre_hook(enter)
     layer.weight = nn.Parameter((weight.detach() / scale).round() * scale, requires_grad=False)
     try:

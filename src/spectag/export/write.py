@@ -145,7 +145,7 @@ def export(
             if agreement.loss <= max_loss:
                 break
             if plan.precision == "int8":
-                ranked = ranked or rank_layers(model, reference)
+                ranked = ranked or rank_layers(model, reference, patches=plan.target == "openvino")
             if not keep_float or len(kept) == len(ranked):
                 raise SaveError(_refusal(folder, agreement.loss, max_loss, ranked, keep_float))
             kept = [name for name, _ in ranked[: max(1, 2 * len(kept))]]
