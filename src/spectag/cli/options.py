@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from spectag.choices import EngineName, ExportPrecision
+from spectag.choices import EngineName, ExportPrecision, Length
 
 
 def device(value: str) -> str:
@@ -98,6 +98,14 @@ BatchSize = Annotated[
     int,
     typer.Option(
         min=1, help="Number of windows to compute at once. Lower it if memory runs out, raise it to keep a GPU busy."
+    ),
+]
+LengthOf = Annotated[
+    Length,
+    typer.Option(
+        "--length",
+        help="What becomes of recordings shorter than the model's window: pad fills it up, as in training; exact "
+        "computes only what is there, which is faster.",
     ),
 ]
 Data = Annotated[

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from spectag.audio.limits import MEBIBYTES, SECONDS, FileLimits
-from spectag.choices import BATCH_SIZE, DEVICE, EVENT_METHOD, MODEL, PRECISION, TOP_K, Format
+from spectag.choices import BATCH_SIZE, DEVICE, EVENT_METHOD, LENGTH, MODEL, PRECISION, TOP_K, Format
 from spectag.cli.cluster import RayAddress, RayWorkers, WorkerOptions, refuse_with_ray, tag_with_ray
 from spectag.cli.documents import asks_for, choose_format, open_writer, refuse_output
 from spectag.cli.jobs import (
@@ -35,6 +35,7 @@ from spectag.cli.options import (
     BatchSize,
     Device,
     EngineOption,
+    LengthOf,
     PrecisionOption,
     TagThreshold,
     TopK,
@@ -105,6 +106,7 @@ def tag(
     device: Device = DEVICE,
     engine: EngineOption = None,
     precision: PrecisionOption = None,
+    length: LengthOf = LENGTH,
     batch_size: BatchSize = BATCH_SIZE,
     threads: Threads = None,
     jobs: Jobs = None,
@@ -128,8 +130,9 @@ def tag(
     without --overwrite. Delete the journal when you will not add files any more.
     """
     if ray is not None:
-        others = {"events": events, "timeline": timeline, "hop": hop, "engine": engine, "shard": shard}
-        refuse_with_ray(context, [name for name, value in (others | {"format": format}).items() if value])
+        others: dict[str, object] = {"events": events, "timeline": timeline, "hop": hop, "length": length != LENGTH}
+        others |= {"engine": engine, "shard": shard, "format": format}
+        refuse_with_ray(context, [name for name, value in others.items() if value])
         limits = FileLimits(file_timeout, file_memory)
         options = JobOptions(resume, overwrite, verify, retry_failed, None, jobs, limits)
         worker = WorkerOptions(model, top_k, threshold, device, precision, batch_size, threads)
@@ -163,7 +166,15 @@ def tag(
     from spectag.tag.tagger import Tagger
 
     use_threads(threads)
-    tagger = Tagger(model, engine=engine, device=device, precision=precision, batch_size=batch_size, readers=readers)
+    tagger = Tagger(
+        model,
+        engine=engine,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        length=length,
+        readers=readers,
+    )
     rule = EventRule(event_method, event_threshold, gap=gap, shortest=shortest)
 
     def tag_all(bar: Bar) -> TagAll:
@@ -182,10 +193,10 @@ def tag(
 
     if job and output is not None:
         # Few files do not fill a batch; batches that are filled up take as long as full ones.
-        tagger.engine = PaddedEngine(tagger.engine, min(batch_size, len(files)))
+        tagger.engine = PaddedEngine(tagger.engine, min(batch_size, len(files)), tagger.card.front_end.frames)
         computed = getattr(tagger.bundle, "precision", precision or PRECISION)  # an exported model has its own
         decisive: dict[str, Any] = {"top-k": top_k, "threshold": threshold, "precision": computed, "hop": hop}
-        decisive |= {"engine": engine}
+        decisive |= {"engine": engine, "length": None if length == LENGTH else length}
         if events or timeline:
             decisive |= {"events": events, "timeline": timeline, "event-method": event_method}
             decisive |= {"event-threshold": event_threshold, "gap": gap, "shortest": shortest}
