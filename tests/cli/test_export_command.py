@@ -31,7 +31,7 @@ def test_export_and_use(place: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["export", "model", "-o", "out", "--to", "onnx", "--data", "set"]) == 0
     printed = capsys.readouterr().out
     assert "accuracy of model, of graph" in printed
-    assert "out: onnx, fp32, 0.2 MB" in printed
+    assert "out: onnx, fp32, 0.1 MB" in printed
     for command in (["tag", "set", "-f", "json"], ["tag", "set", "--events", "-f", "json"]):
         assert main([*command, "-m", "model"]) == 0
         ours = json.loads(capsys.readouterr().out)

@@ -101,6 +101,7 @@ def describe(card: Card) -> dict[str, str]:
         "sample_rate": SAMPLE_RATE,
         "window_frames": card.front_end.frames,
         "window_samples": (card.front_end.frames - 1) * HOP + FRAME,
+        "hop_samples": max(1, card.front_end.frames // 2) * HOP,  # from one window of a long recording to the next
     }
     return {name: str(value) for name, value in facts.items()}
 

@@ -15,7 +15,7 @@ from spectag.audio.segments import read_group
 from spectag.audio.source import Source
 from spectag.errors import AudioError, FileError, InputError
 from spectag.tag.stream import Inputs, read_windows
-from spectag.tag.windows import weighted_mean
+from spectag.tag.windows import default_hop, weighted_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,7 +83,7 @@ def choose_evenly(count: int, most: int) -> list[int]:
 
 def _read(source: Source, front_end: FrontEnd) -> Sample | FileError:
     window = (front_end.frames - 1) * HOP + FRAME
-    wanted = window + (MOST_WINDOWS - 1) * (front_end.frames // 2) * HOP
+    wanted = window + (MOST_WINDOWS - 1) * default_hop(front_end.frames) * HOP
     try:
         [(recording, blocks)] = read_group([source])
         pieces: list[NDArray[np.float32]] = []
