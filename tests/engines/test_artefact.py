@@ -95,7 +95,7 @@ def test_nothing_is_written_to_it(exported: Path) -> None:
 
 def test_a_newer_version(exported: Path) -> None:
     edit(exported / "engine.json", format=2)
-    with pytest.raises(NewerBundle, match="engine.json: format 2 is newer than 1"):
+    with pytest.raises(NewerBundle, match=r"engine.json: format 2 is newer than 1"):
         read_artefact(exported)
 
 
