@@ -12,7 +12,7 @@ from spectag.engines.ensemble import EnsembleEngine
 from spectag.engines.factory import make_engine
 from spectag.engines.graph import build_graph, to_bytes
 from spectag.engines.padded import PaddedEngine
-from spectag.errors import InputError, ShapeMismatch
+from spectag.errors import InputError, ShapeMismatch, SpectagWarning
 from spectag.model.ensemble import Ensemble
 
 pytest.importorskip("onnx", reason="the extra onnx is not installed")
@@ -112,6 +112,22 @@ def test_neighbours_in_a_batch_do_not_matter(engine: str) -> None:
     together = padded.scores(inputs)
     for place in range(6):
         np.testing.assert_array_equal(padded.scores(inputs[place:][:1]), together[place : place + 1])
+
+
+def test_many_tokens_are_computed_clip_by_clip(monkeypatch: pytest.MonkeyPatch) -> None:
+    require("onnx")
+    run, inputs = make_engine(make_bundle(frame_head=True), engine="onnx"), draw(5, 100)
+    wanted = run.score_features(inputs, frames=True)
+    monkeypatch.setattr("spectag.engines.onnx.ATTENTION", 0)
+    for a, b in zip(wanted, run.score_features(inputs, frames=True), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_openvino_says_where_there_is_no_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    require("openvino")
+    monkeypatch.setattr("spectag.engines.openvino.computes_bf16", lambda _: False)
+    with pytest.warns(SpectagWarning, match="no bf16 arithmetic: OpenVINO computes in fp32"):
+        make_engine(make_bundle(), engine="openvino", precision="bf16")
 
 
 def test_openvino_computes_in_fp32_unless_bf16_is_asked_for() -> None:

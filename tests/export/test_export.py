@@ -131,6 +131,12 @@ def test_int8_is_refused_where_it_would_be_wrong(monkeypatch: pytest.MonkeyPatch
         Plan("onnx", "int8")
 
 
+def test_bf16_is_refused_where_it_would_be_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spectag.export.write.computes_bf16", lambda _: False)
+    with pytest.raises(InputError, match="so nothing could be compared"):
+        Plan("openvino", "bf16")
+
+
 def test_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="at least one recording"):
         export(BUNDLE, tmp_path / "out", Plan("onnx"), [])

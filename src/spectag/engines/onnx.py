@@ -15,6 +15,7 @@ from spectag.errors import MissingExtra, UnreadableModel
 from spectag.model.card import Card
 
 LOG_ERRORS = 3  # severity
+ATTENTION = 2**28  # bytes that the similarities of all tokens of a batch may take, since they are all kept at once
 
 
 class OnnxEngine(GraphEngine):
@@ -62,7 +63,16 @@ class OnnxEngine(GraphEngine):
         self._names = [output.name for output in self._session.get_outputs()]
 
     def run(self, inputs: NDArray[np.float32]) -> Arrays:
-        """Inputs ``[B, T, F]`` -> the outputs of the graph. Several threads may call it."""
+        """Inputs ``[B, T, F]`` -> the outputs of the graph. Several threads may call it.
+
+        Batches of many tokens are computed clip by clip, which takes as long and needs less memory.
+        """
+        config = self.card.config
+        if self._takes == INPUTS and len(inputs) > 1:
+            f, t = config.grid_for(inputs.shape[1])
+            if 4 * len(inputs) * config.heads * (config.tokens + f * t) ** 2 > ATTENTION:
+                rows = [self._session.run(None, {INPUTS: row[None]}) for row in inputs]
+                return {name: np.concatenate(parts) for name, *parts in zip(self._names, *rows, strict=True)}
         return dict(zip(self._names, self._session.run(None, {self._takes: inputs}), strict=True))
 
 

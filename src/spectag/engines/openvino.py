@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 from spectag.choices import ExportPrecision
 from spectag.engines.exported import Arrays, GraphEngine
 from spectag.engines.names import INPUTS
-from spectag.errors import MissingExtra, UnreadableModel
+from spectag.errors import MissingExtra, SpectagWarning, UnreadableModel
 from spectag.model.card import Card
+from spectag.model.device import computes_bf16
 
 
 class OpenVINOEngine(GraphEngine):
@@ -30,6 +32,9 @@ class OpenVINOEngine(GraphEngine):
         MissingExtra: `openvino` is not installed.
         UnreadableModel: OpenVINO cannot read the graph.
 
+    Warns:
+        SpectagWarning: bf16 on a processor that has no instructions for it.
+
     >>> bundle = spectag.load("esc10")
     >>> engine = spectag.make_engine(bundle, engine="openvino")
     >>> engine.scores(torch.zeros(2, 256, 128)).shape
@@ -41,6 +46,8 @@ class OpenVINOEngine(GraphEngine):
     ) -> None:
         super().__init__(card)
         core = _openvino().Core()
+        if precision == "bf16" and not computes_bf16(torch.device("cpu")):
+            warnings.warn("this processor has no bf16 arithmetic: OpenVINO computes in fp32", SpectagWarning, 2)
         model = read_graph(graph) if waveforms else cut_front_end(read_graph(graph))
         options = {
             "PERFORMANCE_HINT": "LATENCY",

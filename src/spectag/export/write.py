@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from spectag.choices import ExportPrecision, Target
 from spectag.data.manifest import Manifest
 from spectag.engines.artefact import FORMAT, GRAPHS, Artefact, read_artefact, require_precision
@@ -20,7 +22,7 @@ from spectag.files import new_folder, write_text
 from spectag.jobs.run import digest_of_model
 from spectag.model.bundle import Bundle
 from spectag.model.card import Card
-from spectag.model.device import computes_int8
+from spectag.model.device import computes_bf16, computes_int8
 from spectag.model.directory import digest_of, documents
 from spectag.model.ensemble import Ensemble
 from spectag.model.fields import ENGINE, EXTRA, NOVEL, UNKNOWN, to_json
@@ -55,6 +57,11 @@ class Plan:
         require_precision(self.target, self.precision)
         if self.front_end and self.precision == "bf16":
             raise InputError("front end: a spectrogram in bf16 is too coarse: export in fp32 or int8, or without it")
+        if self.precision == "bf16" and not computes_bf16(torch.device("cpu")):
+            raise InputError(
+                "precision bf16: this processor would compute in fp32, so nothing could be compared: export on one "
+                "that has bf16 (AMX or AVX-512 BF16), or in fp32"
+            )
         if self.precision == "int8" and not computes_int8():
             raise InputError(
                 "precision int8: this processor has neither VNNI nor AMX and would compute wrong scores: export on one "
