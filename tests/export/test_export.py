@@ -97,6 +97,12 @@ def test_ranking_leaves_the_model_as_it_was() -> None:
     assert len(ranked) == 1 + 2 * 4 + 1
     assert [change for _, change in ranked] == sorted((change for _, change in ranked), reverse=True)
     assert all(change > 0 for _, change in ranked)
+    inputs = torch.stack(SAMPLES[0].inputs)
+    wanted = make_engine(BUNDLE).scores(inputs)
+    for name, layer, entrance in list_layers(BUNDLE.network):
+        with rounded(layer, entrance):  # the whole network, and not only what comes behind the layer
+            change = np.abs(make_engine(BUNDLE).scores(inputs) - wanted).max(1).mean()
+        assert dict(ranked)[name] == pytest.approx(change, abs=1e-6)
     for name, value in BUNDLE.network.state_dict().items():
         torch.testing.assert_close(value, before[name], atol=0, rtol=0)
 

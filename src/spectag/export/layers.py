@@ -6,18 +6,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spectag.engines.factory import make_engine
 from spectag.export.agreement import Reference
 from spectag.export.samples import choose_evenly
 from spectag.model.bundle import Bundle
 from spectag.model.ensemble import Ensemble
 from spectag.model.network import AST
 
-MOST_WINDOWS = 16  # that are computed for each layer
+MOST_WINDOWS = 4  # that are computed for each layer
 
 
 def rank_layers(model: Bundle | Ensemble, reference: Reference, patches: bool = True) -> list[tuple[str, float]]:
@@ -39,20 +37,40 @@ def rank_layers(model: Bundle | Ensemble, reference: Reference, patches: bool = 
     26
     """
     windows = [window for sample in reference.samples for window in sample.inputs]
-    scores = [rows[0] for sample in reference.windows for rows in sample]
-    places = choose_evenly(len(windows), MOST_WINDOWS)
-    inputs, wanted = torch.stack([windows[place] for place in places]), np.stack([scores[place] for place in places])
+    inputs = torch.stack([windows[place] for place in choose_evenly(len(windows), MOST_WINDOWS)])
     members = model.members if isinstance(model, Ensemble) else (model,)
-    engine = make_engine(model)
     found = []
     for number, member in enumerate(members):
         prefix = f"member-{number}." if len(members) > 1 else ""
-        for name, layer, entrance in list_layers(member.network):
-            if isinstance(layer, nn.Conv2d) and not patches:
-                continue
-            with rounded(layer, entrance):
-                found.append((prefix + name, float(np.abs(engine.scores(inputs) - wanted).max(1).mean())))
+        for name, change in _measure(member, inputs, patches):
+            found.append((prefix + name, change / len(members)))
     return sorted(found, key=lambda pair: -pair[1])
+
+
+@torch.inference_mode()
+def _measure(bundle: Bundle, inputs: Tensor, patches: bool) -> Iterator[tuple[str, float]]:
+    """What rounding changes, for each layer. Only what comes after the layer is computed."""
+    network, tokens = bundle.network, bundle.card.config.tokens
+    entering: list[Tensor] = []  # each block
+    keep = [block.register_forward_pre_hook(lambda _, given: entering.append(given[0])) for block in network.blocks]
+    wanted = bundle.scores(network(inputs))
+    for hook in keep:
+        hook.remove()
+    depth = len(network.blocks)
+    for name, layer, entrance in list_layers(network):
+        if isinstance(layer, nn.Conv2d) and not patches:
+            continue
+        parts = name.split(".")
+        with rounded(layer, entrance):
+            if parts[0] == "patch_embed":
+                logits = network(inputs)
+            else:
+                first = int(parts[1]) if parts[0] == "blocks" else depth - 1
+                x = entering[first]
+                for block in network.blocks[first : depth - 1]:
+                    x = block(x)
+                logits = network.head(network.norm(network.blocks[-1](x, tokens)).mean(1))
+        yield name, float((bundle.scores(logits) - wanted).abs().amax(1).mean())
 
 
 def list_layers(network: AST) -> Iterator[tuple[str, nn.Linear | nn.Conv2d, nn.Module]]:
