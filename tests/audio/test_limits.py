@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -61,6 +62,16 @@ def written(folder: Path, rate: int, seconds: float = 0.5) -> Path:
 
 def read(readers: Readers, path: Path) -> int:
     return sum(len(block) for block in readers.blocks(open_recording(path)))
+
+
+def test_nobody_wants_the_rest(misbehaving: None, tmp_path: Path) -> None:
+    """After Ctrl-C, a decoder that hangs is ended at once."""
+    stop = threading.Event()
+    threading.Timer(0.5, stop.set).start()
+    readers = Readers(limits=FileLimits(seconds=300))
+    with pytest.raises(AudioError, match="reading was interrupted"):
+        list(readers.blocks(open_recording(written(tmp_path, 8_001)), stop))
+    assert read(readers, written(tmp_path, 16_000)) == 8_000  # they go on
 
 
 @pytest.mark.parametrize(("rate", "seconds"), [(8001, 0.5), (8002, 70.0)])

@@ -192,7 +192,7 @@ def test_a_microphone() -> None:
     def missing(**_: object) -> None:
         raise ValueError("no such device")
 
-    with pytest.raises(AudioError, match="microphone: cannot be opened: no such device: name another"):
+    with pytest.raises(AudioError, match="microphone: cannot be opened: no such device: name another with --mic"):
         next(live.microphone(None, missing))
 
 
@@ -236,6 +236,7 @@ def test_ctrl_c_is_the_usual_end() -> None:
     [
         (["--rate", "10"], "rate must be 1000 to 2000000 Hz; got 10"),
         (["--rate", "16000", "--channels", "100"], "channels must be 1 to 64; got 100"),
+        (["--encoding", "u8"], "--channels and --encoding are about samples without a header: add --rate"),
         ([], "expected sound in a format that FFmpeg reads from a pipe"),
         (["--hop", "9"], "hop must be more than 0 and at most a window"),
     ],

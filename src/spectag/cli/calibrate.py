@@ -18,7 +18,7 @@ from spectag.cli.threads import Threads, use_threads
 from spectag.errors import InputError
 
 if TYPE_CHECKING:
-    from spectag.cli.outputs import ClipOutputs
+    from spectag.cli.clip_outputs import ClipOutputs
     from spectag.model.bundle import Bundle
     from spectag.model.unknown import Unknown
     from spectag.score.calibration import Calibration
@@ -101,7 +101,7 @@ def calibrate(
     find_model(model)
     manifest = read_data(data, separator=separator, negatives=negatives).only(fold=fold, split=split)
 
-    from spectag.cli.outputs import run_network
+    from spectag.cli.clip_outputs import run_network
     from spectag.model.loading import load_bundle
     from spectag.score.calibration import calibrate as fit
 

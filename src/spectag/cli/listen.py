@@ -74,6 +74,10 @@ def listen(
         raise typer.BadParameter(f"expected - for standard input, or nothing for the microphone; got {source!r}")
     if source == "-" and sys.stdin.isatty():
         raise typer.BadParameter("expected sound from a pipe, got a terminal: pipe sound into it, or leave - out")
+    if rate is None and (channels, encoding) != (1, "s16le"):
+        raise typer.BadParameter("--channels and --encoding are about samples without a header: add --rate")
+    if rate is not None and source is None:
+        raise typer.BadParameter("--rate is about samples on standard input: add -")
     find_model(model)
 
     from spectag.audio import live as sounds
@@ -168,9 +172,7 @@ class _Lines:
             nothing = NO_LABEL if moment.unknown else "(no tags)"
             print(f"{moment.time:8.1f} s  {tags or nothing}", flush=True)
             for event in moment.events:
-                print(
-                    f"  event: {event.label}, {event.onset:.2f} to {event.offset:.2f} s, {event.score:.2f}", flush=True
-                )
+                print(f"  event: {_described(event)}", flush=True)
         if clock.live.overruns > self._overruns:
             self._overruns = clock.live.overruns
             say(

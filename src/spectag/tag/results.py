@@ -25,6 +25,8 @@ the recording (:class:`ClipTags`), its events and its timeline. :mod:`spectag.ta
 
 from __future__ import annotations
 
+import mmap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -145,6 +147,18 @@ class Timeline:
     def times(self) -> NDArray[np.float64]:
         """The beginning of each row in seconds, ``[N]``."""
         return np.arange(len(self.scores), dtype=np.float64) * self.step
+
+    def blocks(self, rows: int = 2**12) -> Iterator[NDArray[np.float32]]:
+        """The scores, some rows at a time. Of a file that is mapped into memory, no more are in memory.
+
+        >>> [len(block) for block in Timeline(("owl",), 0.5, np.zeros((5, 1), np.float32)).blocks(rows=2)]
+        [2, 2, 1]
+        """
+        mapped = getattr(self.scores, "_mmap", None) if hasattr(mmap, "MADV_DONTNEED") else None
+        for first in range(0, len(self.scores), rows):
+            yield np.array(self.scores[first : first + rows])
+            if mapped is not None:
+                mapped.madvise(mmap.MADV_DONTNEED)
 
     def to_dict(self) -> dict[str, Any]:
         """The object of the JSON formats."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import IO, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from spectag.audio.fbank import FLOOR
 from spectag.audio.front_end import FRAMES_PER_SECOND
 from spectag.audio.read import Recording
+from spectag.errors import SaveError, reason
 from spectag.model.card import Card
 from spectag.tag.results import Timeline
 from spectag.tag.windows import FLOOR_MARGIN, Window
@@ -128,7 +129,7 @@ class _Rows:
         self._columns = columns
         self._held: list[NDArray[np.float32]] = []
         self._size = 0
-        self._file: tempfile._TemporaryFileWrapper[bytes] | None = None
+        self._file: IO[bytes] | None = None
 
     def append(self, rows: NDArray[np.float32]) -> None:
         self._held.append(rows)
@@ -145,10 +146,17 @@ class _Rows:
         return rows if count is None else rows[: max(0, count - first)]
 
     def _write(self) -> None:
-        if self._file is None:
-            self._file = tempfile.NamedTemporaryFile(prefix="spectag-timeline-")  # noqa: SIM115 - it outlives this call
-        for rows in self._held:
-            self._file.write(rows.data)
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it outlives this call
+            for rows in self._held:
+                self._file.write(rows.data)
+            self._file.flush()
+        except OSError as error:
+            raise SaveError(
+                f"scores over time need a temporary file, which cannot be written: {reason(error)}: free some space, "
+                "or name another folder in the environment variable TMPDIR"
+            ) from error
         self._held, self._size = [], 0
 
     def array(self, count: int) -> NDArray[np.float32]:
@@ -158,5 +166,4 @@ class _Rows:
         if self._file is None:
             return np.concatenate(self._held)[:count]
         self._write()
-        self._file.flush()
         return np.memmap(self._file, np.float32, "r", shape=(self.count, self._columns))[:count]
