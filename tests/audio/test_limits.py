@@ -103,9 +103,9 @@ def test_waiting_for_the_network_does_not_count(tmp_path: Path) -> None:
     readers = Readers()
     watched, watching = [], readers._guard.watching
 
-    def counted(process: object) -> object:
+    def counted(process: object, stop: object) -> object:
         watched.append(process)
-        return watching(process)  # type: ignore[arg-type]
+        return watching(process, stop)  # type: ignore[arg-type]
 
     readers._guard.watching = counted  # type: ignore[assignment,method-assign]
     lengths = []

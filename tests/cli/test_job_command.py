@@ -204,7 +204,7 @@ def test_interrupted_while_a_decoder_hangs(jobs: ModuleType, site: Path, model: 
     """Ctrl-C does not wait for --file-timeout, and what is done is kept."""
     soundfile.write(site / "7.wav", np.ones(4_000), 8_002)
     jobs.TIMEOUT = 300.0
-    job = jobs.Job(site, tmp_path / "a.jsonl", ["-m", str(model)])
+    job = jobs.Job(site, tmp_path / "a.jsonl", ["-m", str(model), "--batch-size", "1"])
     process = subprocess.Popen(job.command, env=job.environment, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 120
     while job.records() < 8 and time.monotonic() < until:  # the first line, and seven files

@@ -26,7 +26,7 @@ LABELS = ("owl", "käuzchen", "fox")
 def timeline(content: str) -> Timeline:
     """As many rows as letters; each file has its own scores."""
     rows = np.frombuffer(content.encode(), np.uint8)[:, None]
-    return Timeline(LABELS, 0.16, (rows / np.array([256, 257, 258])).astype(np.float32))
+    return Timeline(LABELS, 0.16, (rows / np.array([256, 512, 1000])).round(6).astype(np.float32))
 
 
 class Scores:
@@ -140,7 +140,7 @@ def test_beginning_again_forgets_them(tmp_path: Path) -> None:
 def test_little_memory(tmp_path: Path) -> None:
     """Ten hours of 527 labels are 0.5 GB, which is more than a small computer has."""
     there = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.float32, (40_000, 100))  # 16 MB
-    there[:, 3] = np.linspace(0, 1, 40_000)
+    there[:, 3] = np.linspace(0, 1, 40_001)[1:].round(6)
     long = Timeline(tuple(map(str, range(100))), 0.5, np.load(tmp_path / "a.npy", mmap_mode="r"))
     timelines = Timelines(tmp_path / "a.journal")
     tracemalloc.start()

@@ -190,9 +190,7 @@ def test_a_long_timeline_goes_to_a_file(monkeypatch: pytest.MonkeyPatch) -> None
     assert find_events(Timeline(("loud",), 0.1, in_file), 300.1, rule) == events
 
 
-def test_the_temporary_file_of_a_long_timeline(
-    tagger: Tagger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_temporary_file_of_a_long_timeline(tagger: Tagger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has no name, so that it is gone when the process is killed. If it cannot be written, the error says which."""
     monkeypatch.setattr("spectag.tag.timeline._IN_MEMORY", 100)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -201,7 +199,7 @@ def test_the_temporary_file_of_a_long_timeline(
     assert isinstance(result.timeline.scores, np.memmap)
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
-    with pytest.raises(SaveError, match="need a temporary file, which cannot be written: No such file.*TMPDIR"):
+    with pytest.raises(SaveError, match=r"need a temporary file, which cannot be written: No such file.*TMPDIR"):
         Detector(tagger).detect(noise(160_000), timeline=True)
 
 

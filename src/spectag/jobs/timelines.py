@@ -1,7 +1,8 @@
 """The timelines of a journal, in a file beside it: a line with the labels, then the scores as float32, row by row.
 
 As JSON in the journal itself they would need three times the space, and all of it in memory. So a record only says
-where its timeline is here. A timeline is written before its record, so a record that is there has one.
+where its timeline is here. A timeline is written before its record, so a record that is there has one. Scores are
+rounded as in the output, which hides that the last bit of some depends on the batch that they were computed in.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 from spectag.errors import SaveError, unwritable
 from spectag.files import append
-from spectag.tag.results import Timeline
+from spectag.tag.results import DECIMALS, Timeline
 
 _LONGEST = 2**24  # bytes of the labels
 _SCORE = np.dtype("<f4")
@@ -64,7 +65,8 @@ class Timelines:
                 self._end = append(self._file, 0, [labels, b" " * (-(len(labels) + 1) % _SCORE.itemsize), b"\n"])
                 self._labels = timeline.labels
             begin = self._end
-            self._end = append(self._file, begin, (block.astype(_SCORE).data for block in timeline.blocks()))
+            rounded = (np.round(block.astype(np.float64), DECIMALS) for block in timeline.blocks())
+            self._end = append(self._file, begin, (block.astype(_SCORE).data for block in rounded))
         except OSError as error:
             raise unwritable(self.path, error) from error
         return {"step": timeline.step, "rows": len(timeline.scores), "at": begin}

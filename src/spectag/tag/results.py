@@ -148,7 +148,7 @@ class Timeline:
         """The beginning of each row in seconds, ``[N]``."""
         return np.arange(len(self.scores), dtype=np.float64) * self.step
 
-    def blocks(self, rows: int = 2**12) -> Iterator[NDArray[np.float32]]:
+    def blocks(self, rows: int = 2**10) -> Iterator[NDArray[np.float32]]:
         """The scores, some rows at a time. Of a file that is mapped into memory, no more are in memory.
 
         >>> [len(block) for block in Timeline(("owl",), 0.5, np.zeros((5, 1), np.float32)).blocks(rows=2)]
