@@ -230,6 +230,7 @@ def test_a_job_on_a_cluster_continues(ray: None, site: Path, model: Path, tmp_pa
     files = sorted(map(str, site.iterdir()))
     parquet.write_table(pyarrow.table({"path": [*files[:50], "s3://bucket.invalid/a.wav"][:50]}), table)
     options = ["--ray", "local", "--ray-workers", "1", "-m", model, "-o", f"{output}/"]
+    options += ["--events", "--event-threshold", "0", "--hop", "0.25"]
     call("tag", table, *options)
     assert parquet.read_table(output).num_rows == 50
     capsys.readouterr()
@@ -239,5 +240,9 @@ def test_a_job_on_a_cluster_continues(ray: None, site: Path, model: Path, tmp_pa
     assert "was made with --top-k 5, not with --top-k 2" in capsys.readouterr().err
     assert call("tag", site, *options, "--resume") == 1
     assert "spectag: note: 50 of 400 files are done already, 350 are not" in capsys.readouterr().err
-    assert sorted(parquet.read_table(output)["path"].to_pylist()) == files
+    rows = parquet.read_table(output).to_pylist()
+    assert sorted(row["path"] for row in rows) == files
+    assert all(bool(row["events"]) == (row["error"] is None) for row in rows)
+    assert call("tag", site, *options, "--resume", "--hop", "0.5") == 1
+    assert "was made with --hop 0.25, not with --hop 0.5" in capsys.readouterr().err
     assert call("tag", site, *options, "--resume") == 0  # nothing is left to do
