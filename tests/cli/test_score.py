@@ -383,7 +383,9 @@ def test_stretches_of_one_file_are_read_once(models, tmp_path, capsys, monkeypat
 
     read, blocks = [], Readers.blocks
     monkeypatch.setattr(
-        Readers, "blocks", lambda self, recording: read.append(recording.name) or blocks(self, recording)
+        Readers,
+        "blocks",
+        lambda self, recording, stop=None: read.append(recording.name) or blocks(self, recording, stop),
     )
     assert call("evaluate", models[0], "--data", tmp_path / "clips.csv", "--json") == 0
     out, err = capsys.readouterr()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from spectag.audio.limits import MEBIBYTES, SECONDS, FileLimits
-from spectag.choices import BATCH_SIZE, DEVICE, EVENT_METHOD, MODEL, PRECISION, TOP_K, Format, Precision
+from spectag.choices import BATCH_SIZE, DEVICE, EVENT_METHOD, LENGTH, MODEL, PRECISION, TOP_K, Format, Precision
 from spectag.cli.cluster import RayAddress, RayWorkers, WorkerOptions, refuse_with_ray, tag_with_ray
 from spectag.cli.documents import asks_for, choose_format, open_writer, refuse_output
 from spectag.cli.jobs import (
@@ -31,7 +31,7 @@ from spectag.cli.jobs import (
     report,
     run_job,
 )
-from spectag.cli.options import MODEL as MODEL_HELP, BatchSize, Device, TagThreshold, TopK, find_model
+from spectag.cli.options import MODEL as MODEL_HELP, BatchSize, Device, LengthOf, TagThreshold, TopK, find_model
 from spectag.cli.output import Bar
 from spectag.cli.plots import draw_many, refuse_plot
 from spectag.cli.threads import Threads, use_threads
@@ -99,6 +99,7 @@ def tag(
         Precision,
         typer.Option(help="Number format of the network. bf16 is faster on GPUs and on processors with bf16."),
     ] = PRECISION,
+    length: LengthOf = LENGTH,
     batch_size: BatchSize = BATCH_SIZE,
     threads: Threads = None,
     jobs: Jobs = None,
@@ -125,7 +126,7 @@ def tag(
     limits = FileLimits(file_timeout, file_memory)
     options = JobOptions(resume, overwrite, verify, retry_failed, shard, jobs, limits)
     if ray is not None:
-        given = {"timeline": timeline, "plot": plot, "format": format}
+        given = {"timeline": timeline, "plot": plot, "format": format, "length": length != LENGTH}
         refuse_with_ray(context, [name for name, value in given.items() if value])
 
         from spectag.tag.events import EventRule
@@ -159,7 +160,7 @@ def tag(
     from spectag.tag.tagger import Tagger
 
     use_threads(threads)
-    tagger = Tagger(model, device=device, precision=precision, batch_size=batch_size, readers=readers)
+    tagger = Tagger(model, device=device, precision=precision, batch_size=batch_size, length=length, readers=readers)
     rule = EventRule(event_method, event_threshold, gap=gap, shortest=shortest)
 
     def tag_all(bar: Bar) -> TagAll:
@@ -178,8 +179,9 @@ def tag(
 
     if job and output is not None:
         # Few files do not fill a batch; batches that are filled up take as long as full ones.
-        tagger.engine = PaddedEngine(tagger.engine, min(batch_size, len(files)))
+        tagger.engine = PaddedEngine(tagger.engine, min(batch_size, len(files)), tagger.card.front_end.frames)
         decisive: dict[str, Any] = {"top-k": top_k, "threshold": threshold, "precision": precision, "hop": hop}
+        decisive["length"] = None if length == LENGTH else length
         if events or timeline:
             decisive |= {"events": events, "timeline": timeline} | name_rule(rule)
         run = Run(digest_of_model(tagger.bundle or tagger.card), decisive, shard)
