@@ -339,7 +339,7 @@ def test_scores_over_time(site: Path, model: Path, tmp_path: Path, capsys: Captu
         before = (tmp_path / name).read_bytes()
         journal = tmp_path / f"{name}.journal"
         lines = journal.read_bytes().splitlines(keepends=True)
-        assert not any(b"scores" in line for line in lines)
+        assert not any(b'"scores"' in line for line in lines)
         journal.write_bytes(b"".join(lines[:4])[:-10])  # killed within the third file
         assert call("tag", site, *options, "-o", tmp_path / name, "--resume") == 1
         assert "2 of 7 files are done already, 5 are not" in capsys.readouterr().err
