@@ -239,7 +239,7 @@ def test_a_job_on_a_cluster_continues(ray: None, site: Path, model: Path, tmp_pa
     assert call("tag", site, *options, "--resume", "--top-k", "2") == 1
     assert "was made with --top-k 5, not with --top-k 2" in capsys.readouterr().err
     assert call("tag", site, *options, "--resume") == 1
-    assert "spectag: note: 50 of 400 files are done already, 350 are not" in capsys.readouterr().err
+    assert "spectag: note: 50 of 400 files are done already; 350 left" in capsys.readouterr().err
     rows = parquet.read_table(output).to_pylist()
     assert sorted(row["path"] for row in rows) == files
     assert all(bool(row["events"]) == (row["error"] is None) for row in rows)

@@ -93,7 +93,7 @@ def test_a_finished_job_reads_nothing(site: Path, model: Path, tmp_path: Path, c
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines()[:2] == [
-        "spectag: note: 7 of 7 files are done already, 0 are not",
+        "spectag: note: 7 of 7 files are done already; 0 left",
         "spectag: done: 7 files, 5.62 s of sound: 6 tagged, 1 failed",
     ]
 
@@ -328,7 +328,7 @@ def test_shards_are_merged_to_what_one_job_writes(
     for output in (merged, tmp_path / name):  # it goes on like any other job
         assert call("tag", *paths, "-m", model, "-o", output, "--resume") == 1
     assert merged.read_bytes() == (tmp_path / name).read_bytes()
-    assert "8 of 10 files are done already, 2 are not" in capsys.readouterr().err
+    assert "8 of 10 files are done already; 2 left" in capsys.readouterr().err
 
 
 def test_scores_over_time(site: Path, model: Path, tmp_path: Path, capsys: Captured) -> None:
@@ -342,7 +342,7 @@ def test_scores_over_time(site: Path, model: Path, tmp_path: Path, capsys: Captu
         assert not any(b'"scores"' in line for line in lines)
         journal.write_bytes(b"".join(lines[:4])[:-10])  # killed within the third file
         assert call("tag", site, *options, "-o", tmp_path / name, "--resume") == 1
-        assert "2 of 7 files are done already, 5 are not" in capsys.readouterr().err
+        assert "2 of 7 files are done already; 5 left" in capsys.readouterr().err
         assert (tmp_path / name).read_bytes() == before
     parts = [tmp_path / "1.csv", tmp_path / "2.csv"]
     for number, part in enumerate(parts, 1):

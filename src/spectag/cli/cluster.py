@@ -121,7 +121,7 @@ def tag_with_ray(
     done = set(parts.paths())
     files = [file for file in listed if valid(file.path or "" if isinstance(file, FileError) else file) not in done]
     if done:
-        say("note", f"{len(listed) - len(files)} of {len(listed)} files are done already, {len(files)} are not")
+        say("note", f"{len(listed) - len(files)} of {len(listed)} files are done already; {len(files)} left")
     threads = choose_threads(worker.threads) if worker.threads else 1
     count = workers or (max(1, count_cores() // threads) if address == "local" else MOST_WORKERS)
     told = {

@@ -274,7 +274,7 @@ def run_job(
     part = None if options.shard is None else Shard.parse(options.shard)
     plan = make_plan(files, journal, part, verify=options.verify, retry=options.retry_failed)
     if journal.records:
-        say("note", f"{len(plan.files) - plan.new} of {len(plan.files)} files are done already, {plan.new} are not")
+        say("note", f"{len(plan.files) - plan.new} of {len(plan.files)} files are done already; {plan.new} left")
     with counted(plan.new, len(plan.files)) as (summary, progress):
         for result, new in run(plan, journal, tag_all(progress.bar)):
             writer.write(result)
