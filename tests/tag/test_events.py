@@ -79,6 +79,15 @@ def test_gaps_are_closed_and_short_ones_left_out(method: str) -> None:
     assert rows(found, EventRule(method, shortest=0.7)) == [(20, 40), (50, 70)]
 
 
+@pytest.mark.parametrize("method", ["change", "threshold"])
+@pytest.mark.parametrize("first", range(20, 60))
+def test_an_event_of_exactly_the_shortest_length_stays(method: str, first: int) -> None:
+    """Wherever it begins: 0.9 - 0.6 is a little less than 0.3."""
+    found = timeline((first, first + 9, 0.9))
+    assert rows(found, EventRule(method, shortest=0.9)) == [(first, first + 9)]
+    assert rows(found, EventRule(method, shortest=0.91)) == []
+
+
 def test_each_label_has_its_threshold() -> None:
     scores = np.full((50, 2), 0.4, np.float32)
     found = Timeline(("owl", "fox"), STEP, scores)

@@ -114,6 +114,13 @@ def test_events_need_the_threshold_of_their_label(bundle):
     assert forced.detect(long).events == plain.events
 
 
+def test_events_have_thresholds_of_their_own_for_each_method(bundle):
+    facts = {"thresholds": (0.5,) * 4, "event_thresholds": {"change": (0.1, 0.2, 0.3, 0.4)}}
+    tagger = Tagger(with_facts(bundle, **facts))
+    assert Detector(tagger).thresholds == dict(zip(bundle.labels.names, (0.1, 0.2, 0.3, 0.4), strict=True))
+    assert set(Detector(tagger, EventRule("threshold")).thresholds.values()) == {0.5}  # those of tags
+
+
 def test_the_detector_and_the_listener_say_unknown(bundle, loud):
     facts = {"unknown": knows(bundle, loud, factor=0.5), "thresholds": (0.0,) * 4}
     tagger = Tagger(with_facts(bundle, **facts))

@@ -25,6 +25,7 @@ from spectag.tag.results import Event, Timeline
 
 _TOGETHER = 32  # labels whose scores are copied together, since a table is stored row by row
 _ROWS = 2**14
+_EXACT = 1e-6  # s, or rows: differences of times that are products of a step are not exact
 Span = tuple[int, int]  # first row, row behind the last
 
 
@@ -99,7 +100,7 @@ def find_events(
             found += [
                 (first * timeline.step, column, Event(label, first * timeline.step, end, score))
                 for first, last, score in _events(np.asarray(scores, np.float64), timeline.step, rule, threshold)
-                if (end := min(last * timeline.step, duration)) - first * timeline.step >= rule.shortest
+                if (end := min(last * timeline.step, duration)) - first * timeline.step >= rule.shortest - _EXACT
                 and end > first * timeline.step
             ]
     return tuple(event for _, _, event in sorted(found, key=lambda item: item[:2]))
@@ -215,7 +216,7 @@ def _joined(spans: list[Span], gap: float) -> list[Span]:
     """Neighbours that are at most ``gap`` rows apart become one."""
     joined: list[Span] = []
     for first, last in spans:
-        if joined and gap > 0 and first - joined[-1][1] <= gap + 1e-6:
+        if joined and gap > 0 and first - joined[-1][1] <= gap + _EXACT:
             first = joined.pop()[0]
         joined.append((first, last))
     return joined
