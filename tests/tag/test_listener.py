@@ -1,6 +1,7 @@
 """Listening gives what detecting gives, while the sound is heard."""
 
 import copy
+import io
 import json
 import os
 import signal
@@ -14,14 +15,17 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from rich.console import Console
 from sounds import noise
 
 from spectag.audio import live
+from spectag.cli.listen import _draw_tags
 from spectag.errors import AudioError, InputError, ModelError, NotAudio
 from spectag.model.bundle import Bundle
 from spectag.tag.detector import Detector
 from spectag.tag.events import EventRule
-from spectag.tag.listener import Listener
+from spectag.tag.listener import Listener, Moment
+from spectag.tag.results import Tag
 from spectag.tag.tagger import Tagger
 
 RATE = 16_000
@@ -221,6 +225,16 @@ def test_the_command_hears_a_pipe_at_any_speed(tmp_path: Path) -> None:
     moments = [json.loads(line) for line in done.stdout.splitlines()]
     assert moments[-1]["time"] == pytest.approx(8.0, abs=0.05)
     assert b"listened to 8.0 s; answers took" in done.stderr
+
+
+def test_labels_with_brackets_are_no_markup() -> None:
+    """Kind: a label that rich takes for markup ended the command with a traceback, or was not shown."""
+    console = Console(file=io.StringIO(), width=100)
+    console.print(_draw_tags(Moment(1.0, (Tag("owl [/x]", 0.5), Tag("horn [honking]", 0.25)), ())))
+    shown = console.file.getvalue()
+    assert "owl [/x]" in shown
+    assert "horn [honking]" in shown
+    assert shown.count("█") == 10 + 5
 
 
 def test_ctrl_c_is_the_usual_end() -> None:
