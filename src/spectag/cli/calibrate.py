@@ -300,4 +300,4 @@ def _print_figures(bundle: Bundle, found: Calibration, aim: str, rejected: dict[
         text = f"{rejected['known_rejected']} of {rejected['known']} clips with labels are called unknown"
         if rejected["negatives"]:
             text += f", and {rejected['negatives_rejected']} of {rejected['negatives']} without"
-        print(f"unknown, at a rate of {rejected['rate']:g}: {text} (cross-validated)")
+        print(f"unknown, at a rate of {rejected['rate']:g}: {text} (the limit was chosen on those with labels)")

@@ -31,7 +31,7 @@ Floats: TypeAlias = "NDArray[np.float64]"
 Method = Literal["none", "temperature", "platt", "classes"]
 
 FOLDS = 5
-FEWEST = 5  # clips with and without a class, from which on it gets parameters or a threshold of its own
+FEWEST = 5  # clips with and without a class, from which on it gets parameters of its own
 _LEAST = 1e-12  # score in logarithms
 
 

@@ -125,11 +125,13 @@ class _Rows:
         self.count = 0
         self._columns = columns
         self._held: list[NDArray[np.float32]] = []
+        self._last = np.zeros((1, columns), np.float32)
         self._size = 0
         self._file: tempfile._TemporaryFileWrapper[bytes] | None = None
 
     def append(self, rows: NDArray[np.float32]) -> None:
         self._held.append(rows)
+        self._last = rows[-1:]
         self.count += len(rows)
         self._size += rows.nbytes
         if self._size > _IN_MEMORY:
@@ -152,7 +154,7 @@ class _Rows:
     def array(self, count: int) -> NDArray[np.float32]:
         """All rows, cut to ``count``, or continued by the last one, which is about less than a row."""
         if count > self.count:
-            self.append(np.repeat(self._held[-1][-1:], count - self.count, axis=0))
+            self.append(np.repeat(self._last, count - self.count, axis=0))
         if self._file is None:
             return np.concatenate(self._held)[:count]
         self._write()
