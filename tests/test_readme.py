@@ -31,7 +31,7 @@ from spectag.train.recipe_files import read_recipe
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = ["README.md", "docs/jobs.md", "docs/formats.md", "docs/times.md", "docs/training.md"]
+PAGES = ["README.md", "docs/jobs.md", "docs/formats.md", "docs/times.md", "docs/training.md", "docs/distillation.md"]
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
@@ -71,8 +71,10 @@ def place(tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("readme")
     examples = sorted((ROOT / "examples").glob("*.ogg"))
     (place / "recordings").mkdir()
+    (place / "RECORDINGS").mkdir()
     for clip in examples[:2]:
         shutil.copy(clip, place / "recordings")
+        shutil.copy(clip, place / "RECORDINGS")
     soundfile.write(place / "talk.wav", np.zeros(16000), 16000)
     shutil.copy(examples[0], place / "dawn.wav")
     (place / "talk.wav").rename(place / "talk.mp4")  # what a file holds counts, not its name
@@ -82,8 +84,8 @@ def place(tmp_path_factory) -> Path:
         for fold in (1, 4):
             shutil.copy(clip, folder / f"{fold}-{label}{fold}-A.ogg")
 
-    config = ASTConfig(width=64, depth=1, heads=1, frames=128, labels=527)
-    card = Card(config, FrontEnd("hanning", frames=128), LabelSet.audioset(), "sigmoid")
+    config = ASTConfig(width=64, depth=1, heads=1, frames=512, labels=527)
+    card = Card(config, FrontEnd("hanning", frames=512), LabelSet.audioset(), "sigmoid")
     bundle = Bundle(card, AST(config))
     hub = place / "hub" / "models--MIT--ast-finetuned-audioset-10-10-0.4593"
     bundle.save(hub / "snapshots" / "0123abcd")

@@ -78,7 +78,7 @@ def show(value: Any) -> str:
 def list_keys(model: Any, prefix: str = "") -> list[str]:
     """All keys of a pydantic model, those of its sections after their section: ``front_end``, ``front_end.mean``.
 
-    >>> from spectag.train.recipe import SplitsRecipe
+    >>> from spectag.train.sections import SplitsRecipe
     >>> list_keys(SplitsRecipe)
     ['train', 'validation', 'test']
     """

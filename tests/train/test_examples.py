@@ -14,9 +14,9 @@ from spectag.errors import AudioError, DataError
 from spectag.train.augment import build_example
 from spectag.train.events import Sound
 from spectag.train.examples import TrainingClips, Waveforms, collate
-from spectag.train.recipe import AugmentRecipe
 from spectag.train.rng import make_rng
 from spectag.train.sampler import Draw
+from spectag.train.sections import AugmentRecipe
 
 
 @pytest.fixture

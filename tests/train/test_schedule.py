@@ -5,8 +5,8 @@ import math
 import pytest
 from hypothesis import given, strategies as st
 
-from spectag.train.recipe import ScheduleRecipe
 from spectag.train.schedule import compute_lr_factor
+from spectag.train.sections import ScheduleRecipe
 
 
 def factors(schedule, steps, per_epoch=10, total=100):

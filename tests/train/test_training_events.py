@@ -10,12 +10,13 @@ from hypothesis import given, strategies as st
 from spectag.audio.front_end import FRAME, HOP, FrontEnd
 from spectag.data.manifest import Clip, Heard
 from spectag.model.config import ASTConfig
-from spectag.train.augment import build_example, build_inputs
+from spectag.train.augment import build_example
 from spectag.train.events import Sound, cut_events, events_of, label_mixture
 from spectag.train.examples import Batch, Example, collate
 from spectag.train.frames import FrameLoss
-from spectag.train.recipe import AugmentRecipe
+from spectag.train.inputs import build_inputs
 from spectag.train.rng import make_rng
+from spectag.train.sections import AugmentRecipe
 
 QUIET, LOUD = 0.25, 1.0
 

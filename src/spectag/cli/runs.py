@@ -80,6 +80,27 @@ def read_data(
     return manifest
 
 
+def read_for(recipe: Recipe, path: Path, negatives: Sequence[Path] | None = None) -> tuple[Recipe, Manifest]:
+    """Read the data set of a recipe, and decide its loss if it has a teacher.
+
+    >>> Path("1.wav").touch()
+    >>> recipe = spectag.train.recipe_files.read_recipe("distill", ["teacher.model=esc10"])
+    >>> len(read_for(recipe, Path("."))[1])
+    1
+    """
+    if recipe.teacher.model is None:
+        rules = recipe.labels
+        return recipe, read_data(path, separator=rules.separator, negatives=negatives, events=rules.events)
+    if negatives:
+        raise typer.BadParameter("--negatives is for runs that learn from labels, and this one has a teacher")
+    from spectag.runs.teaching import follow_teacher
+
+    recipe, manifest = follow_teacher(recipe, path)
+    for note in manifest.notes:
+        say("note", f"{path}: {note}")
+    return recipe, manifest
+
+
 def list_folds(text: str, manifest: Manifest) -> list[int | None]:
     """Turn ``all`` or ``1,2,3`` into the numbers of folds.
 

@@ -10,7 +10,7 @@ import typer
 from spectag.choices import DEVICE
 from spectag.cli.options import RECIPE, Data, Device, Fold, Folds, Init, Negatives, Processes, Seeds, Set, find_model
 from spectag.cli.output import require_folder_name
-from spectag.cli.runs import fail_if_unscored, list_folds, read_data, require_train_extra, train_series
+from spectag.cli.runs import fail_if_unscored, list_folds, read_for, require_train_extra, train_series
 from spectag.cli.threads import Threads
 from spectag.cores import choose_threads
 
@@ -80,8 +80,11 @@ def sweep(
         recipes = take_weights_from(weights, recipes)
     for source in {chosen.init for chosen in recipes} - {None}:
         find_model(str(source))
-    rules = recipes[0].labels
-    manifest = read_data(data, separator=rules.separator, negatives=negatives, events=rules.events)
+    if len({chosen.teacher.model for chosen in recipes}) > 1:
+        raise typer.BadParameter("expected one teacher for all settings, or none: begin a sweep for each")
+    first, manifest = read_for(recipes[0], data, negatives)
+    if first.teacher.model is not None:  # it decides these keys
+        recipes = [chosen.replace(loss=first.loss, label_smoothing=0.0, metric=first.metric) for chosen in recipes]
     held_out = [fold] if every_fold is None else list_folds(every_fold, manifest)
     threads = choose_threads(threads, processes)
     options = RunOptions(resume=resume, device=device, processes=processes, threads=threads)

@@ -17,7 +17,7 @@ from spectag.cli.output import require_folder_name, say
 from spectag.cli.runs import (
     fail_if_unscored,
     list_folds,
-    read_data,
+    read_for,
     report_clips,
     require_train_extra,
     run_one,
@@ -48,6 +48,15 @@ def train(
     data: Data,
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder for the results; new or empty.")],
     init: Init = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Learn the scores of this teacher instead of labels, from any recordings: a model, an ensemble, a "
+            "score file (.npz), or module:function, which takes a waveform and its rate and returns scores.",
+            show_default="the recipe's",
+        ),
+    ] = None,
     fold: Fold = None,
     every_fold: Folds = None,
     seeds: Seeds = 1,
@@ -114,10 +123,12 @@ def train(
     from spectag.runs.processes import rank
     from spectag.train.recipe_files import read_recipe
 
-    chosen = read_recipe(recipe, [*(override or ()), *([f"init={init}"] if init is not None else [])])
+    named = {"init": init, "teacher.model": teacher}
+    chosen = read_recipe(
+        recipe, [*(override or ()), *(f"{key}={value}" for key, value in named.items() if value is not None)]
+    )
     if chosen.init is not None:
         _find_weights(chosen.init, data, out)
-    manifest = read_data(data, separator=chosen.labels.separator, negatives=negatives, events=chosen.labels.events)
     options = RunOptions(
         resume=resume,
         strict=strict,
@@ -129,6 +140,7 @@ def train(
         command=shlex.join(["spectag", *sys.argv[1:]]),
         begun=begun,
     )
+    chosen, manifest = read_for(chosen, data, negatives)
     if every_fold is not None or seeds > 1:
         held_out = [fold] if every_fold is None else list_folds(every_fold, manifest)
         fail_if_unscored(train_series(chosen, manifest, out, held_out, seeds, options)["runs"])

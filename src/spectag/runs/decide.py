@@ -15,7 +15,8 @@ from spectag.model.checkpoint import Checkpoint
 from spectag.model.config import ASTConfig
 from spectag.model.device import trains_faster_in_bf16
 from spectag.runs.plan import Plan
-from spectag.train.recipe import SIZES, FrontEndRecipe, Recipe
+from spectag.train.recipe import Recipe
+from spectag.train.sections import SIZES, FrontEndRecipe
 
 FabricPrecision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Measure = Callable[[FrontEnd], tuple[float, float]]

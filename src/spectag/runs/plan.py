@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +149,9 @@ def make_plan(
         train, description = clips, "nothing"
     if not train.clips:
         raise DataError(f"no clips are left to train on after holding out {description}")
-    _require_difference(train)
+    taught = recipe.teacher.model is not None
+    if not taught:
+        _require_difference(train)
     if recipe.holdout and validation is None and (test is None or recipe.select == "best"):
         seed = recipe.seed if holdout_seed is None else holdout_seed
         divided = divide(train, share=recipe.holdout, seed=seed, pattern=recipe.groups)
@@ -173,7 +175,8 @@ def make_plan(
             f"times {options.processes} processes"
         )
     metric = _metric(recipe, [part for part in (validation, test) if part] or [train])
-    recipe = recipe.replace(**_loss(recipe, clips), metric=metric, epochs=_epochs(recipe, len(train)))
+    loss = {} if taught else _loss(recipe, clips)
+    recipe = recipe.replace(**loss, metric=metric, epochs=_epochs(recipe, len(train)))
     return Plan(recipe, train, validation, test, description, out, options)
 
 
@@ -208,6 +211,8 @@ def _require_choice(recipe: Recipe, validation: Manifest | None, splits: tuple[s
             f"recipe {recipe.name}: select best needs validation clips, and there are none: set holdout=0.1, which "
             f"puts a share of the training clips aside{other}; or set select=last"
         )
+    if recipe.teacher.model is not None:  # clips without labels get those of the teacher later
+        return
     alike = len({clip.labels for clip in validation.clips}) == 1
     one_label_each = len(validation.labels) > 1 and len(validation.clips[0].labels) == 1
     if alike and not (one_label_each and recipe.metric != "mean_ap"):  # accuracy needs no others, unlike AP
@@ -334,6 +339,8 @@ def _digests(plan: Plan) -> dict[str, str]:
 
     def digest(manifest: Manifest | None) -> str:
         clips = manifest.clips if manifest else ()
+        if plan.recipe.teacher.model is not None:  # what a teacher says may differ by rounding on another machine
+            clips = tuple(replace(clip, labels=(), start=None, end=None) for clip in clips)
         rows = [(clip.id, *map(str, (*clip.labels, *(clip.events or ())))) for clip in clips]
         names = list(manifest.labels.names) if manifest else []
         return hashlib.sha256(json.dumps([rows, names]).encode()).hexdigest()

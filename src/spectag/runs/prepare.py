@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +34,10 @@ from spectag.runs.heard import Heard
 from spectag.runs.history import History
 from spectag.runs.plan import RECIPE, Plan, RunOptions, check_directory, make_directory
 from spectag.runs.processes import check_processes, leave, meet, rank
+from spectag.runs.teaching import Teaching, prepare_teaching, write_taught
 from spectag.runs.watcher import Watcher
-from spectag.train.examples import TrainingClips, Unreadable, Waveforms, collate
-from spectag.train.frames import WithFrames
+from spectag.train.examples import Batch, Example, TrainingClips, Unreadable, Waveforms, collate
+from spectag.train.frames import WithOutputs
 from spectag.train.optimizer import build_optimizer
 from spectag.train.recipe import Recipe
 from spectag.train.recipe_files import read_recipe
@@ -43,6 +45,7 @@ from spectag.train.rng import Rng
 from spectag.train.sampler import EpochSampler, compute_clip_weights
 from spectag.train.start import build_start
 from spectag.train.step import TrainingStep
+from spectag.train.teachers import Teacher, teach
 from spectag.version import __version__
 
 if TYPE_CHECKING:
@@ -221,6 +224,7 @@ class Materials:
         device: that trains.
         checkpoint: initial weights, if the recipe names any.
         waveforms: the training clips.
+        teaching: what they teach.
         heard: which clips were heard, and why others could not be.
     """
 
@@ -230,6 +234,7 @@ class Materials:
     device: torch.device
     checkpoint: Checkpoint | None
     waveforms: Waveforms
+    teaching: Teaching
     heard: Heard
 
     def replaced(self, keys: Mapping[str, Any]) -> Materials:
@@ -274,8 +279,11 @@ def gather(plan: Plan, watcher: Watcher) -> Materials:
     waveforms.preload()
     heard.add((), (Unreadable(waveforms.clips[index].id, error) for index, error in waveforms.failed.items()))
     decisions = decide(plan, checkpoint, device, measure)
+    if plan.recipe.teacher.model is not None:
+        watcher.on_stage(f"asking the teacher, {plan.recipe.teacher.model}")
+    teaching = prepare_teaching(plan, waveforms, decisions.front_end, device)
     fabric = _launch(device, options, decisions.precision)
-    return Materials(plan, decisions, fabric, device, checkpoint, waveforms, heard)
+    return Materials(teaching.plan, decisions, fabric, device, checkpoint, waveforms, teaching, heard)
 
 
 def build_job(materials: Materials) -> Job:
@@ -291,7 +299,7 @@ def build_job(materials: Materials) -> Job:
     ema = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema)) if recipe.ema else None  # type: ignore[no-untyped-call]
     network.set_drop_path(recipe.model.drop_path)
     network.recompute = recipe.checkpoint_layers
-    whole = WithFrames(network) if decisions.config.frame_head else network
+    whole = WithOutputs(network) if decisions.config.frame_head or recipe.teacher.features else network
     if recipe.compile:
         whole.compile()
     model = fabric.setup_module(whole)
@@ -300,18 +308,21 @@ def build_job(materials: Materials) -> Job:
     bf16 = decisions.precision == "bf16-mixed"
     optimizer = fabric.setup_optimizers(build_optimizer(network, recipe, torch.bfloat16 if bf16 else torch.float32))
     geometry = decisions.config if decisions.config.frame_head else None
-    step = TrainingStep(model, decisions.config.grid, front_end, recipe, rank(), processes, geometry)
+    on_cpu = device.type == "cpu"
+    teacher, targets = materials.teaching.teacher, materials.teaching.targets
+    in_step = None if on_cpu else teacher
+    step = TrainingStep(model, decisions.config.grid, front_end, recipe, rank(), processes, geometry, in_step)
 
-    targets = plan.train.targets()
     weights = compute_clip_weights(targets) if recipe.balanced else None
     order, draws = _order(plan), recipe.epoch_clips
     sampler = EpochSampler(len(waveforms), recipe.seed, weights, rank(), processes, order, draws)
-    workers = 0 if waveforms.complete and device.type == "cpu" else max(1, count_cores() - 1)
+    # What is in memory is cheap to make an example of; what is not, and what a teacher has to say, is not.
+    workers = 0 if on_cpu and waveforms.complete and teacher is None else max(1, count_cores() - 1)
     loader = DataLoader(
         TrainingClips(waveforms, targets, front_end, recipe.augment),
         batch_size=recipe.batch_size // (recipe.accumulate * processes),
         sampler=sampler,
-        collate_fn=collate,
+        collate_fn=partial(_collate_taught, teacher=teacher) if on_cpu and teacher is not None else collate,
         num_workers=workers,
         persistent_workers=workers > 0,
         worker_init_fn=_ignore_sigterm,
@@ -321,10 +332,17 @@ def build_job(materials: Materials) -> Job:
     mean = WeightMean() if recipe.average else None
     if rank() == 0:
         make_directory(plan, recipe)
+        if recipe.teacher.model is not None and teacher is None:
+            write_taught(plan, targets)
     heard = materials.heard
     job = Job(plan, decisions, fabric, network, model, step, optimizer, ema, sampler, loader, history, heard, mean)
     job.resume()
     return job
+
+
+def _collate_taught(examples: Sequence[Example], teacher: Teacher) -> Batch:
+    """Make a batch that a teacher has scored, in the process that makes its examples."""
+    return teach(collate(examples), teacher)
 
 
 def _recorded_statistics(plan: Plan) -> tuple[float, float] | None:

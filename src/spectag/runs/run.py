@@ -64,6 +64,7 @@ def run(plan: Plan, scorer: Scorer, watcher: Watcher | None = None) -> dict[str,
     watcher = watcher or Watcher()
     judge = Judge(scorer, plan.recipe.cache_gb * 1e9, rank(), plan.options.processes)
     materials = gather(plan, watcher)
+    plan = materials.plan
     if (length := recorded_length(plan)) is not None:
         materials = materials.replaced(length)
     elif plan.options.minutes is not None:

@@ -85,13 +85,13 @@ def label_mixture(parts: Sequence[tuple[Sound, float]], length: int) -> tuple[Te
     """Label an example that is made of clips.
 
     Args:
-        parts: the clips, moved as their sounds are, and their shares.
+        parts: the clips, moved as their sounds are, and their shares; 1 for each if they are simply added up.
         length: of the example in samples.
 
     Returns:
-        the target ``[C]``, 0..1, which is the mixture of the clips' targets; and the events ``[E, 4]``, which are those
-        of all clips; None if those of one are not known. A label whose events all lie outside of the example does not
-        count.
+        the target ``[C]``, 0..1, which is the mixture of the clips' targets (their sum, at most 1); and the events
+        ``[E, 4]``, which are those of all clips; None if those of one are not known. A label whose events all lie
+        outside of the example does not count.
 
     >>> owl = Sound(torch.ones(100), torch.tensor([1.0, 0.0]))
     >>> fox = Sound(torch.ones(100), torch.tensor([0.0, 1.0]), torch.tensor([[1.0, 50.0, 80.0, 1.0]]))
@@ -108,5 +108,5 @@ def label_mixture(parts: Sequence[tuple[Sound, float]], length: int) -> tuple[Te
             target = torch.zeros_like(target).index_fill_(0, found[:, 0].long(), 1)
             events.append(torch.cat([found[:, :3], found[:, 3:] * share], 1))
         targets.append(target if len(parts) == 1 else share * target)
-    target = targets[0] if len(parts) == 1 else targets[0] + targets[1]
+    target = targets[0] if len(parts) == 1 else torch.stack(targets).sum(0).clamp(max=1)
     return target, torch.cat(events) if len(events) == len(parts) else None

@@ -19,13 +19,14 @@ from spectag.ahead import in_order
 from spectag.audio.front_end import FRAME, HOP, FrontEnd, num_frames
 from spectag.audio.segments import read_segments
 from spectag.audio.source import Segment, Source
+from spectag.choices import THRESHOLD
 from spectag.data.manifest import Clip
 from spectag.errors import AudioError, AudioWarning, DataError, InputError
 from spectag.train.augment import build_example
 from spectag.train.events import Sound, events_of
-from spectag.train.recipe import AugmentRecipe
 from spectag.train.rng import Rng, make_rng
 from spectag.train.sampler import Draw
+from spectag.train.sections import AugmentRecipe
 from spectag.train.stand_ins import StandIns
 
 
@@ -167,6 +168,7 @@ class Batch(NamedTuple):
         events: of all, ``[E, 5]``: the number of the example, the label, its onset and its offset in frames of 10 ms,
             and its share in the mixture.
         timed: whether the events of an example are known, ``[B]``. None if those of no example are.
+        features: those of a teacher, ``[B, D]``, if it has any.
 
     >>> collate([Example(torch.zeros(880), 4, torch.zeros(2), (7,))]).frames
     tensor([4])
@@ -179,6 +181,7 @@ class Batch(NamedTuple):
     unreadable: list[Unreadable]
     events: Tensor | None = None
     timed: Tensor | None = None
+    features: Tensor | None = None
 
 
 def collate(examples: Sequence[Example]) -> Batch:
@@ -211,7 +214,7 @@ class TrainingClips(Dataset[Example]):
 
     Args:
         waveforms: of the training clips.
-        targets: ``[clips, C]``, 0 or 1.
+        targets: ``[clips, C]``, 0..1.
         front_end: its number of frames decides the length of the examples.
         recipe: which augmentations to apply.
 
@@ -231,7 +234,7 @@ class TrainingClips(Dataset[Example]):
     ) -> None:
         self.waveforms = waveforms
         self.targets = torch.from_numpy(targets)
-        self.stand_ins = StandIns(targets)
+        self.stand_ins = StandIns((targets >= THRESHOLD).astype(np.float32))
         self.samples = FRAME + (front_end.frames - 1) * HOP
         self.recipe = recipe
 

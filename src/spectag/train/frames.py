@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,20 +16,42 @@ from spectag.model.network import AST, find_seen_frames
 from spectag.train.examples import Batch
 
 
-class WithFrames(nn.Module):
-    """A network whose output is that of both heads: logits of the clip ``[B, C]`` and of its frames ``[B, n, C]``.
+class Outputs(NamedTuple):
+    """Outputs of a network.
+
+    Args:
+        logits: of the clip, ``[B, C]``.
+        features: of the clip, ``[B, D]``; None if they are not asked for.
+        frames: logits of its frames, ``[B, n, C]``; None without a frame head.
+
+    >>> Outputs(torch.zeros(1, 2)).frames is None
+    True
+    """
+
+    logits: Tensor
+    features: Tensor | None = None
+    frames: Tensor | None = None
+
+
+class WithOutputs(nn.Module):
+    """A network that returns all of its outputs, not only the logits of the clip.
 
     >>> network = AST(ASTConfig(width=16, depth=1, heads=1, frames=64, labels=2, frame_head=True))
-    >>> [logits.shape for logits in WithFrames(network)(torch.zeros(1, 64, 128))]
-    [torch.Size([1, 2]), torch.Size([1, 5, 2])]
+    >>> [output.shape for output in WithOutputs(network)(torch.zeros(1, 64, 128))]
+    [torch.Size([1, 2]), torch.Size([1, 16]), torch.Size([1, 5, 2])]
     """
 
     def __init__(self, network: AST) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, inputs: Tensor, *, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self.network.forward_frames(inputs, keep=keep)
+    def forward(self, inputs: Tensor, *, keep: Tensor | None = None) -> Outputs:
+        network = self.network
+        if network.frame_head is None:
+            features = network.embed(inputs, keep=keep)
+            return Outputs(network.head(features), features)
+        features, columns = network.embed_frames(inputs, keep=keep)
+        return Outputs(network.head(features), features, network.frame_head(columns))
 
 
 class FrameLoss:

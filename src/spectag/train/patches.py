@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spectag.train.recipe import AugmentRecipe
 from spectag.train.rng import BatchRng
+from spectag.train.sections import AugmentRecipe
 
 
 def draw_patches(batch: int, grid: tuple[int, int], recipe: AugmentRecipe, rng: BatchRng) -> Tensor | None:
@@ -25,7 +25,7 @@ def draw_patches(batch: int, grid: tuple[int, int], recipe: AugmentRecipe, rng: 
     Returns:
         ascending indices ``[B, K]`` into the patches, counted along time first; None if the recipe drops nothing.
 
-    >>> recipe = spectag.train.recipe.AugmentRecipe(column_drop=0.5)
+    >>> recipe = spectag.train.sections.AugmentRecipe(column_drop=0.5)
     >>> draw_patches(2, (3, 8), recipe, np.random.default_rng(0)).shape  # 3 rows of 4 columns
     torch.Size([2, 12])
     """

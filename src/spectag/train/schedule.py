@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from spectag.train.recipe import ScheduleRecipe
+from spectag.train.sections import ScheduleRecipe
 
 
 def compute_lr_factor(step: int, steps_per_epoch: int, total_steps: int, schedule: ScheduleRecipe) -> float:
@@ -23,7 +23,7 @@ def compute_lr_factor(step: int, steps_per_epoch: int, total_steps: int, schedul
     Returns:
         0..1.
 
-    >>> schedule = spectag.train.recipe.ScheduleRecipe(kind="cosine")
+    >>> schedule = spectag.train.sections.ScheduleRecipe(kind="cosine")
     >>> [compute_lr_factor(step, 10, 100, schedule) for step in (0, 50, 100)]
     [1.0, 0.5, 0.0]
     """

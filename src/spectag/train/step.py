@@ -11,27 +11,29 @@ from torch.nn import functional
 
 from spectag.audio.front_end import FrontEnd
 from spectag.model.config import ASTConfig
-from spectag.train.augment import build_inputs
+from spectag.train.distill import DistillLoss, compare_features
 from spectag.train.examples import Batch
-from spectag.train.frames import FrameLoss
+from spectag.train.frames import FrameLoss, Outputs
+from spectag.train.inputs import build_inputs
 from spectag.train.patches import draw_patches
 from spectag.train.recipe import Recipe
 from spectag.train.rng import Rows, make_rng
+from spectag.train.teachers import Teacher, teach
 
 
 class TrainingStep:
     """``fbank -> augment -> normalise -> network -> loss``, all on the training device.
 
     Args:
-        network: takes inputs ``[B, T, F]`` and the patches to keep, and returns logits ``[B, C]``. It computes in
-            any precision.
+        network: takes inputs ``[B, T, F]`` and the patches to keep, and returns logits ``[B, C]``, or all of its
+            outputs (:class:`spectag.train.frames.WithOutputs`). It computes in any precision.
         grid: patches of the network along (frequency, time).
         front_end: of the run.
         recipe: the complete recipe.
         rank: number of this process, from 0.
         world: number of processes.
-        geometry: of a network that returns logits of the clip and of its frames (:class:`WithFrames`); None for one
-            that returns those of the clip alone.
+        geometry: of a network with a frame head; None for one without.
+        teacher: scores the batches; None if they come with what is to be learned.
 
     >>> config = spectag.ASTConfig(width=16, depth=1, heads=1, frames=16, labels=2)
     >>> recipe = Recipe(name="mine", epochs=1, batch_size=1, lr=1e-3)
@@ -50,6 +52,7 @@ class TrainingStep:
         rank: int = 0,
         world: int = 1,
         geometry: ASTConfig | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         self.network = network
         self.grid = grid
@@ -59,6 +62,7 @@ class TrainingStep:
         self.world = world
         self.compute_loss = make_loss(recipe)
         self.compute_frame_loss = None if geometry is None else FrameLoss(geometry)
+        self.teacher = teacher
 
     def __call__(self, batch: Batch, number: int) -> Tensor:
         """Compute the mean loss of a batch, a scalar that gradients can be taken of.
@@ -71,16 +75,20 @@ class TrainingStep:
         rng = make_rng(self.recipe.seed, self.recipe.epochs, number)
         torch.manual_seed(int(rng.integers(2**62)) + self.rank)  # for drop path, which draws its numbers on the device
         rows = Rows(rng, self.rank, self.world)
+        if self.teacher is not None:
+            batch = teach(batch, self.teacher)
         with torch.no_grad():
             inputs, shifts = build_inputs(batch.waveform, batch.frames, self.front_end, self.recipe.augment, rows)
         keep = draw_patches(len(inputs), self.grid, self.recipe.augment, rows)
         keep = None if keep is None else keep.to(inputs.device)
-        if self.compute_frame_loss is None:
-            return self.compute_loss(self.network(inputs, keep=keep).float(), batch.target)
-        clip, frames = self.network(inputs, keep=keep)
-        return self.compute_loss(clip.float(), batch.target) + self.compute_frame_loss(
-            frames.float(), batch, shifts, keep
-        )
+        found = self.network(inputs, keep=keep)
+        outputs = found if isinstance(found, Outputs) else Outputs(found)
+        loss = self.compute_loss(outputs.logits.float(), batch.target)
+        if self.compute_frame_loss is not None and outputs.frames is not None:
+            loss = loss + self.compute_frame_loss(outputs.frames.float(), batch, shifts, keep)
+        if outputs.features is not None and batch.features is not None:
+            loss = loss + self.recipe.teacher.features * compare_features(outputs.features, batch.features)
+        return loss
 
 
 def make_loss(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
@@ -90,6 +98,8 @@ def make_loss(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
     >>> make_loss(recipe)(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
     tensor(0.6931)
     """
+    if recipe.teacher.model is not None:
+        return DistillLoss(recipe.teacher, exclusive=recipe.loss == "ce")
     if recipe.loss == "bce":
         return functional.binary_cross_entropy_with_logits
     # cross_entropy takes class probabilities, so a mixed target stays the mixture that it is.
