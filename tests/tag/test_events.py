@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from spectag.errors import InputError
-from spectag.tag.events import EventRule, find_events
+from spectag.tag.events import EventRule, find_events, find_events_at
 from spectag.tag.results import Timeline
 
 STEP = 0.1
@@ -86,6 +86,17 @@ def test_an_event_of_exactly_the_shortest_length_stays(method: str) -> None:
         found = timeline((first, first + 9, 0.9))
         assert rows(found, EventRule(method, shortest=0.9)) == [(first, first + 9)]
         assert rows(found, EventRule(method, shortest=0.91)) == []
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.6])
+@pytest.mark.parametrize("method", ["change", "threshold"])
+def test_several_thresholds_at_once(method: str, gap: float) -> None:
+    scores = np.random.default_rng(0).random((300, 3)).astype(np.float32) ** 3
+    found = Timeline(("owl", "fox", "cat"), STEP, np.repeat(scores, 4, axis=0))
+    limits = (0.0, 0.1, 0.35, 0.5, 0.9, 1.0)
+    wanted = [find_events(found, 120.0, EventRule(method, limit, gap=gap)) for limit in limits]
+    assert find_events_at(found, 120.0, EventRule(method, gap=gap), limits) == wanted
+    assert len(wanted[2]) > len(wanted[4])
 
 
 def test_each_label_has_its_threshold() -> None:

@@ -222,7 +222,7 @@ def _fit_events(bundle: Bundle, manifest: Manifest, device: str, batch_size: int
     from spectag.score.events import cut_times
     from spectag.score.scaling import make_folds
     from spectag.tag.detector import Detector
-    from spectag.tag.events import EventRule, find_events
+    from spectag.tag.events import EventRule, find_events_at
     from spectag.tag.tagger import Tagger
 
     manifest = manifest.timed()
@@ -238,9 +238,8 @@ def _fit_events(bundle: Bundle, manifest: Manifest, device: str, batch_size: int
         times = ((event.onset, event.offset, called[event.label]) for event in clip.events or ())
         true = cut_times(times, result.duration)
         for method, tally in tallies.items():
-            rules = (EventRule(method, threshold=limit) for limit in GRID)
             assert result.timeline is not None
-            tally.add(int(fold), true, [find_events(result.timeline, result.duration, rule) for rule in rules])
+            tally.add(int(fold), true, find_events_at(result.timeline, result.duration, EventRule(method), GRID))
     return {method: tally.choose() for method, tally in tallies.items()}
 
 

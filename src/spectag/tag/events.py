@@ -12,8 +12,8 @@ Two methods:
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -104,6 +104,22 @@ def find_events(
                 and end > first * timeline.step
             ]
     return tuple(event for _, _, event in sorted(found, key=lambda item: item[:2]))
+
+
+def find_events_at(
+    timeline: Timeline, duration: float, rule: EventRule, thresholds: Iterable[float]
+) -> list[tuple[Event, ...]]:
+    """Find the events of all labels at each of several thresholds; otherwise as :func:`find_events`.
+
+    >>> scores = np.zeros((100, 1), np.float32)
+    >>> scores[20:40] = 0.75
+    >>> [len(events) for events in find_events_at(Timeline(("owl",), 0.1, scores), 10.0, EventRule(), (0.5, 0.9))]
+    [1, 0]
+    """
+    if rule.method == "threshold" or rule.gap:
+        return [find_events(timeline, duration, replace(rule, threshold=threshold)) for threshold in thresholds]
+    found = find_events(timeline, duration, replace(rule, threshold=0.0))  # no threshold moves their edges
+    return [tuple(event for event in found if event.score >= threshold) for threshold in thresholds]
 
 
 def _columns(scores: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float32]]]:
