@@ -19,7 +19,7 @@ from spectag.score.thresholds import Counts
 
 Spans: TypeAlias = "Sequence[tuple[float, float]]"  # onsets and offsets
 
-GRID: tuple[float, ...] = tuple(expit(np.linspace(-5, 5, 41)).tolist())  # that are tried; closer together near 0 and 1
+GRID: tuple[float, ...] = tuple(expit(np.linspace(-7, 7, 57)).tolist())  # that are tried; closer together near 0 and 1
 _HALF = GRID.index(THRESHOLD)
 
 

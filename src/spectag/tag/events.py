@@ -35,7 +35,8 @@ class EventRule:
 
     Args:
         method: ``change`` or ``threshold``, see above.
-        threshold: the score that an event needs, 0..1; None for the model's own thresholds, or 0.5 where it has none.
+        threshold: the score that an event needs, 0..1; None for the model's own thresholds of events, or 0.5 where it
+            has none.
         low: ``threshold`` only: an event goes on as long as its scores are at least this share of the threshold, 0..1.
         smooth: seconds of the median, or over which scores are compared before and after a change.
         gap: events of one label that are at most this many seconds apart become one.
