@@ -7,8 +7,9 @@ Both load the same directory, which holds an AST with random weights of the give
 Times go from the paths to the scores of each recording, without the loading of the model. The ways take turns.
 
 - "pipeline": reads with soundfile, resamples with soxr, cuts the windows, and gives them to the pipeline in batches.
-- "spectag": ``Tagger.tag_many``, in fp32 and in bf16. bf16 is faster only on processors that have it.
-- "network": the network alone, on as many windows: the limit of any program in the same precision.
+- "spectag": ``Tagger.tag_many``, in fp32 and in bf16, with short recordings padded to a window, as by the pipeline, and
+  at their exact lengths. bf16 is faster only on processors that have it.
+- "network": the network alone, on as many windows of these lengths: the limit of any program in the same precision.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import json
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import soundfile as sf
@@ -28,6 +31,10 @@ import torch
 import transformers
 
 import spectag
+from spectag.audio.front_end import num_frames
+from spectag.choices import Length, Precision
+from spectag.tag.stream import fit_length
+from spectag.tag.tagger import UNIT
 from spectag.tag.windows import default_hop
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.ogg"))
@@ -82,11 +89,12 @@ def by_spectag(tagger: spectag.Tagger, paths: Sequence[Path]) -> int:
     return sum(isinstance(result, spectag.ClipTags) for result in tagger.tag_many(paths))
 
 
-def by_network(tagger: spectag.Tagger, windows: int) -> int:
-    inputs = torch.zeros(BATCH, tagger.card.front_end.frames, 128)
-    for at in range(0, windows, BATCH):
-        tagger.engine.scores(inputs[: min(BATCH, windows - at)])
-    return windows
+def by_network(tagger: spectag.Tagger, windows: Sequence[int]) -> int:
+    for frames, count in Counter(windows).items():
+        inputs = torch.zeros(BATCH, frames, 128)
+        for at in range(0, count, BATCH):
+            tagger.engine.scores(inputs[: min(BATCH, count - at)])
+    return len(windows)
 
 
 def main() -> None:
@@ -128,7 +136,11 @@ def measured(size: str, folder: Path, files: int, minutes: float, repeats: int) 
     pipeline = transformers.pipeline(
         "audio-classification", model=str(model), device="cpu", function_to_apply="sigmoid"
     )
-    taggers = {precision: spectag.Tagger(model, precision=precision) for precision in ("fp32", "bf16")}
+    taggers = {
+        (precision, length): spectag.Tagger(model, precision=precision, length=length)
+        for precision in get_args(Precision)
+        for length in get_args(Length)
+    }
     sets = {
         "folder": make_folder(folder, files) if files else [],
         "long": make_long(folder, minutes) if minutes else [],
@@ -136,12 +148,15 @@ def measured(size: str, folder: Path, files: int, minutes: float, repeats: int) 
     for name, paths in sets.items():
         if not paths:
             continue
-        windows = sum(1 for path in paths for _ in windows_of(path, config.frames))
+        lengths = [num_frames(len(window)) for path in paths for window in windows_of(path, config.frames)]
+        units = {"pad": None, "exact": UNIT}
+        windows = {key: [fit_length(n, config.frames, unit) for n in lengths] for key, unit in units.items()}
         seconds = sum(sf.info(path).duration for path in paths)
+        some = {key: tagger for key, tagger in taggers.items() if name == "folder" or key[1] == "pad"}
         ways: dict[str, Callable[[], int]] = {
             "pipeline": lambda paths=paths: by_pipeline(pipeline, paths, config.frames),
-            **{f"spectag {p}": lambda t=t, paths=paths: by_spectag(t, paths) for p, t in taggers.items()},
-            **{f"network {p}": lambda t=t, n=windows: by_network(t, n) for p, t in taggers.items()},
+            **{f"spectag {p} {n}": lambda t=t, paths=paths: by_spectag(t, paths) for (p, n), t in some.items()},
+            **{f"network {p} {n}": lambda t=t, n=windows[n]: by_network(t, n) for (p, n), t in some.items()},
         }
         best = dict.fromkeys(ways, float("inf"))
         for turn in range(repeats):
@@ -155,7 +170,7 @@ def measured(size: str, folder: Path, files: int, minutes: float, repeats: int) 
                 "set": name,
                 "way": way,
                 "recordings": len(paths),
-                "windows": windows,
+                "windows": len(lengths),
                 "seconds": round(taken, 2),
                 "times_real_time": round(seconds / taken, 1),
                 "times_the_pipeline": round(best["pipeline"] / taken, 2),

@@ -59,6 +59,15 @@ def test_a_filter_raises_what_it_is_told_to():
         assert float(found.square().mean().sqrt()) == pytest.approx(gain * np.sqrt(0.5), rel=0.02)
 
 
+@pytest.mark.parametrize("samples", [1, 5, 1792, 1793, 1794, 5000])
+def test_a_filter_is_a_convolution(samples):
+    x, curve = noise(samples), acoustics.draw_filter(12.0, make_rng(3))
+    mel = np.log1p(np.arange(129) * 62.5 / 700) / np.log1p(8000 / 700) * 7
+    response = np.fft.fftshift(np.fft.irfft(10 ** (np.interp(mel, np.arange(8), curve.astype(float)) / 20), 256))
+    expected = np.convolve(x.double().numpy(), response)[128 : 128 + samples]
+    assert np.allclose(acoustics.filter_sound(x, curve), expected, atol=1e-5)
+
+
 def test_a_sound_laid_over_another_has_its_level():
     x, other = noise(1000), 5 * noise(3000)[1000:]
     total = acoustics.overlay(x, other, level=-10.0)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from spectag.choices import Length
+
 
 def device(value: str) -> str:
     """Check the form of a device's name. Whether this machine has it is checked when torch is loaded.
@@ -79,6 +81,14 @@ BatchSize = Annotated[
     int,
     typer.Option(
         min=1, help="Number of windows to compute at once. Lower it if memory runs out, raise it to keep a GPU busy."
+    ),
+]
+LengthOf = Annotated[
+    Length,
+    typer.Option(
+        "--length",
+        help="What becomes of recordings shorter than the model's window: pad fills it up, as in training; exact "
+        "computes only what is there, which is faster.",
     ),
 ]
 Data = Annotated[

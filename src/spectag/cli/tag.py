@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from spectag.audio.limits import MEBIBYTES, SECONDS, FileLimits
-from spectag.choices import BATCH_SIZE, DEVICE, EVENT_METHOD, MODEL, PRECISION, TOP_K, Format, Precision
+from spectag.choices import BATCH_SIZE, DEVICE, EVENT_METHOD, LENGTH, MODEL, PRECISION, TOP_K, Format, Precision
 from spectag.cli.cluster import RayAddress, RayWorkers, WorkerOptions, refuse_with_ray, tag_with_ray
 from spectag.cli.documents import asks_for, choose_format, open_writer, refuse_output
 from spectag.cli.jobs import (
@@ -30,7 +30,7 @@ from spectag.cli.jobs import (
     report,
     run_job,
 )
-from spectag.cli.options import MODEL as MODEL_HELP, BatchSize, Device, TagThreshold, TopK, find_model
+from spectag.cli.options import MODEL as MODEL_HELP, BatchSize, Device, LengthOf, TagThreshold, TopK, find_model
 from spectag.cli.output import Bar
 from spectag.cli.plots import draw_many, refuse_plot
 from spectag.cli.threads import Threads, use_threads
@@ -98,6 +98,7 @@ def tag(
         Precision,
         typer.Option(help="Number format of the network. bf16 is faster on GPUs and on processors with bf16."),
     ] = PRECISION,
+    length: LengthOf = LENGTH,
     batch_size: BatchSize = BATCH_SIZE,
     threads: Threads = None,
     jobs: Jobs = None,
@@ -121,7 +122,11 @@ def tag(
     without --overwrite. Delete the journal when you will not add files any more.
     """
     if ray is not None:
-        chosen = [name for name, value in (("events", events), ("timeline", timeline), ("hop", hop)) if value]
+        chosen = [
+            name
+            for name, value in (("events", events), ("timeline", timeline), ("hop", hop), ("length", length != LENGTH))
+            if value
+        ]
         refuse_with_ray(context, [*chosen, *(["shard"] if shard else []), *(["format"] if format else [])])
         limits = FileLimits(file_timeout, file_memory)
         options = JobOptions(resume, overwrite, verify, retry_failed, None, jobs, limits)
@@ -156,7 +161,7 @@ def tag(
     from spectag.tag.tagger import Tagger
 
     use_threads(threads)
-    tagger = Tagger(model, device=device, precision=precision, batch_size=batch_size, readers=readers)
+    tagger = Tagger(model, device=device, precision=precision, batch_size=batch_size, length=length, readers=readers)
     rule = EventRule(event_method, event_threshold, gap=gap, shortest=shortest)
 
     def tag_all(bar: Bar) -> TagAll:
@@ -175,8 +180,9 @@ def tag(
 
     if job and output is not None:
         # Few files do not fill a batch; batches that are filled up take as long as full ones.
-        tagger.engine = PaddedEngine(tagger.engine, min(batch_size, len(files)))
+        tagger.engine = PaddedEngine(tagger.engine, min(batch_size, len(files)), tagger.card.front_end.frames)
         decisive: dict[str, Any] = {"top-k": top_k, "threshold": threshold, "precision": precision, "hop": hop}
+        decisive["length"] = None if length == LENGTH else length
         if events or timeline:
             decisive |= {"events": events, "timeline": timeline, "event-method": event_method}
             decisive |= {"event-threshold": event_threshold, "gap": gap, "shortest": shortest}

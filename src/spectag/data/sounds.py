@@ -13,7 +13,7 @@ from spectag.errors import DataError, FileError
 from spectag.labels import LabelSet
 
 LAYOUT = "recordings without labels"
-STRETCH = 30.0  # s: longer recordings are cut into clips of this length
+STRETCH = 30.0  # s: recordings of twice this and more are cut into clips of this length; the last one may be longer
 
 
 def read_sounds(data: str | Path, labels: LabelSet) -> Manifest:
@@ -32,7 +32,7 @@ def read_sounds(data: str | Path, labels: LabelSet) -> Manifest:
     >>> import soundfile
     >>> soundfile.write("long.wav", np.zeros(70 * 100), 100)
     >>> [(clip.id, clip.end) for clip in read_sounds(".", spectag.LabelSet(("owl",))).clips]
-    [('long.wav#0-30', 30.0), ('long.wav#30-60', 60.0), ('long.wav#60-', None)]
+    [('long.wav#0-30', 30.0), ('long.wav#30-', None)]
     """
     root = Path(data)
     clips: list[Clip] = []

@@ -29,6 +29,8 @@ class PaddedEngine:
     Args:
         engine: what runs the network.
         size: of all batches, in windows.
+        frames: of a whole window. Shorter ones, of recordings of which there are few of one length, are computed one by
+            one. None to fill up their batches, too.
 
     >>> engine = PaddedEngine(spectag.make_engine(spectag.load("esc10")), size=4)
     >>> inputs = torch.rand(6, 256, 128)
@@ -36,9 +38,10 @@ class PaddedEngine:
     True
     """
 
-    def __init__(self, engine: Engine, size: int) -> None:
+    def __init__(self, engine: Engine, size: int, frames: int | None = None) -> None:
         self.engine = engine
         self.size = size
+        self.frames = frames
 
     def scores(self, inputs: Tensor) -> NDArray[np.float32]:
         """Inputs ``[B, T, F]`` -> scores ``[B, C]``, in batches of one size."""
@@ -60,8 +63,9 @@ class PaddedEngine:
 
     def _batches(self, inputs: Tensor) -> list[tuple[Tensor, int]]:
         """Batches of one size, and how many rows of each are asked for."""
-        parts = [inputs[start : start + self.size] for start in range(0, len(inputs), self.size)]
-        return [(_filled(part, self.size), len(part)) for part in parts]
+        size = self.size if self.frames in (None, inputs.shape[1]) else 1
+        parts = [inputs[start : start + size] for start in range(0, len(inputs), size)]
+        return [(_filled(part, size), len(part)) for part in parts]
 
 
 def _filled(inputs: Tensor, size: int) -> Tensor:

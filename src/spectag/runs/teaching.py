@@ -146,6 +146,9 @@ def prepare_teaching(plan: Plan, waveforms: Waveforms, front_end: FrontEnd, devi
 
     Raises:
         as :func:`follow_teacher`; RecipeError also if the plan was not made of what that function returns.
+
+    >>> waveforms = Waveforms(plan.train.clips, cache_bytes=0)
+    >>> prepare_teaching(plan, waveforms, FrontEnd(), torch.device("cpu")).teacher  # the labels are learned
     """
     recipe, train = plan.recipe, plan.train
     if recipe.teacher.model is None:

@@ -35,6 +35,7 @@ Clip = TypeVar("Clip")
 Clip_co = TypeVar("Clip_co", covariant=True)
 
 NOT_FINITE = "the network returned NaN or infinite values: try the precision fp32"
+AHEAD = 4  # batches that may wait for windows of their length, and as many recordings
 LOUDEST = 8.0  # times full scale: mastering and resampling exceed 1 by less, unscaled PCM by far more
 
 
@@ -64,7 +65,7 @@ class Collector(Protocol[Clip_co]):
 
 @dataclass(frozen=True)
 class Inputs:
-    """A window as the network gets it: ``[frames, F]``, normalised.
+    """A window as the network gets it: ``[T, F]``, normalised.
 
     >>> recording, window = spectag.Recording("a.wav", "a.wav", "a.wav"), Window(0, torch.zeros(9, 128), 1.0)
     >>> Inputs(recording, window, torch.zeros(512, 128)).window.start
@@ -79,8 +80,26 @@ class Inputs:
 Item: TypeAlias = "Inputs | Recording | FileError"
 
 
+def fit_length(frames: int, window: int, unit: int | None) -> int:
+    """The frames that the network gets of a recording's window.
+
+    Args:
+        frames: that there are, at most those of a window.
+        window: frames of a whole window.
+        unit: of exact lengths; None to pad to a whole window.
+
+    >>> fit_length(50, window=1024, unit=32), fit_length(50, window=1024, unit=None)
+    (64, 1024)
+    """
+    return window if unit is None else min(window, -(-frames // unit) * unit)
+
+
 def read_windows(
-    recording: Recording, blocks: Iterable[Waveform], front_end: FrontEnd, hop: int | None = None
+    recording: Recording,
+    blocks: Iterable[Waveform],
+    front_end: FrontEnd,
+    hop: int | None = None,
+    unit: int | None = None,
 ) -> Iterator[Inputs | Recording]:
     """Read the windows of a recording, then give the recording itself, whose facts are complete by then.
 
@@ -89,6 +108,7 @@ def read_windows(
         blocks: its waveform.
         front_end: of the model.
         hop: frames from one window to the next; None for half a window.
+        unit: a recording shorter than a window is padded to a multiple of so many frames; None to pad it to a window.
 
     >>> from spectag.audio.read import open
     >>> recording = open(np.zeros(160_000, np.float32))
@@ -99,7 +119,7 @@ def read_windows(
     heard = False
     for window in cut_windows(fbank_blocks(blocks, front_end), front_end.frames, hop):
         heard = heard or window.sound > 0
-        fitted = pad_or_cut(window.fbank, front_end.frames)
+        fitted = pad_or_cut(window.fbank, fit_length(len(window.fbank), front_end.frames, unit))
         yield Inputs(recording, window, normalise(fitted, front_end.mean, front_end.std))
     recording.silent = recording.silent or not heard  # a codec may leave less than the network can hear
     if recording.silent:
@@ -112,13 +132,17 @@ def read_windows(
 
 
 def read_or_error(
-    sources: Sequence[Source | FileError], front_end: FrontEnd, hop: int | None = None, blocks: Read | None = None
+    sources: Sequence[Source | FileError],
+    front_end: FrontEnd,
+    hop: int | None = None,
+    blocks: Read | None = None,
+    unit: int | None = None,
 ) -> Iterator[Item]:
     """The same, with any failure as a value: one broken file in a million must not stop the others.
 
     Args:
         sources: one, or segments of one file.
-        front_end, hop: as for :func:`read_windows`.
+        front_end, hop, unit: as for :func:`read_windows`.
         blocks: how a recording becomes blocks; None to read it in this process.
 
     >>> [error] = read_or_error(["a-file-that-does-not-exist.wav"], FrontEnd())
@@ -130,7 +154,7 @@ def read_or_error(
         return
     for recording, pieces in read_group(sources, blocks):  # type: ignore[arg-type]
         try:
-            yield from read_windows(recording, pieces, front_end, hop)
+            yield from read_windows(recording, pieces, front_end, hop, unit)
         except AudioError as error:
             yield FileError(recording.path, error.reason)
         except SpectagError as error:
@@ -145,9 +169,11 @@ class _Progress(Generic[Clip]):
     def __init__(self, collector: Collector[Clip]) -> None:
         self.collector = collector
         self.finite = True
+        self.waiting = 0  # windows that are not computed yet
         self.end: Recording | FileError | None = None
 
     def add(self, window: Window, rows: tuple[NDArray[np.float32], ...]) -> None:
+        self.waiting -= 1
         self.finite = self.finite and all(np.isfinite(row).all() for row in rows)
         if self.finite:
             self.collector.add(window, *rows)
@@ -181,26 +207,42 @@ def collect(
     [FileError(path='a.wav', error='no such file')]
     """
     clips: deque[_Progress[Clip]] = deque([_Progress(make())])  # the last one is still being read
-    batch: list[tuple[_Progress[Clip], Inputs]] = []
+    batches: dict[int, list[tuple[_Progress[Clip], Inputs]]] = {}  # by the length of the windows
+    waiting = 0
 
-    def flush() -> Iterator[Clip | FileError]:
-        if batch:
-            arrays = compute(torch.stack([item.inputs for _, item in batch]))
-            for (clip, item), *rows in zip(batch, *arrays, strict=True):
-                clip.add(item.window, tuple(rows))
-            batch.clear()
-        while clips[0].end is not None:
+    def flush(batch: list[tuple[_Progress[Clip], Inputs]]) -> None:
+        nonlocal waiting
+        arrays = compute(torch.stack([item.inputs for _, item in batch]))
+        for (clip, item), *rows in zip(batch, *arrays, strict=True):
+            clip.add(item.window, tuple(rows))
+        waiting -= len(batch)
+        batch.clear()
+
+    def flush_all() -> None:
+        for batch in batches.values():
+            if batch:
+                flush(batch)
+
+    def ended() -> Iterator[Clip | FileError]:
+        while clips[0].end is not None and not clips[0].waiting:
             yield clips.popleft().result()
 
     for item in items:
         if isinstance(item, Inputs):
+            batch = batches.setdefault(len(item.inputs), [])
             batch.append((clips[-1], item))
+            clips[-1].waiting += 1
+            waiting += 1
+            if len(batch) == batch_size:
+                flush(batch)
+                yield from ended()
+                watch(item.recording)
         else:
             clips[-1].end = item
             clips.append(_Progress(make()))
-        # Many broken files in a row must not wait behind a batch that is nearly full.
-        if len(batch) == batch_size or len(clips) > 4 * batch_size or not batch:
-            yield from flush()
-            if isinstance(item, Inputs):
-                watch(item.recording)
-    yield from flush()
+        # Neither may windows of rare lengths wait for long, nor broken files behind a batch that is nearly full.
+        if waiting >= AHEAD * batch_size or len(clips) > AHEAD * batch_size:
+            flush_all()
+        yield from ended()
+    flush_all()
+    yield from ended()

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain, islice
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from spectag.audio.read import Recording
 from spectag.audio.readers import Readers
 from spectag.audio.segments import group_segments, read_group
 from spectag.audio.source import Source
-from spectag.choices import BATCH_SIZE, DEVICE, MODEL, PRECISION, TOP_K, Precision
+from spectag.choices import BATCH_SIZE, DEVICE, LENGTH, MODEL, PRECISION, TOP_K, Length, Precision
 from spectag.engines.base import Engine
 from spectag.engines.factory import make_engine
 from spectag.errors import AudioError, FileError, InputError
@@ -38,6 +38,7 @@ Features: TypeAlias = "NDArray[np.float32]"  # [D]
 Clip = TypeVar("Clip")
 Make: TypeAlias = "Callable[..., Clip]"  # of a recording, the starts and rows of its windows, their sound, more rows
 
+UNIT = 32  # frames: exact lengths are multiples of it, so that recordings of about the same length share a batch
 WAITING = 8  # windows that one file may have read ahead: 0.5 MB each at 10 s
 
 
@@ -58,11 +59,13 @@ class Tagger:
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``fp32`` or ``bf16``.
         batch_size: number of windows that the network computes at once.
+        length: ``pad`` to pad a recording that is shorter than the model's window to it, as the released code does;
+            ``exact`` to compute only what is there (in steps of 0.32 s), which is faster and changes its scores.
         readers: processes that read the files of methods for many; None to start them where there are several files.
 
     Raises:
         ModelError: the model cannot be used.
-        InputError: a device, precision or batch size that does not exist, or a card without an engine.
+        InputError: a device, precision, length or batch size that does not exist, or a card without an engine.
 
     Attributes:
         card: the facts of the model: front end, labels and activation.
@@ -81,10 +84,13 @@ class Tagger:
         device: str = DEVICE,
         precision: Precision = PRECISION,
         batch_size: int = BATCH_SIZE,
+        length: Length = LENGTH,
         readers: Readers | None = None,
     ) -> None:
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size must be a whole number of at least 1; got {batch_size!r}")
+        if length not in get_args(Length):
+            raise InputError(f"length must be one of {', '.join(get_args(Length))}; got {length!r}")
         self.batch_size = batch_size
         self._given = readers is not None
         self._readers = readers or Readers()
@@ -98,6 +104,8 @@ class Tagger:
             self.card = self.bundle.card
             engine = make_engine(self.bundle, device, precision) if engine is None else engine
         self.engine: Engine = engine
+        patch = self.card.config.patch[1]
+        self._unit = None if length == "pad" else -(-patch // UNIT) * UNIT
 
     @property
     def labels(self) -> LabelSet:
@@ -210,7 +218,7 @@ class Tagger:
             AudioError, InputError: as :meth:`tag`, also for a hop out of its range.
         """
         [(recording, blocks)] = read_group([source])
-        items = read_windows(recording, blocks, self.card.front_end, self.frames(hop))
+        items = read_windows(recording, blocks, self.card.front_end, self.frames(hop), self._unit)
         [clip] = collect(items, compute or self.compute_scores, self.batch_size, lambda: collector)
         if isinstance(clip, FileError):
             raise AudioError(clip.path or "<array>", clip.error)
@@ -261,7 +269,7 @@ class Tagger:
         head = list(islice(rest, 2))
         blocks = self._readers.blocks if len(head) > 1 or self._given else None
         groups = group_segments(chain(head, rest))
-        return (partial(read_or_error, group, self.card.front_end, hop, blocks) for group in groups)
+        return (partial(read_or_error, group, self.card.front_end, hop, blocks, self._unit) for group in groups)
 
     def embed(self, source: Source) -> Features:
         """Features of one recording, ``[D]``: the mean over its windows, weighted as that of the scores.

@@ -57,6 +57,14 @@ class Teacher(Protocol):
     Args:
         labels: names of the scores.
         activation: ``sigmoid`` if several labels may be heard at a time, ``softmax`` if exactly one is.
+
+    >>> class Undecided:
+    ...     labels = spectag.LabelSet(("owl", "fox"))
+    ...     activation = "sigmoid"
+    ...
+    ...     def __call__(self, waveform, frames):
+    ...         return Opinion(torch.full((len(waveform), 2), 0.5))
+    >>> teacher: Teacher = Undecided()
     """
 
     labels: LabelSet
