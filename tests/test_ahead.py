@@ -50,6 +50,22 @@ def test_chain_is_bounded_and_stops() -> None:
     assert threading.active_count() == before
 
 
+def test_chain_tells_tasks_that_it_ends() -> None:
+    """What a task waits for may take long, and nobody wants it any more."""
+    stop = threading.Event()
+
+    def waiting() -> Iterator[int]:
+        yield 1
+        assert stop.wait(60)
+        yield 2
+
+    stream = chain([waiting], workers=1, items=1, stop=stop)
+    assert next(stream) == 1
+    begun = time.monotonic()
+    stream.close()
+    assert time.monotonic() - begun < 30
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_results_come_in_order(workers: int) -> None:
     def slow(n: int) -> int:

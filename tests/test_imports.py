@@ -1,6 +1,7 @@
 """The rules of docs/design.md that a program can check."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,7 @@ def test_packages_are_tidy() -> None:
             assert text == "", f"{path}: must stay empty"
         assert path.name not in ("utils.py", "helpers.py", "common.py")
         assert len(text.splitlines()) <= 400, f"{path}: too long, divide it into two files"
+        assert not re.search("^(<<<<<<<|=======|>>>>>>>)( |$)", text, re.MULTILINE), f"{path}: what a merge left"
 
 
 def test_importing_costs_no_work() -> None:

@@ -50,7 +50,9 @@ def in_order(
         pool.shutdown(cancel_futures=True)
 
 
-def chain(tasks: Iterable[Callable[[], Iterable[T]]], *, workers: int, items: int) -> Iterator[T]:
+def chain(
+    tasks: Iterable[Callable[[], Iterable[T]]], *, workers: int, items: int, stop: threading.Event | None = None
+) -> Iterator[T]:
     """Concatenate the items of several tasks, which run in background threads.
 
     At most ``2 * workers`` tasks run or wait to be taken, and each holds at most ``items`` untaken items, so memory is
@@ -60,6 +62,7 @@ def chain(tasks: Iterable[Callable[[], Iterable[T]]], *, workers: int, items: in
         tasks: drawn one by one in the caller's thread; each is called, and iterated over, in another.
         workers: number of threads.
         items: number of untaken items that a task may hold.
+        stop: set when the generator ends or is closed, for tasks that wait for something else.
 
     Yields:
         the items of the first task, then those of the second, and so on. An exception of a task is raised here.
@@ -68,7 +71,7 @@ def chain(tasks: Iterable[Callable[[], Iterable[T]]], *, workers: int, items: in
     >>> list(chain([lambda: "ab", lambda: "c"], workers=2, items=8))
     ['a', 'b', 'c']
     """
-    stop = threading.Event()
+    stop = stop or threading.Event()
 
     def put(out: Queue[T | _End], item: T | _End) -> None:
         while not stop.is_set():

@@ -192,6 +192,15 @@ class MissingExtra(SpectagError):
         self.extra = extra
 
 
+def unwritable(path: object, error: OSError) -> SaveError:
+    """The error of a job that cannot write.
+
+    >>> str(unwritable("tags.csv", OSError(28, "No space left on device")))
+    'tags.csv: cannot be written: No space left on device: mend that, and continue with --resume'
+    """
+    return SaveError(f"{path}: cannot be written: {reason(error)}: mend that, and continue with --resume")
+
+
 def reason(error: BaseException) -> str:
     """The message of an exception without the number and the file name that Python adds.
 

@@ -11,7 +11,7 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -93,6 +93,35 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def append(file: IO[bytes], end: int, pieces: Iterable[bytes | memoryview]) -> int:
+    """Write pieces behind each other at the end of an open file, all of them or nothing.
+
+    Args:
+        file: without a buffer.
+        end: where it ends.
+
+    Returns:
+        where it ends now.
+
+    Raises:
+        OSError: what a full disk took of the pieces is cut off again.
+
+    >>> with tempfile.TemporaryFile(buffering=0) as file:
+    ...     append(file, 0, [b"one", b"two"])
+    6
+    """
+    file.seek(end)
+    try:
+        for piece in pieces:
+            rest = memoryview(piece).cast("B")
+            while rest:
+                rest = rest[file.write(rest) :]
+        return file.tell()
+    except OSError:
+        file.truncate(end)
+        raise
+
+
 def claim(file: IO[Any]) -> bool:
     """Reserve an open file for this process until it is closed, also if the process is killed.
 
@@ -121,6 +150,15 @@ def claim(file: IO[Any]) -> bool:
     except OSError:
         pass
     return True
+
+
+def is_own_stream(path: str) -> bool:
+    """Whether a path means an open file of this process, and another one, or none, in other processes.
+
+    >>> is_own_stream("/dev/stdout"), is_own_stream("/dev/shm/tags.csv")
+    (True, False)
+    """
+    return os.path.abspath(path).startswith(("/dev/std", "/dev/fd/", "/proc/"))
 
 
 def require_new(path: Path) -> None:

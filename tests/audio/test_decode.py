@@ -386,6 +386,7 @@ def test_pcm_of_64_bits() -> None:
 
 def test_every_exception_of_a_decoder_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kind: whatever a decoder raises, Python sees an AudioError with one line."""
+    data = by_soundfile("WAV")
     for error in (RuntimeError("a\nb"), MemoryError(), IndexError("x"), AssertionError(), OverflowError("y")):
 
         def fail(*_: object, error: Exception = error, **__: object) -> None:
@@ -393,7 +394,7 @@ def test_every_exception_of_a_decoder_is_ours(monkeypatch: pytest.MonkeyPatch) -
 
         monkeypatch.setattr("soundfile.SoundFile.read", fail)
         with pytest.raises(AudioError, match=f"cannot be decoded .{type(error).__name__}") as caught:
-            read.read(by_soundfile("WAV"))
+            read.read(data)
         assert "\n" not in str(caught.value)
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -63,6 +64,16 @@ def read(readers: Readers, path: Path) -> int:
     return sum(len(block) for block in readers.blocks(open_recording(path)))
 
 
+def test_nobody_wants_the_rest(misbehaving: None, tmp_path: Path) -> None:
+    """After Ctrl-C, a decoder that hangs is ended at once."""
+    stop = threading.Event()
+    threading.Timer(0.5, stop.set).start()
+    readers = Readers(limits=FileLimits(seconds=300))
+    with pytest.raises(AudioError, match="reading was interrupted"):
+        list(readers.blocks(open_recording(written(tmp_path, 8_001)), stop))
+    assert read(readers, written(tmp_path, 16_000)) == 8_000  # they go on
+
+
 @pytest.mark.parametrize(("rate", "seconds"), [(8001, 0.5), (8002, 70.0)])
 def test_a_decoder_that_hangs(misbehaving: None, tmp_path: Path, rate: int, seconds: float) -> None:
     """At once, or after two of three blocks. The process is replaced; no second one is tried, which would hang too."""
@@ -92,9 +103,9 @@ def test_waiting_for_the_network_does_not_count(tmp_path: Path) -> None:
     readers = Readers()
     watched, watching = [], readers._guard.watching
 
-    def counted(process: object) -> object:
+    def counted(process: object, stop: object) -> object:
         watched.append(process)
-        return watching(process)  # type: ignore[arg-type]
+        return watching(process, stop)  # type: ignore[arg-type]
 
     readers._guard.watching = counted  # type: ignore[assignment,method-assign]
     lengths = []

@@ -23,6 +23,7 @@ from hypothesis import given, settings, strategies as st
 from spectag.audio import read as module
 from spectag.audio.find import AUDIO_EXTENSIONS
 from spectag.audio.read import SAMPLE_RATE, Waveform, read, resample
+from spectag.audio.readers import Readers
 from spectag.audio.source import Member, Segment, Source, describe
 from spectag.errors import (
     AudioError,
@@ -54,6 +55,22 @@ def tone(rate: int, seconds: float = 1.0, channels: int = 1) -> np.ndarray:
     """[n, channels]: a sine, at full amplitude 0.5 in every channel."""
     wave = 0.5 * np.sin(2 * np.pi * TONE * np.arange(round(rate * seconds)) / rate)
     return np.repeat(wave.astype(np.float32)[:, None], channels, axis=1)
+
+
+@pytest.mark.parametrize("rate", [7_999, 11_025, 22_050, 44_056, 96_000])
+@pytest.mark.parametrize("samples", [17, 55_138])
+def test_a_duration_is_exact_to_a_sample_of_the_file(tmp_path: Path, rate: int, samples: int) -> None:
+    """Not only to one at 16 kHz: such errors add up over a sequence of files, in which Raven counts the time."""
+    sf.write(tmp_path / "a.wav", np.random.default_rng(0).uniform(-0.5, 0.5, samples), rate)
+    recording, segment = module.open(tmp_path / "a.wav"), module.open(Segment(tmp_path / "a.wav", 0.0, 99.0))
+    for one in (recording, segment):
+        count = sum(len(block) for block in one.blocks(0.3))
+        assert count / SAMPLE_RATE == pytest.approx(samples / rate, abs=0.5 / SAMPLE_RATE + 1e-9)
+    assert recording.seconds == pytest.approx(samples / rate, abs=1e-9)
+    assert segment.seconds == count / SAMPLE_RATE
+    for _ in Readers().blocks(again := module.open(tmp_path / "a.wav")):
+        pass
+    assert again.seconds == recording.seconds
 
 
 @cache

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -179,3 +180,65 @@ def test_negatives_are_counted(model, data, tmp_path, capsys):
         soundfile.write(folder / f"{number}.wav", tone, 16_000)
     assert call("calibrate", model, "--data", data, "--unknown", 0.1, "--negatives", folder) == 0
     assert "called unknown, and 4 of 4 without" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def soundscapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recordings of 3 s with a burst of one colour of noise in faint noise, and a table of when it is heard."""
+    folder = tmp_path_factory.mktemp("soundscapes")
+    rng = np.random.default_rng(3)
+    rows = []
+    for number in range(12):
+        label, name = CLASSES[number % 3], f"{number}.wav"
+        waveform = 1e-4 * rng.standard_normal(48_000)
+        waveform[16_000:32_000] += np.tile(colour(label, rng, blur=0.0), 2)[:16_000]
+        soundfile.write(folder / name, waveform, 16_000)
+        rows += [[name, "1.0", "1.5", label], [name, "1.5", "2.0", label]]  # one after the other: one event
+    with (folder / "events.tsv").open("w", newline="") as file:
+        writer = csv.writer(file, delimiter="\t")
+        writer.writerow(["filename", "onset", "offset", "event_label"])
+        writer.writerows(rows)
+    return folder / "events.tsv"
+
+
+def test_events_get_thresholds_of_their_own(model, soundscapes, tmp_path, capsys):
+    from spectag.model.loading import load
+    from spectag.tag.detector import Detector
+    from spectag.tag.tagger import Tagger
+
+    out = tmp_path / "out"
+    assert call("calibrate", model, "--data", soundscapes, "--events", "--out", out, "--json") == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["clips"] == 12  # whole recordings, not the stretches of events
+    assert set(figures["events"]) == {"change", "threshold"}
+    assert figures["events"]["change"]["events"] == [4, 4, 4, 0]
+    card = load(out).card
+    assert set(card.event_thresholds) == {"change", "threshold"}
+    assert card.provenance["calibration"]["events"] == figures["events"]
+    detector = Detector(Tagger(load(out)))
+    assert tuple(detector.thresholds.values()) == card.event_thresholds["change"]
+    assert call("info", out) == 0
+    assert "event_thresholds.change.count" in capsys.readouterr().out
+    assert call("calibrate", out, "--data", soundscapes, "--events") == 0
+    assert "events by change: event F1 " in capsys.readouterr().out
+    again = tmp_path / "again"
+    assert call("calibrate", out, "--data", soundscapes, "--out", again) == 0
+    assert load(again).card.event_thresholds is None  # they were those of other scores
+
+
+def test_events_need_times(model, data, capsys):
+    assert call("calibrate", model, "--data", data, "--fold", 2, "--events") == 1
+    assert "give its tables the columns onset and offset" in capsys.readouterr().err
+
+
+def test_rows_mean_what_they_meant_in_training(model, soundscapes, tmp_path, capsys):
+    """As for evaluate: a model that learned when its labels are heard is calibrated on whole recordings."""
+    copy = shutil.copytree(model, tmp_path / "copy")
+    facts = json.loads((copy / "spectag.json").read_text())
+    facts["provenance"]["recipe"] = {"labels": {"events": True}}
+    (copy / "spectag.json").write_text(json.dumps(facts))
+    found = []
+    for each in (model, copy):
+        assert call("calibrate", each, "--data", soundscapes, "--json") == 0
+        found.append(json.loads(capsys.readouterr().out)["clips"])
+    assert found == [24, 12]

@@ -35,6 +35,7 @@ def row(n: int, error: str | None = None) -> dict[str, object]:
         "tags": [{"label": "owl", "score": 0.5}],
         "unknown": False,
         "unknown_score": 0.25,
+        "events": None,
         "warnings": [],
         "error": error,
     }
@@ -69,13 +70,38 @@ def test_parts_are_whole_or_not_there(tmp_path: Path, kind: str) -> None:
     assert list(again.paths()) == []
 
 
+def test_a_folder_without_results(tmp_path: Path) -> None:
+    """A job that could not begin has left nothing that must be continued."""
+    Parts(str(tmp_path)).begin(Run("5f1c"))
+    assert Parts(str(tmp_path)).run() is None
+
+
+def test_folders_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="nosuch://bucket/tags: Protocol not known: nosuch"):
+        Parts("nosuch://bucket/tags")
+    with pytest.raises(SaveError, match=r"file: cannot be used: .*File exists|file: cannot be used: .*Not a dir"):
+        Parts(str(tmp_path / "file")).begin(Run("5f1c"))
+
+
+def test_two_jobs_in_one_folder(tmp_path: Path) -> None:
+    """The second one to write stops, and no result of the first is lost."""
+    one = Parts(str(tmp_path))
+    one.begin(Run("5f1c"))
+    other = Parts(str(tmp_path))
+    one.write([row(0)])
+    with pytest.raises(SaveError, match="another run is writing to it: wait for its end, and continue with --resume"):
+        other.write([row(1)])
+    assert list(Parts(str(tmp_path)).paths()) == ["0.wav"]
+
+
 def test_a_folder_of_something_else(tmp_path: Path) -> None:
     Parts(str(tmp_path)).write([row(0)])
     with pytest.raises(SaveError, match=r"has Parquet files, but no _spectag\.json: choose another folder"):
         Parts(str(tmp_path)).run()
     for about in ("{", "[]", '{"format": 1}'):
         (tmp_path / "_spectag.json").write_text(about)
-        with pytest.raises(SaveError, match="is damaged"):
+        with pytest.raises(SaveError, match="is damaged: choose another folder"):
             Parts(str(tmp_path)).run()
     (tmp_path / "_spectag.json").write_text('{"format": 2}')
     with pytest.raises(SaveError, match="newer spectag"):
@@ -114,7 +140,10 @@ def test_files_from_tables_folders_and_urls(tmp_path: Path, monkeypatch: pytest.
     ("options", "message"),
     [
         ([], "--ray: expected a folder for Parquet files: add -o FOLDER"),
-        (["-o", "out", "--events"], "--events and --ray exclude each other: leave one out"),
+        (["-o", "-"], "--ray: expected a folder for Parquet files: add -o FOLDER"),
+        (["-o", "out", "--timeline"], "--timeline and --ray exclude each other: leave one out"),
+        (["-o", "out", "--plot", "a.png"], "--plot and --ray exclude each other"),
+        (["-o", "out", "--format", "parquet"], "--format and --ray exclude each other"),
         (["-o", "out", "--shard", "1/2"], "--shard and --ray exclude each other"),
         (["-o", "out", "--verify"], "--verify and --ray exclude each other"),
         (["-o", "out", "--resume", "--overwrite"], "--resume and --overwrite exclude each other"),
@@ -201,6 +230,7 @@ def test_a_job_on_a_cluster_continues(ray: None, site: Path, model: Path, tmp_pa
     files = sorted(map(str, site.iterdir()))
     parquet.write_table(pyarrow.table({"path": [*files[:50], "s3://bucket.invalid/a.wav"][:50]}), table)
     options = ["--ray", "local", "--ray-workers", "1", "-m", model, "-o", f"{output}/"]
+    options += ["--events", "--event-threshold", "0", "--hop", "0.25"]
     call("tag", table, *options)
     assert parquet.read_table(output).num_rows == 50
     capsys.readouterr()
@@ -209,6 +239,10 @@ def test_a_job_on_a_cluster_continues(ray: None, site: Path, model: Path, tmp_pa
     assert call("tag", site, *options, "--resume", "--top-k", "2") == 1
     assert "was made with --top-k 5, not with --top-k 2" in capsys.readouterr().err
     assert call("tag", site, *options, "--resume") == 1
-    assert "spectag: note: 50 of 400 files are done already, 350 are not" in capsys.readouterr().err
-    assert sorted(parquet.read_table(output)["path"].to_pylist()) == files
+    assert "spectag: note: 50 of 400 files are done already; 350 left" in capsys.readouterr().err
+    rows = parquet.read_table(output).to_pylist()
+    assert sorted(row["path"] for row in rows) == files
+    assert all(bool(row["events"]) == (row["error"] is None) for row in rows)
+    assert call("tag", site, *options, "--resume", "--hop", "0.5") == 1
+    assert "was made with --hop 0.25, not with --hop 0.5" in capsys.readouterr().err
     assert call("tag", site, *options, "--resume") == 0  # nothing is left to do

@@ -5,8 +5,10 @@ import importlib.util
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -91,7 +93,7 @@ def test_a_finished_job_reads_nothing(site: Path, model: Path, tmp_path: Path, c
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines()[:2] == [
-        "spectag: note: 7 of 7 files are done already, 0 are not",
+        "spectag: note: 7 of 7 files are done already; 0 left",
         "spectag: done: 7 files, 5.62 s of sound: 6 tagged, 1 failed",
     ]
 
@@ -103,8 +105,8 @@ def test_results_of_a_job_are_not_destroyed(site: Path, model: Path, tmp_path: P
     capsys.readouterr()
     assert call("tag", site, "-m", model, "-o", output) == 1
     assert capsys.readouterr().err == (
-        f"spectag: error: {output}: has the results of an earlier run: add --resume to continue it, or --overwrite to "
-        "begin again\n"
+        f"spectag: error: {output}: has the results of an earlier run: add --resume to continue it, --overwrite to "
+        "begin again, or choose another output\n"
     )
     assert call("tag", site, "-m", model, "-o", output, "--resume", "--top-k", 2) == 1
     assert "was made with --top-k 5, not with --top-k 2: use" in capsys.readouterr().err
@@ -121,6 +123,100 @@ def test_one_file_has_no_journal(site: Path, model: Path, tmp_path: Path) -> Non
     for _ in range(2):
         assert call("tag", site / "0.wav", "-m", model, "-o", tmp_path / "tags.jsonl") == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["site", "tags.jsonl"]
+
+
+def test_one_file_does_not_replace_the_results_of_a_job(
+    site: Path, model: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    """Whatever the command is, an output that has a journal is not replaced by chance."""
+    output = tmp_path / "tags.jsonl"
+    assert call("tag", site, "-m", model, "-o", output) == 1
+    before = output.read_bytes()
+    capsys.readouterr()
+    for options in ([site / "0.wav"], [site, "--plot", tmp_path / "a.png"]):
+        assert call("tag", *options, "-m", model, "-o", output) == 1
+        assert "has the results of an earlier run" in capsys.readouterr().err
+        assert output.read_bytes() == before
+    assert call("tag", site / "0.wav", "-m", model, "-o", output, "--resume") == 0
+    assert output.read_bytes() == before.splitlines(keepends=True)[0]
+    assert "1 of 1 files are done already" in capsys.readouterr().err
+
+
+def test_a_shard_of_one_file(site: Path, model: Path, tmp_path: Path) -> None:
+    """One of the two parts is empty, and both have a journal."""
+    parts = [tmp_path / "1.jsonl", tmp_path / "2.jsonl"]
+    for number, part in enumerate(parts, 1):
+        assert call("tag", site / "0.wav", "-m", model, "-o", part, "--shard", f"{number}/2") == 0
+    assert call("merge-results", *parts, "-o", tmp_path / "all.jsonl") == 0
+    [line] = (tmp_path / "all.jsonl").read_text("utf-8").splitlines()
+    assert json.loads(line)["path"] == str(site / "0.wav")
+
+
+def test_resume_may_be_given_for_one_file(site: Path, model: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert call("tag", site / "0.wav", "-m", model, "-o", tmp_path / "tags.jsonl", "--resume") == 0
+
+
+def test_results_in_this_folder(
+    site: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    """The journal of ./ lies beside the folder, and no journal is taken for a recording that is missed."""
+    folder = tmp_path / "labels"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert call("tag", site, "-m", model, "-o", "./", "--format", "csv") == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"site", "labels", "labels.journal"}
+    assert len(list(folder.iterdir())) == 6
+    monkeypatch.chdir(site)
+    for _ in range(2):
+        assert call("tag", ".", "-m", model, "-o", "tags.rttm", "--resume") == 1
+    assert "not taken for recordings" not in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("format", ["jsonl", "json", "csv", "parquet", "csv-timeline"])
+def test_an_output_on_a_full_disk(format: str) -> None:
+    """Every format says which file it is, also if its last bytes find no room."""
+    from spectag.cli.documents import open_writer
+    from spectag.errors import FileError, SaveError
+
+    for resumable, advice in ((True, ": mend that, and continue with --resume$"), (False, "$")):
+        with (
+            pytest.raises(SaveError, match=f"^/dev/full: cannot be written: No space left on device{advice}"),
+            open_writer("/dev/full", format, [], resumable=resumable) as writer,  # type: ignore[arg-type]
+        ):
+            writer.write(FileError("dawn.wav", "no samples"))
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="no such name there")
+def test_stdout_by_its_name(site: Path, model: Path, tmp_path: Path) -> None:
+    """It has no journal, also if it is a file."""
+    command = [sys.executable, "-m", "spectag", "tag", str(site), "-m", str(model), "-f", "jsonl", "-o", "/dev/stdout"]
+    with (tmp_path / "tags.jsonl").open("wb") as file:
+        done = subprocess.run(command, stdout=file, stderr=subprocess.PIPE, timeout=600)
+    assert done.returncode == 1
+    assert b"journal" not in done.stderr
+    assert len((tmp_path / "tags.jsonl").read_text("utf-8").splitlines()) == 7
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other signals there")
+def test_interrupted_while_a_decoder_hangs(jobs: ModuleType, site: Path, model: Path, tmp_path: Path) -> None:
+    """Ctrl-C does not wait for --file-timeout, and what is done is kept."""
+    soundfile.write(site / "7.wav", np.ones(4_000), 8_002)
+    jobs.TIMEOUT = 300.0
+    job = jobs.Job(site, tmp_path / "a.jsonl", ["-m", str(model), "--batch-size", "1"])
+    process = subprocess.Popen(job.command, env=job.environment, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 120
+    while job.records() < 8 and time.monotonic() < until:  # the first line, and seven files
+        time.sleep(0.05)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-2:] == [
+        "spectag: note: 7 of 8 files are done: continue with --resume",
+        "spectag: interrupted",
+    ]
 
 
 def test_another_job_on_the_same_output(site: Path, model: Path, tmp_path: Path, capsys: Captured) -> None:
@@ -193,7 +289,9 @@ def test_a_folder_that_cannot_be_written(site: Path, model: Path, tmp_path: Path
     folder = tmp_path / "locked"
     folder.mkdir(mode=0o500)
     assert call("tag", site, "-m", model, "-o", folder / "a.jsonl") == 1
-    assert capsys.readouterr().err.endswith("a.jsonl.journal: cannot be written: Permission denied\n")
+    assert capsys.readouterr().err.endswith(
+        "a.jsonl.journal: cannot be written: Permission denied: mend that, and continue with --resume\n"
+    )
 
 
 def test_progress_in_a_log_file(capsys: Captured) -> None:
@@ -230,7 +328,51 @@ def test_shards_are_merged_to_what_one_job_writes(
     for output in (merged, tmp_path / name):  # it goes on like any other job
         assert call("tag", *paths, "-m", model, "-o", output, "--resume") == 1
     assert merged.read_bytes() == (tmp_path / name).read_bytes()
-    assert "8 of 10 files are done already, 2 are not" in capsys.readouterr().err
+    assert "8 of 10 files are done already; 2 left" in capsys.readouterr().err
+
+
+def test_scores_over_time(site: Path, model: Path, tmp_path: Path, capsys: Captured) -> None:
+    """Resumed, and merged: the same bytes, and the journals have none of the scores."""
+    options = ["-m", model, "--timeline", "--events", "--hop", "0.1"]
+    for name in ("a.csv", "a.parquet", "a.jsonl"):
+        assert call("tag", site, *options, "-o", tmp_path / name) == 1
+        before = (tmp_path / name).read_bytes()
+        journal = tmp_path / f"{name}.journal"
+        lines = journal.read_bytes().splitlines(keepends=True)
+        assert not any(b'"scores"' in line for line in lines)
+        journal.write_bytes(b"".join(lines[:4])[:-10])  # killed within the third file
+        assert call("tag", site, *options, "-o", tmp_path / name, "--resume") == 1
+        assert "2 of 7 files are done already; 5 left" in capsys.readouterr().err
+        assert (tmp_path / name).read_bytes() == before
+    parts = [tmp_path / "1.csv", tmp_path / "2.csv"]
+    for number, part in enumerate(parts, 1):
+        call("tag", site, *options, "-o", part, "--shard", f"{number}/2")
+    assert call("merge-results", *parts, "-o", tmp_path / "b.csv") == 0
+    assert (tmp_path / "b.csv").read_bytes() == (tmp_path / "a.csv").read_bytes()
+    (tmp_path / "b.csv").unlink()
+    assert call("tag", site, *options, "-o", tmp_path / "b.csv", "--resume") == 1
+    assert (tmp_path / "b.csv").read_bytes() == (tmp_path / "a.csv").read_bytes()
+
+
+def test_merging_destroys_no_shard(site: Path, model: Path, tmp_path: Path, capsys: Captured) -> None:
+    """Not into one of the outputs, and neither into its journal, where only that is left."""
+    parts = [tmp_path / "1.jsonl", tmp_path / "2.jsonl"]
+    for number, part in enumerate(parts, 1):
+        call("tag", site, "-m", model, "-o", part, "--shard", f"{number}/2")
+        part.unlink()
+    before = [Path(f"{part}.journal").read_bytes() for part in parts]
+    capsys.readouterr()
+    for given in (parts, [f"{part}.journal" for part in parts]):
+        assert call("merge-results", *given, "-o", parts[0], "--overwrite") == 1
+        assert "1.jsonl.journal: is one of the inputs: choose another name" in capsys.readouterr().err
+    assert [Path(f"{part}.journal").read_bytes() for part in parts] == before
+    assert call("merge-results", *parts, "-o", tmp_path / "all.jsonl") == 0
+    capsys.readouterr()
+    assert call("merge-results", *parts, "-o", tmp_path / "all.jsonl") == 1
+    assert "has the results of an earlier run: choose another output, or add --overwrite" in capsys.readouterr().err
+    for name, lacking in (("all.rttm", "events"), ("all.tsv", "events")):
+        assert call("merge-results", *parts, "-o", tmp_path / name) == 2
+        assert f"needs --{lacking}, which the shards were made without: choose" in capsys.readouterr().err
 
 
 def test_shards_that_do_not_belong_together(site: Path, model: Path, tmp_path: Path, capsys: Captured) -> None:

@@ -182,6 +182,21 @@ def test_evaluate_without_intervals_and_at_another_threshold(models, clips, caps
     assert not any("95 %" in line or " to " in line for line in lines)
 
 
+def test_evaluate_takes_the_thresholds_of_the_model(models, clips, tmp_path, capsys) -> None:
+    """As tag does, so that both decide the same."""
+    model = shutil.copytree(models[2], tmp_path / "calibrated")  # sea, dog, wind, rain
+    facts = json.loads((model / "spectag.json").read_text())
+    (model / "spectag.json").write_text(json.dumps(facts | {"thresholds": [0.0, 0.25, 1.0, 1.0]}))
+    words = ["evaluate", model, "--data", clips, "--resamples", 0, "--json"]
+    assert call(*words) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["thresholds"] == {"dog": 0.25, "rain": 1.0, "sea": 0.0, "wind": 1.0}
+    assert figures["f1"]["sea"] == pytest.approx(2 * 4 / (4 + 12))  # taken for every clip
+    assert figures["f1"]["rain"] == 0
+    assert call(*words, "--threshold", 0.5) == 0
+    assert json.loads(capsys.readouterr().out)["thresholds"] == 0.5
+
+
 def test_classes_that_the_data_set_lacks_are_named(models, clips, capsys) -> None:
     assert call("evaluate", models[2], "--data", clips) == 0
     assert "\nclasses of the model: 4, 1 of which the data set lacks: wind\n" in capsys.readouterr().out
@@ -383,7 +398,9 @@ def test_stretches_of_one_file_are_read_once(models, tmp_path, capsys, monkeypat
 
     read, blocks = [], Readers.blocks
     monkeypatch.setattr(
-        Readers, "blocks", lambda self, recording: read.append(recording.name) or blocks(self, recording)
+        Readers,
+        "blocks",
+        lambda self, recording, stop=None: read.append(recording.name) or blocks(self, recording, stop),
     )
     assert call("evaluate", models[0], "--data", tmp_path / "clips.csv", "--json") == 0
     out, err = capsys.readouterr()

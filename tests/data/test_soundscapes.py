@@ -13,8 +13,10 @@ from hypothesis import given, strategies as st
 
 from spectag.data.events import join_events
 from spectag.data.layouts import read_manifest
+from spectag.data.manifest import Clip, Manifest
 from spectag.data.soundscapes import MixOptions, choose_clips, hear, mix_data_set, place
 from spectag.errors import DataError, InputError, SaveError
+from spectag.labels import LabelSet
 
 RATE = 16_000
 NAMES = ("cat", "dog", "owl")
@@ -50,6 +52,21 @@ def made(clips, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("made") / "mix"
     mix(clips, out)
     return out
+
+
+@pytest.mark.parametrize("label", ['"owl" at dusk', "tawny\towl", "owl, tawny", "'owl"])
+def test_any_label_is_read_back_from_the_table(tmp_path, label):
+    sf.write(tmp_path / "1.wav", np.random.default_rng(0).uniform(-1, 1, RATE), RATE)
+    manifest = Manifest((Clip("1.wav", tmp_path / "1.wav", (0,)),), LabelSet((label,)), "a test")
+    mix_data_set(manifest, tmp_path / "mix", replace(OPTIONS, count=2))
+    assert read_manifest(tmp_path / "mix").labels.names == (label,)
+
+
+@pytest.mark.parametrize("label", ["owl|fox", "owl; fox", "['owl']", "[]"])
+def test_labels_that_a_table_cannot_hold(tmp_path, label):
+    manifest = Manifest((Clip("1.wav", tmp_path / "1.wav", (0,)),), LabelSet((label,)), "a test")
+    with pytest.raises(DataError, match=r"in a table this would be read as .*: rename it"):
+        mix_data_set(manifest, tmp_path / "mix", OPTIONS)
 
 
 def test_an_onset_is_where_the_sound_begins(made):

@@ -39,6 +39,8 @@ def test_what_counts() -> None:
                 ("front_end", FrontEnd(frames=50, mean=-5.0)),
                 ("front_end", FrontEnd(frames=50, window="hanning")),
                 ("thresholds", (0.25, 0.75)),
+                ("event_thresholds", {"change": (0.25, 0.75)}),
+                ("event_thresholds", {"threshold": (0.25, 0.75)}),
                 ("unknown", Unknown(np.eye(32), np.zeros((2, 32)), np.linspace(0, 0.5, 99), rate=0.05)),
                 ("unknown", Unknown(np.eye(32), np.zeros((2, 32)), np.linspace(0, 0.6, 99), rate=0.05)),
             )

@@ -92,8 +92,17 @@ def test_what_is_no_journal(tmp_path: Path, first: bytes, message: str) -> None:
     path = tmp_path / "a.journal"
     path.write_bytes(first + b"rest\n")
     with pytest.raises(SaveError, match=message):
-        Journal.resume(path, RUN if first else None)
+        Journal.resume(path, RUN)
     assert path.read_bytes() == first + b"rest\n"
+
+
+def test_another_file_without_an_end_of_line_is_not_destroyed(tmp_path: Path) -> None:
+    """A journal whose first line was torn is begun again, and nothing else is."""
+    path = tmp_path / "a.journal"
+    path.write_bytes(b"notes of a year")
+    with pytest.raises(SaveError, match="found something else"):
+        Journal.resume(path, RUN)
+    assert path.read_bytes() == b"notes of a year"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import soundfile
 import spectag
 from spectag.errors import InputError
 from spectag.jobs.worker import COLUMNS, TagFiles, fetched
+from spectag.tag.events import EventRule
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,20 @@ def test_rows(worker: TagFiles, site: list[str]) -> None:
     assert [tag["label"] for tag in rows["tags"][2]] == [tag["label"] for tag in expected["tags"]]
     for tag, other in zip(rows["tags"][2], expected["tags"], strict=True):
         assert tag["score"] == pytest.approx(other["score"], abs=2e-6)
+
+
+def test_events(site: list[str]) -> None:
+    """The same as those of the detector, and none for a file that fails."""
+    rule = EventRule("threshold", 0.0)
+    rows = TagFiles("esc10", top_k=2, hop=0.5, events=rule)({"path": site})
+    assert rows["events"][1] is None
+    for path, events in ((path, rows["events"][n]) for n, path in enumerate(site) if n != 1):
+        expected = spectag.Detector(spectag.Tagger("esc10"), rule, 0.5).detect(path).to_dict()["events"]
+        assert [(event["label"], event["onset"], event["offset"]) for event in events] == [
+            (event["label"], event["onset"], event["offset"]) for event in expected
+        ]
+    with pytest.raises(InputError, match="hop must be more than 0"):
+        TagFiles("esc10", hop=0.0)
 
 
 def test_rows_do_not_depend_on_the_batch(worker: TagFiles, site: list[str]) -> None:

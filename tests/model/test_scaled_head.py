@@ -60,8 +60,9 @@ def test_scores_features_and_frames_in_one_pass():
     np.testing.assert_allclose(scores, engine.scores(INPUTS), atol=1e-6)
     np.testing.assert_allclose(features, engine.embed(INPUTS), atol=1e-5)
     again, same, frames = engine.score_features(INPUTS, frames=True)
-    for ours, theirs in zip((again, frames), engine.score_frames(INPUTS), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    moments = engine.score_frames(INPUTS)
+    np.testing.assert_allclose(again, moments[0], atol=1e-6)
+    np.testing.assert_array_equal(frames, moments[1])  # to the last bit: jobs that go on depend on it
     np.testing.assert_allclose(same, features, atol=1e-5)
     with pytest.raises(errors.InputError, match="no frame head"):
         make_engine(make_bundle()).score_features(INPUTS, frames=True)
@@ -85,9 +86,32 @@ def test_thresholds_and_unknown_are_read_back(tmp_path):
     assert again.unknown.limit == unknown.limit
 
 
+def test_thresholds_of_events_are_read_back_by_method(tmp_path):
+    limits = {"change": (0.1, 0.2, 0.3, 0.4, 0.5), "threshold": (0.5,) * 5}
+    bundle = with_facts(make_bundle(), event_thresholds=limits)
+    folder = bundle.save(tmp_path / "a")
+    assert load(folder).card.event_thresholds == limits
+    assert load(folder).card.describe()["event_thresholds"]["change"] == {"count": 5, "lowest": 0.1, "highest": 0.5}
+    assert load(folder, activation="sigmoid").card.event_thresholds is None
+    edit(folder / "spectag.json", event_thresholds={"change": [0.5] * 5, "a newer method": 7})
+    assert load(folder).card.event_thresholds == {"change": (0.5,) * 5}
+    for wrong, message in (
+        ({"change": [0.5]}, "event_thresholds: change: expected one for each of 5 labels, got 1: calibrate again"),
+        ({"threshold": 7}, "event_thresholds: threshold: expected numbers from 0 to 1, got 7"),
+        ([0.5] * 5, "event_thresholds: expected a table"),
+    ):
+        edit(folder / "spectag.json", event_thresholds=wrong)
+        with pytest.raises(errors.ModelError, match=message):
+            load(folder)
+    with pytest.raises(errors.InputError, match="expected change or threshold, got 'sebb'"):
+        with_facts(make_bundle(), event_thresholds={"sebb": (0.5,) * 5})
+
+
 def test_a_bundle_without_them_has_no_such_fields(tmp_path):
     make_bundle().save(tmp_path / "a")
-    assert not {"thresholds", "unknown"} & json.loads((tmp_path / "a/spectag.json").read_text()).keys()
+    assert (
+        not {"thresholds", "event_thresholds", "unknown"} & json.loads((tmp_path / "a/spectag.json").read_text()).keys()
+    )
     assert not (tmp_path / "a/unknown.safetensors").exists()
     card = load(tmp_path / "a").card
     assert card.thresholds is None

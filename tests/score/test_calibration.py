@@ -1,13 +1,14 @@
 """A calibration as a whole, and reliability."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.special import expit, softmax
 
 from spectag.errors import DataError, InputError
-from spectag.score.calibration import calibrate, judge
+from spectag.score.calibration import calibrate, decide, judge
 from spectag.score.plots import plot_reliability
 from spectag.score.reliability import measure_reliability
 from spectag.score.scaling import Outputs
@@ -46,6 +47,19 @@ def test_figures_after_are_of_clips_that_nothing_was_fitted_on():
     assert found.decisions[1].macro_f1 < everything + 0.03
 
 
+@pytest.mark.parametrize("method", ["temperature", "classes"])
+def test_no_decision_depends_on_the_labels_of_its_fold(method):
+    """Neither by the map of the logits nor by the thresholds, which were found on scores of such maps."""
+    outputs, folds = drawn(60), np.arange(60) % 3
+    scores, taken = decide(outputs, method, folds)
+    targets = outputs.targets.copy()
+    targets[folds == 0] = np.roll(targets[folds == 0], 1, axis=1)
+    others = decide(replace(outputs, targets=targets), method, folds)
+    for one, other in zip((scores, taken), others, strict=True):
+        np.testing.assert_array_equal(one[folds == 0], other[folds == 0])
+    assert (scores[folds == 1] != others[0][folds == 1]).any()
+
+
 def test_groups_are_counted():
     outputs = drawn(30)
     assert calibrate(outputs, ["a"] * 10 + ["b"] * 10 + [""] * 10).groups == 12
@@ -54,7 +68,7 @@ def test_groups_are_counted():
 
 def test_a_single_output():
     found = calibrate(drawn(200, 1, activation="sigmoid"))
-    assert found.thresholds.own.all()
+    assert found.thresholds.reached.all()
     assert found.reliability[1].error < 0.1
 
 
@@ -63,7 +77,7 @@ def test_tiny_data():
         np.array([[2.0, 0.0], [0.0, 2.0], [2.0, 0.0], [0.0, 2.0]]), np.eye(2)[[0, 1, 0, 1]], "softmax"
     )
     found = calibrate(outputs)
-    assert not found.thresholds.own.any()
+    assert np.ptp(found.thresholds.values) < 0.1
     assert np.isfinite(found.scaling.scale).all()
 
 

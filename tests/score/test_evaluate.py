@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spectag.data.manifest import Clip, Manifest
-from spectag.errors import DataError, FileError, LabelMismatch, SpectagWarning
+from spectag.errors import DataError, FileError, InputError, LabelMismatch, SpectagWarning
 from spectag.labels import LabelSet
 from spectag.score.evaluate import evaluate_scores
 
@@ -31,6 +31,15 @@ def test_a_class_that_the_data_set_lacks_is_an_answer_too() -> None:
     found = result.to_dict()
     assert (found["model_labels"], found["not_in_data"]) == (3, ["wind"])
     assert [list(found[name]) for name in ("ap", "auc", "f1")] == [["cat", "dog"]] * 3
+
+
+def test_thresholds_are_those_of_the_model_by_its_own_order() -> None:
+    scores = rows([0.3, 0.0, 0.6], [0.3, 0.0, 0.6], [0.3, 0.0, 0.6])  # of dog, wind, cat
+    result = evaluate_scores(MANIFEST, scores, KNOWN, "sigmoid", thresholds=(0.2, 1.0, 0.7))
+    assert result.to_dict()["thresholds"] == {"cat": 0.7, "dog": 0.2, "wind": 1.0}
+    assert result.to_dict()["f1"] == {"cat": 0.0, "dog": pytest.approx(2 / 4)}
+    with pytest.raises(InputError, match="one for each of 3 classes"):
+        evaluate_scores(MANIFEST, scores, KNOWN, "sigmoid", thresholds=(0.5, 0.5))
 
 
 TEN = LabelSet(("dog", "rooster", "rain", "sea", "fire", "baby", "clock", "sneeze", "helicopter", "chainsaw"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spectag.data.manifest import Clip, Heard, Manifest
-from spectag.errors import DataError, FileError, LabelMismatch
+from spectag.errors import DataError, FileError, LabelMismatch, SpectagWarning
 from spectag.labels import LabelSet
 from spectag.score.events import COLLAR, EVENT_FIGURES, Detected, evaluate_events, import_scorers
 from spectag.tag.results import Event, Timeline
@@ -152,8 +152,16 @@ def test_a_clip_that_failed_is_left_out():
 
 
 def test_a_model_of_other_classes():
-    with pytest.raises(LabelMismatch, match="does not know 1 classes of the data set, for example dog"):
+    with pytest.raises(LabelMismatch, match="does not know 1 of the data set's 2 classes: dog"):
         figures(make_manifest([("dog", 1, 2)]), detect([], 10), labels=("cat", "fox"))
+
+
+def test_names_that_are_written_differently_go_together():
+    """As in the figures of clips: the events of the model have its own names."""
+    found = detect([Event("Dog", 1.0, 3.0, 0.9)], 10, names=("Cat", "Dog"))
+    with pytest.warns(SpectagWarning, match="dog is Dog"):
+        metrics, _ = figures(make_manifest([("dog", 1, 3)]), found, labels=("Cat", "Dog"))
+    assert (metrics.labels, metrics.event_f1) == (("Dog",), 1.0)
 
 
 def test_the_timeline_may_end_behind_the_clip():

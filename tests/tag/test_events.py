@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from spectag.errors import InputError
-from spectag.tag.events import EventRule, find_events
+from spectag.tag.events import EventRule, find_events, find_events_at
 from spectag.tag.results import Timeline
 
 STEP = 0.1
@@ -77,6 +77,26 @@ def test_gaps_are_closed_and_short_ones_left_out(method: str) -> None:
     assert rows(found, EventRule(method, gap=0.9)) == [(20, 40), (50, 70), (150, 156)]
     assert rows(found, EventRule(method, gap=1.0)) == [(20, 70), (150, 156)]
     assert rows(found, EventRule(method, shortest=0.7)) == [(20, 40), (50, 70)]
+
+
+@pytest.mark.parametrize("method", ["change", "threshold"])
+def test_an_event_of_exactly_the_shortest_length_stays(method: str) -> None:
+    """Wherever it begins: 0.9 - 0.6 is a little less than 0.3."""
+    for first in range(20, 60):
+        found = timeline((first, first + 9, 0.9))
+        assert rows(found, EventRule(method, shortest=0.9)) == [(first, first + 9)]
+        assert rows(found, EventRule(method, shortest=0.91)) == []
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.6])
+@pytest.mark.parametrize("method", ["change", "threshold"])
+def test_several_thresholds_at_once(method: str, gap: float) -> None:
+    scores = np.random.default_rng(0).random((300, 3)).astype(np.float32) ** 3
+    found = Timeline(("owl", "fox", "cat"), STEP, np.repeat(scores, 4, axis=0))
+    limits = (0.0, 0.1, 0.35, 0.5, 0.9, 1.0)
+    wanted = [find_events(found, 120.0, EventRule(method, limit, gap=gap)) for limit in limits]
+    assert find_events_at(found, 120.0, EventRule(method, gap=gap), limits) == wanted
+    assert len(wanted[2]) > len(wanted[4])
 
 
 def test_each_label_has_its_threshold() -> None:

@@ -390,7 +390,7 @@ def test_every_recording_is_read_once(tagger: Tagger, clips: list[Path], monkeyp
     list(tagger.tag_many([path.read_bytes() for path in clips]))
     assert seen == ["<bytes>"] * len(clips)
     there = Readers.blocks
-    monkeypatch.setattr(Readers, "blocks", lambda self, clip: seen.append(clip.path) or there(self, clip))
+    monkeypatch.setattr(Readers, "blocks", lambda self, clip, stop: seen.append(clip.path) or there(self, clip, stop))
     list(tagger.tag_many(clips))
     assert sorted(seen[len(clips) :]) == sorted(map(str, clips))
     list(tagger.tag_many(clips[:1]))

@@ -11,7 +11,7 @@ from sounds import noise
 
 from spectag.audio.front_end import FrontEnd
 from spectag.audio.read import Recording
-from spectag.errors import FileError, InputError
+from spectag.errors import FileError, InputError, SaveError
 from spectag.labels import LabelSet
 from spectag.model.bundle import Bundle
 from spectag.model.card import Card
@@ -181,13 +181,27 @@ def test_a_long_timeline_goes_to_a_file(monkeypatch: pytest.MonkeyPatch) -> None
     rule = EventRule(threshold=0.6, smooth=0.1)
     events = find_events(Timeline(("loud",), 0.1, in_memory), 300.1, rule)
     assert len(events) > 100
-    monkeypatch.setattr("spectag.tag.timeline._IN_MEMORY", 1000)
-    in_file = collected().scores
-    assert isinstance(in_file, np.memmap)
-    np.testing.assert_array_equal(in_file, in_memory)
+    for most in (1000, 100):  # of the last rows some are in memory still, or none
+        monkeypatch.setattr("spectag.tag.timeline._IN_MEMORY", most)
+        in_file = collected().scores
+        assert isinstance(in_file, np.memmap)
+        np.testing.assert_array_equal(in_file, in_memory)
     np.testing.assert_array_equal(in_memory, [*rows, rows[-1]])
     monkeypatch.setattr("spectag.tag.events._ROWS", 700)
     assert find_events(Timeline(("loud",), 0.1, in_file), 300.1, rule) == events
+
+
+def test_the_temporary_file_of_a_long_timeline(tagger: Tagger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no name, so that it is gone when the process is killed. If it cannot be written, the error says which."""
+    monkeypatch.setattr("spectag.tag.timeline._IN_MEMORY", 100)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    result = Detector(tagger).detect(noise(160_000), timeline=True)
+    assert result.timeline is not None
+    assert isinstance(result.timeline.scores, np.memmap)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    with pytest.raises(SaveError, match=r"need a temporary file, which cannot be written: No such file.*TMPDIR"):
+        Detector(tagger).detect(noise(160_000), timeline=True)
 
 
 def test_hours_take_no_more_memory_than_minutes() -> None:

@@ -108,10 +108,17 @@ def test_events_need_the_threshold_of_their_label(bundle):
     label = min(highest, key=highest.get)
     names = bundle.labels.names
     limits = tuple(0.0 if name == label else 1.0 for name in names)
-    detector = Detector(Tagger(with_facts(bundle, thresholds=limits)), hop=0.25)
-    assert {event.label for event in detector.detect(long).events} == {label}
-    forced = Detector(Tagger(with_facts(bundle, thresholds=limits)), EventRule(threshold=0.0), hop=0.25)
+    tagger = Tagger(with_facts(bundle, event_thresholds={"change": limits}))
+    assert {event.label for event in Detector(tagger, hop=0.25).detect(long).events} == {label}
+    forced = Detector(tagger, EventRule(threshold=0.0), hop=0.25)
     assert forced.detect(long).events == plain.events
+
+
+def test_events_have_thresholds_of_their_own_for_each_method(bundle):
+    facts = {"thresholds": (0.9,) * 4, "event_thresholds": {"change": (0.1, 0.2, 0.3, 0.4)}}
+    tagger = Tagger(with_facts(bundle, **facts))
+    assert Detector(tagger).thresholds == dict(zip(bundle.labels.names, (0.1, 0.2, 0.3, 0.4), strict=True))
+    assert Detector(tagger, EventRule("threshold")).thresholds is None  # those of tags are of other scores
 
 
 def test_the_detector_and_the_listener_say_unknown(bundle, loud):

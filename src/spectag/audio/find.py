@@ -28,10 +28,10 @@ _OTHER_EXTENSIONS = frozenset(
     f".{extension}"
     for extension in (
         *("bat", "bib", "bmp", "cfg", "conf", "csv", "db", "doc", "docx", "eaf", "gif", "gpx", "h5", "hdf5", "htm"),
-        *("html", "ini", "ipynb", "jpeg", "jpg", "json", "jsonl", "kml", "lab", "log", "lrc", "m3u", "m3u8", "md"),
-        *("md5", "ndjson", "npy", "npz", "ods", "odt", "parquet", "pdf", "pkl", "png", "pt", "pth", "py", "r", "rst"),
-        *("rtf", "safetensors", "sh", "sha256", "sqlite", "srt", "svg", "tex", "textgrid", "tif", "tiff", "toml"),
-        *("tsv", "txt", "url", "vtt", "webp", "xls", "xlsx", "xml", "yaml", "yml"),
+        *("html", "ini", "ipynb", "journal", "jpeg", "jpg", "json", "jsonl", "kml", "lab", "log", "lrc", "m3u", "m3u8"),
+        *("md", "md5", "ndjson", "npy", "npz", "ods", "odt", "parquet", "pdf", "pkl", "png", "pt", "pth", "py", "r"),
+        *("rst", "rtf", "rttm", "safetensors", "scores", "sh", "sha256", "sqlite", "srt", "svg", "tex", "textgrid"),
+        *("tif", "tiff", "toml", "tsv", "txt", "url", "vtt", "webp", "xls", "xlsx", "xml", "yaml", "yml"),
     )
 )
 _KINDS = 8  # extensions that a warning lists
@@ -130,6 +130,7 @@ def _recordings(folder: str) -> list[str | FileError]:
     failed: list[OSError] = []
     skipped: list[str] = []
     files = sorted(walk(folder, failed.append, skipped.append), key=lambda path: path.split(os.sep))
+    failed.sort(key=lambda error: os.fsdecode(error.filename))  # the same on every machine, as the files
     errors = [
         FileError(os.fsdecode(e.filename), f"cannot be listed: {e.strerror}: check its permissions") for e in failed
     ]

@@ -54,15 +54,17 @@ class Watched:
     Args:
         process: it reads recordings.
         until: when it counts as hung, by ``time.monotonic()``.
+        stop: when it is set, nobody waits any more.
 
     >>> process = subprocess.Popen(["true"])
     >>> Watched(process, until=time.monotonic() + 9).exceeded, process.wait()
     ('', 0)
     """
 
-    def __init__(self, process: Process, until: float) -> None:
+    def __init__(self, process: Process, until: float, stop: threading.Event | None = None) -> None:
         self.process = process
         self.until = until
+        self.stop = stop
         self.exceeded = ""
         self.hung = False
 
@@ -91,9 +93,14 @@ class Guard:
         self._inspected = time.monotonic()
 
     @contextmanager
-    def watching(self, process: Process) -> Iterator[Watched]:
-        """Watch a process while the block waits for it. The block gets an end of file if the process is ended."""
-        watched = Watched(process, time.monotonic() + self.limits.seconds)
+    def watching(self, process: Process, stop: threading.Event | None = None) -> Iterator[Watched]:
+        """Watch a process while the block waits for it. The block gets an end of file if the process is ended.
+
+        Args:
+            process: what the block waits for.
+            stop: end the process when it is set.
+        """
+        watched = Watched(process, time.monotonic() + self.limits.seconds, stop)
         with self._lock:
             self._watched.add(watched)
             if not self._running:
@@ -133,7 +140,10 @@ class Guard:
             return len(self._watched)
 
     def _judge(self, watched: Watched, now: float) -> None:
-        if now > watched.until:
+        if watched.stop is not None and watched.stop.is_set():
+            watched.hung = True
+            watched.exceeded = "reading was interrupted"
+        elif now > watched.until:
             watched.hung = True
             watched.exceeded = (
                 f"its decoder delivered nothing for {self.limits.seconds:g} s and was ended: give it more time with "

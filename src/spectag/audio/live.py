@@ -206,7 +206,7 @@ def microphone(device: str | int | None = None, open_stream: Callable[..., Any] 
         recorder = open_stream(device=device, channels=1, dtype="float32", callback=take)
         recorder.start()
     except Exception as error:
-        raise AudioError(name, f"cannot be opened: {error}: name another with --device") from error
+        raise AudioError(name, f"cannot be opened: {error}: name another with --microphone") from error
     try:
         while True:
             yield heard.get()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -62,7 +63,7 @@ class Recording:
         name: its name in messages.
         rate: sampling rate of the source in Hz, before resampling; 0 before the first block.
         channels: channels of the source, before mixing to mono; 0 before the first block.
-        seconds: duration of what was read so far.
+        seconds: duration of what was read so far; after the last block to a sample of the source, at its own rate.
         peak: largest magnitude read so far, full scale = 1.0.
         progress: how much of the source was read so far, 0..1.
         silent: whether nothing but digital silence was read so far: every sample has the same value.
@@ -107,9 +108,10 @@ class Recording:
     def _blocks(self, length: int) -> Iterator[Waveform]:
         self.rate, self.channels, self.peak, self.silent, self.notes = 0.0, 0, 0.0, True, []
         count = 0
+        lengths: Counter[float] = Counter()  # samples of the source at each rate
         segment = self.source if isinstance(self.source, Segment) else Segment(self.source)  # type: ignore[arg-type]
         with self._samples(segment.file) as (pieces, share):
-            waveform = to_waveform(self._noted(pieces, segment), self.name, self.notes.append)
+            waveform = to_waveform(self._noted(pieces, segment, lengths), self.name, self.notes.append)
             for block in _cut(_segment(waveform, segment, self.name), length):
                 count += len(block)
                 self.seconds = count / SAMPLE_RATE
@@ -118,6 +120,8 @@ class Recording:
                 yield block
         if not count:
             raise EmptyAudio(self.name, "expected at least one sample at 16 kHz, got none: record or export it again")
+        if segment is not self.source:
+            self.seconds = sum(samples / rate for rate, samples in lengths.items())
 
     @contextmanager
     def _samples(
@@ -133,7 +137,9 @@ class Recording:
             size = stream.tell()
             yield decode_samples(stream, self.name, self.notes.append), lambda: min(1.0, stream.tell() / size)
 
-    def _noted(self, pieces: Iterable[tuple[float, Samples]], segment: Segment) -> Iterator[tuple[float, Samples]]:
+    def _noted(
+        self, pieces: Iterable[tuple[float, Samples]], segment: Segment, lengths: Counter[float]
+    ) -> Iterator[tuple[float, Samples]]:
         place, value = 0.0, None  # s; the first sample of each channel
         for rate, samples in pieces:
             if not self.rate:
@@ -145,6 +151,7 @@ class Recording:
                     value = heard[0]
                 self.silent = not any((heard[at : at + _STEP] != value).any() for at in range(0, len(heard), _STEP))
                 place += len(samples) / rate
+            lengths[rate] += len(samples)
             yield rate, samples
 
 

@@ -34,6 +34,7 @@ from spectag.audio.read import Recording, Waveform
 from spectag.audio.source import Member, Segment
 from spectag.cores import count_cores
 from spectag.errors import AudioError, InputError
+from spectag.files import is_own_stream
 
 Process: TypeAlias = "subprocess.Popen[bytes]"
 
@@ -68,11 +69,15 @@ class Readers:
         weakref.finalize(self, _end_all, self._idle)
         self._idle += (reader for _ in range(started) if (reader := self._start()) is not None)
 
-    def blocks(self, recording: Recording) -> Iterator[Waveform]:
+    def blocks(self, recording: Recording, stop: threading.Event | None = None) -> Iterator[Waveform]:
         """The blocks of :meth:`spectag.audio.read.Recording.blocks`, read in another process, and its facts.
 
         Only files named by a path are read there. Streams, samples and bytes are read here, and so is everything where
         no process can be started.
+
+        Args:
+            recording: its facts are filled in.
+            stop: once it is set, nobody wants the rest: a process that is waited for is ended.
 
         Raises:
             AudioError: also if the process died, of this recording or for lack of memory, or if the recording exceeded
@@ -88,7 +93,7 @@ class Readers:
                 return
             fresh = reader.recordings == 0
             try:
-                for block in reader.blocks(source, recording, skip=given):
+                for block in reader.blocks(source, recording, given, stop):
                     yield block
                     given += 1
                 return
@@ -131,7 +136,7 @@ class _Died(Exception):
 
 
 class _Hung(_Died):
-    """It was ended, since it delivered nothing."""
+    """It was ended, since it delivered nothing, or since nobody wants the rest."""
 
 
 class _Reader:
@@ -166,7 +171,9 @@ class _Reader:
             self._began = self.idle = self._answers.readline() == _READY
         return self._began and self._process.poll() is None
 
-    def blocks(self, source: object, recording: Recording, skip: int) -> Iterator[Waveform]:
+    def blocks(
+        self, source: object, recording: Recording, skip: int, stop: threading.Event | None
+    ) -> Iterator[Waveform]:
         """All blocks of a recording but the first ``skip``, and its facts. The process must be ready."""
         self.idle = False
         self.recordings += 1
@@ -176,7 +183,7 @@ class _Reader:
         while True:
             answer: dict[str, Any] = {}
             content = bytearray()
-            with self._guard.watching(self._process) as watched:  # not while the network has it wait
+            with self._guard.watching(self._process, stop) as watched:  # not while the network has it wait
                 line = self._answers.readline()
                 if whole := line.endswith(b"\n"):
                     answer = json.loads(line)
@@ -242,8 +249,7 @@ def _portable(source: object) -> object:
         if not isinstance(source, (str, os.PathLike)):
             return None
         path = os.path.abspath(os.fsdecode(source))
-        own = path.startswith(("/dev/", "/proc/")) or not stat.S_ISREG(os.stat(path).st_mode)
-        return None if own else path
+        return None if is_own_stream(path) or not stat.S_ISREG(os.stat(path).st_mode) else path
     except (OSError, ValueError):  # no such file, or no working directory any more
         return None
 

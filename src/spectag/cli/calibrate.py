@@ -5,23 +5,27 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from spectag.choices import BATCH_SIZE, DEVICE, THRESHOLD
+from spectag.choices import BATCH_SIZE, DEVICE, THRESHOLD, EventMethod
 from spectag.cli.options import MODEL, BatchSize, Data, Device, Negatives, Separator, find_model
-from spectag.cli.output import refuse_overwriting, require_new_folder, say
-from spectag.cli.runs import read_data, require_plots, require_score_extra
-from spectag.cli.score import Fold, Split, is_score_file
+from spectag.cli.output import refuse_overwriting, require_new_folder, say, watched
+from spectag.cli.runs import require_plots, require_score_extra
+from spectag.cli.score import Fold, Split, is_score_file, read_clips
 from spectag.cli.threads import Threads, use_threads
-from spectag.errors import InputError
+from spectag.cli.times import TIMES
+from spectag.errors import FileError, InputError
+from spectag.labels import align
 
 if TYPE_CHECKING:
-    from spectag.cli.outputs import ClipOutputs
+    from spectag.cli.clip_outputs import ClipOutputs
+    from spectag.data.manifest import Manifest
     from spectag.model.bundle import Bundle
     from spectag.model.unknown import Unknown
     from spectag.score.calibration import Calibration
+    from spectag.score.event_thresholds import EventThresholds
 
 PLOTS = (".svg", ".png")
 
@@ -67,6 +71,14 @@ def calibrate(
             show_default="no such answer",
         ),
     ] = None,
+    events: Annotated[
+        bool,
+        typer.Option(
+            "--events",
+            help="Also find the score that an event of each class needs, on tables with onsets and offsets.",
+            **TIMES,
+        ),
+    ] = False,
     fold: Fold = None,
     split: Split = None,
     plot: Annotated[
@@ -89,6 +101,9 @@ def calibrate(
     A calibrated score of 0.8 is right in 80 % of the cases. Use clips that the model was not trained on: on those that
     it was trained on, it is surer than elsewhere. The calibration becomes part of the weights, so every program that
     runs the model gives the calibrated scores. Figures are cross-validated: clips of one group stay together.
+
+    With --events, rows with times are events of a clip. Events then get thresholds of their own, for each method of
+    finding them.
     """
     if is_score_file(model):
         raise InputError(f"{model}: is a score file, and the model itself is needed: name its bundle")
@@ -99,9 +114,9 @@ def calibrate(
         refuse_overwriting(plot, [])
     require_score_extra()
     find_model(model)
-    manifest = read_data(data, separator=separator, negatives=negatives).only(fold=fold, split=split)
+    manifest = read_clips(model, data, separator, negatives, events=events).only(fold=fold, split=split)
 
-    from spectag.cli.outputs import run_network
+    from spectag.cli.clip_outputs import run_network
     from spectag.model.loading import load_bundle
     from spectag.score.calibration import calibrate as fit
 
@@ -118,7 +133,11 @@ def calibrate(
     if unknown is not None:
         novel, rejected = _fit_unknown(clips, found, unknown)
     aim = "highest F1" if precision is None else f"precision {precision:g}"
+    scaled = _scale(bundle, found, frames)
+    of_events = _fit_events(scaled, manifest, device, batch_size) if events else {}
     facts = {"thresholds": aim, "data": manifest.layout, "fold": fold, "split": split, **found.to_dict()}
+    if events:
+        facts["events"] = {method: each.to_dict() for method, each in of_events.items()}
     if as_json:
         figures = {"model": model, **facts, "log_losses": found.losses, "classes": _rows(bundle, found)}
         print(
@@ -127,12 +146,23 @@ def calibrate(
     else:
         print(f"{model} on {len(found.folds)} clips ({manifest.layout}), {found.groups} groups, {facts['folds']} folds")
         _print_figures(bundle, found, aim, rejected)
+        for method, each in of_events.items():
+            before, after = each.f1
+            print(f"events by {method}: event F1 {before:.3f} at 0.5, {after:.3f} at such thresholds (cross-validated)")
     if plot is not None:
         from spectag.score.plots import plot_reliability
 
         plot_reliability(*found.reliability, plot)
     if out is not None:
-        _save(bundle, found, frames, novel, facts, out)
+        facts = {name: value for name, value in facts.items() if value is not None} | _about(frames)
+        card = replace(
+            scaled.card,
+            thresholds=tuple(found.thresholds.values.tolist()),
+            event_thresholds={method: tuple(each.values.tolist()) for method, each in of_events.items()} or None,
+            unknown=novel,
+            provenance={**bundle.provenance, "calibration": facts},
+        )
+        replace(scaled, card=card).save(out)
         if not as_json:
             print(f"{out}: {len(bundle.labels)} thresholds{', unknown sounds' if novel else ''}")
     elif not as_json:
@@ -169,30 +199,48 @@ def _fit_unknown(clips: ClipOutputs, found: Calibration, rate: float) -> tuple[U
     }
 
 
-def _save(
-    bundle: Bundle,
-    found: Calibration,
-    frames: Calibration | None,
-    unknown: Unknown | None,
-    facts: dict[str, Any],
-    out: Path,
-) -> None:
+def _scale(bundle: Bundle, found: Calibration, frames: Calibration | None) -> Bundle:
+    """The bundle with calibrated scores."""
     from spectag.model.scaling import scale_logits
-    from spectag.version import __version__
 
     scaled = scale_logits(bundle, found.scaling.scale, found.scaling.offset)
-    if frames is not None:
-        scaled = scale_logits(scaled, frames.scaling.scale, frames.scaling.offset, frames=True)
-        about = frames.to_dict()
-        facts = {**facts, "frames": {name: about[name] for name in ("method", "scale", "offset", "log_loss", "ece")}}
-    facts = {name: value for name, value in facts.items() if value is not None} | {"spectag": __version__}
-    card = replace(
-        bundle.card,
-        thresholds=tuple(found.thresholds.values.tolist()),
-        unknown=unknown,
-        provenance={**bundle.provenance, "calibration": facts},
-    )
-    replace(scaled, card=card).save(out)
+    return scaled if frames is None else scale_logits(scaled, frames.scaling.scale, frames.scaling.offset, frames=True)
+
+
+def _about(frames: Calibration | None) -> dict[str, Any]:
+    """Further facts for the provenance."""
+    from spectag.version import __version__
+
+    names = ("method", "scale", "offset", "log_loss", "ece")
+    about = {} if frames is None else {"frames": {name: frames.to_dict()[name] for name in names}}
+    return {**about, "spectag": __version__}
+
+
+def _fit_events(bundle: Bundle, manifest: Manifest, device: str, batch_size: int) -> dict[EventMethod, EventThresholds]:
+    """Find thresholds of events for each method, with the calibrated model, in a second pass over the clips."""
+    from spectag.score.event_thresholds import GRID, EventTally
+    from spectag.score.events import cut_times
+    from spectag.score.scaling import make_folds
+    from spectag.tag.detector import Detector
+    from spectag.tag.events import EventRule, find_events_at
+    from spectag.tag.tagger import Tagger
+
+    manifest = manifest.timed()
+    folds = make_folds(manifest.targets(), [clip.group or "" for clip in manifest.clips])
+    called = [bundle.labels.names[place] for place in align(manifest.labels, bundle.labels)]
+    methods: tuple[EventMethod, ...] = get_args(EventMethod)
+    tallies = {method: EventTally(bundle.labels.names, int(folds.max()) + 1) for method in methods}
+    detector = Detector(Tagger(bundle, device=device, batch_size=batch_size))
+    results = detector.detect_many([clip.source for clip in manifest.clips], timeline=True)
+    for clip, fold, result in zip(manifest.clips, folds, watched(results, len(manifest), quiet=False), strict=True):
+        if isinstance(result, FileError):  # it was reported in the first pass
+            continue
+        times = ((event.onset, event.offset, called[event.label]) for event in clip.events or ())
+        true = cut_times(times, result.duration)
+        for method, tally in tallies.items():
+            assert result.timeline is not None
+            tally.add(int(fold), true, find_events_at(result.timeline, result.duration, EventRule(method), GRID))
+    return {method: tally.choose() for method, tally in tallies.items()}
 
 
 def _rows(bundle: Bundle, found: Calibration) -> list[dict[str, Any]]:
@@ -206,7 +254,6 @@ def _rows(bundle: Bundle, found: Calibration) -> list[dict[str, Any]]:
                 "label": bundle.labels.names[column],
                 "clips": int(found.positives[column]),
                 "threshold": float(found.thresholds.values[column]),
-                "own": bool(found.thresholds.own[column]),
                 "reached": bool(found.thresholds.reached[column]),
                 **{name: None if value != value else value for name, value in figures.items()},
             }
@@ -240,7 +287,7 @@ def _print_figures(bundle: Bundle, found: Calibration, aim: str, rejected: dict[
     width = max(len(row["label"]) for row in rows)
     print(f"  {'':<{width}}  clips  threshold  precision  recall")
     for row in rows:
-        marks = "" if row["own"] else "  threshold of all classes together"
+        marks = "" if row["clips"] else "  threshold of all classes together"
         marks += "" if row["reached"] else "  this precision is not reached"
         shown = ["-" if row[name] is None else f"{row[name]:.2f}" for name in ("precision", "recall")]
         figures_of = f"{row['clips']:>5}  {row['threshold']:>9.3f}  {shown[0]:>9}  {shown[1]:>6}{marks}"
@@ -252,4 +299,4 @@ def _print_figures(bundle: Bundle, found: Calibration, aim: str, rejected: dict[
         text = f"{rejected['known_rejected']} of {rejected['known']} clips with labels are called unknown"
         if rejected["negatives"]:
             text += f", and {rejected['negatives_rejected']} of {rejected['negatives']} without"
-        print(f"unknown, at a rate of {rejected['rate']:g}: {text} (cross-validated)")
+        print(f"unknown, at a rate of {rejected['rate']:g}: {text} (the limit was chosen on those with labels)")

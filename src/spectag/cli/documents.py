@@ -106,13 +106,16 @@ def refuse_output(output: str, inputs: Sequence[str]) -> None:
 
 
 @contextmanager
-def open_writer(output: str | None, format: Format, names: Sequence[str]) -> Iterator[Writer]:
+def open_writer(
+    output: str | None, format: Format, names: Sequence[str], *, resumable: bool = False
+) -> Iterator[Writer]:
     """Open the output for results; the document is ended also if the command is interrupted.
 
     Args:
         output: a file, a folder that ends with a slash, or None for stdout.
         format: see :func:`choose_format`.
         names: the recordings.
+        resumable: whether it is the output of a job.
 
     Raises:
         SaveError: it cannot be written.
@@ -129,7 +132,8 @@ def open_writer(output: str | None, format: Format, names: Sequence[str]) -> Ite
     if output is not None and names_folder(output):
         yield Folder(Path(output), format, names)
         return
-    with opened(None if output is None else Path(output), mark=DOCUMENTS[format].mark) as file:
+    path = None if output is None else Path(output)
+    with opened(path, mark=DOCUMENTS[format].mark, resumable=resumable) as file:
         writer = make_writer(format, file, names)
         try:
             yield writer

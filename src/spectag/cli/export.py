@@ -13,8 +13,8 @@ import typer
 from spectag.choices import ExportPrecision, Target
 from spectag.cli.options import MODEL, Separator, find_model
 from spectag.cli.output import require_new_folder, say
-from spectag.cli.runs import read_data, require_score_extra
-from spectag.cli.score import Fold, Split
+from spectag.cli.runs import require_score_extra
+from spectag.cli.score import Fold, Split, read_clips
 from spectag.cli.threads import Threads, use_threads
 from spectag.errors import DataError, FileError
 
@@ -102,7 +102,7 @@ def export(
     sounds = _read_sounds(calibrate, clips, loaded.card) if calibrate else None
     manifest = None
     if data is not None:
-        labelled = read_data(data, separator=separator).only(fold=fold, split=split)
+        labelled = read_clips(model, data, separator, None).only(fold=fold, split=split)
         manifest, samples = _read_clips(labelled, clips, loaded.card)
     elif sounds is not None:
         samples = sounds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -14,14 +15,17 @@ import typer
 
 from spectag.audio.limits import FileLimits
 from spectag.cli.output import Bar, say
-from spectag.errors import FileError, InputError, SaveError, reason
+from spectag.errors import FileError, InputError, SaveError
+from spectag.files import is_own_stream
 from spectag.jobs.shards import Shard
 
 if TYPE_CHECKING:
     from spectag.audio.readers import Readers
     from spectag.jobs.job import TagAll
     from spectag.jobs.journal import Journal
-    from spectag.jobs.run import Run
+    from spectag.jobs.run import Plain, Run
+    from spectag.jobs.summary import Summary
+    from spectag.tag.events import EventRule
     from spectag.tag.writers.writer import Writer
 
 EVERY = 60.0  # s between two lines about progress, where there is no bar
@@ -134,15 +138,18 @@ class JobOptions:
         return Readers(min(count, files), count=count, limits=self.limits)
 
 
-def needs_journal(output: str | Path | None, paths: Sequence[str], files: int) -> bool:
-    """Whether this is a job: several files, or folders, whose results go to a file or a folder.
+def needs_journal(output: str | Path | None, paths: Sequence[str], files: int, options: JobOptions) -> bool:
+    """Whether this is a job, whose results go to a file or a folder: several files, a folder, or an option of jobs.
 
-    >>> needs_journal("tags.jsonl", ["dawn.wav"], 1), needs_journal("tags.jsonl", ["a.wav", "b.wav"], 2)
+    >>> needs_journal("tags.jsonl", ["a.wav"], 1, JobOptions()), needs_journal("tags.jsonl", ["site"], 9, JobOptions())
     (False, True)
     """
-    if output is None or (os.path.exists(output) and not os.path.isfile(output) and not os.path.isdir(output)):
+    if output is None or is_own_stream(str(output)):
+        return False
+    if os.path.exists(output) and not os.path.isfile(output) and not os.path.isdir(output):
         return False  # a device or a pipe
-    return files > 1 or any(map(os.path.isdir, paths))
+    asked = options.resume or options.verify or options.retry_failed or options.shard is not None
+    return asked or files > 1 or any(map(os.path.isdir, paths)) or journal_of(output).exists()
 
 
 def journal_of(output: str | Path) -> Path:
@@ -152,44 +159,79 @@ def journal_of(output: str | Path) -> Path:
     'results.journal'
     """
     path = Path(output)
-    return path.with_name(path.name + ".journal")
+    if path.name in ("", ".."):  # this folder, or the one above
+        path = path.resolve()
+    return path.parent / f"{path.name}.journal"
 
 
 def check_options(
-    context: typer.Context, options: JobOptions, output: str | Path | None, *, job: bool, plot: bool = False
+    context: typer.Context, options: JobOptions, output: str | Path | None, *, plot: bool = False
 ) -> None:
-    """Refuse options that contradict each other, and a job that would destroy results.
+    """Refuse options that contradict each other, and to destroy the results of a job.
 
     Raises:
         typer.BadParameter: options that need an output, or exclude each other.
         SaveError: there are results of an earlier job.
 
     >>> Path("tags.csv.journal").touch()
-    >>> check_options(None, JobOptions(), "tags.csv", job=True)
+    >>> check_options(None, JobOptions(), "tags.csv")
     Traceback (most recent call last):
-    spectag.errors.SaveError: tags.csv: has the results of an earlier run: add --resume to continue it, or --overwrite
-    to begin again
+    spectag.errors.SaveError: tags.csv: has the results of an earlier run: add --resume to continue it, --overwrite to
+    begin again, or choose another output
     """
-    if options.resume and options.overwrite:
-        raise typer.BadParameter("--resume and --overwrite exclude each other: give one of them", context)
+    refuse_both(context, options)
     for name in ("resume", "overwrite", "verify", "retry_failed", "shard"):
         option = f"--{name.replace('_', '-')}"
         if getattr(options, name) and output is None:
             raise typer.BadParameter(f"{option}: expected an output to keep the results in: add -o FILE", context)
         if getattr(options, name) and plot:
             raise typer.BadParameter(f"{option} and --plot exclude each other, since pictures show all files", context)
-    if output is None or not job or options.overwrite:
+    if output is None or options.overwrite:
         return
     journal = journal_of(output)
     if journal.exists() and not options.resume:
-        raise SaveError(
-            f"{output}: has the results of an earlier run: add --resume to continue it, or --overwrite to begin again"
-        )
+        raise has_results(output)
     if options.resume and not journal.exists() and Path(output).is_file() and Path(output).stat().st_size:
         raise SaveError(
             f"{output}: cannot be continued, since {journal.name} is not beside it: restore that, or add --overwrite "
             "instead of --resume to begin again"
         )
+
+
+def refuse_both(context: typer.Context, options: JobOptions) -> None:
+    """Raise an error of usage if a job shall continue and begin again.
+
+    >>> refuse_both(None, JobOptions(resume=True))
+    """
+    if options.resume and options.overwrite:
+        raise typer.BadParameter("--resume and --overwrite exclude each other: give one of them", context)
+
+
+def has_results(output: str | Path) -> SaveError:
+    """The error of a job whose output has the results of another one.
+
+    >>> str(has_results("tags.csv")).partition(": ")[0]
+    'tags.csv'
+    """
+    return SaveError(
+        f"{output}: has the results of an earlier run: add --resume to continue it, --overwrite to begin again, or "
+        "choose another output"
+    )
+
+
+def name_rule(rule: EventRule) -> dict[str, Plain]:
+    """The options that say how events are found, as a run names them.
+
+    >>> from spectag.tag.events import EventRule
+    >>> name_rule(EventRule(gap=0.5))
+    {'event-method': 'change', 'event-threshold': None, 'gap': 0.5, 'shortest': 0.0}
+    """
+    return {
+        "event-method": rule.method,
+        "event-threshold": rule.threshold,
+        "gap": rule.gap,
+        "shortest": rule.shortest,
+    }
 
 
 def open_journal(output: str | Path, run: Run, options: JobOptions) -> Journal:
@@ -211,7 +253,6 @@ def run_job(
     options: JobOptions,
     tag_all: Callable[[Bar], TagAll],
     writer: Writer,
-    output: str | Path,
 ) -> bool:
     """Tag files, write their results and say how it goes.
 
@@ -221,42 +262,66 @@ def run_job(
         options: of this job.
         tag_all: given the bar, what tags files.
         writer: of the output. It is given all results, also those that the journal has.
-        output: for messages.
 
     Returns:
         whether any file failed.
 
     Raises:
-        SaveError: the journal or the output cannot be written.
+        SaveError: the journal cannot be written.
     """
     from spectag.jobs.job import make_plan, run
-    from spectag.jobs.summary import Summary
 
     part = None if options.shard is None else Shard.parse(options.shard)
     plan = make_plan(files, journal, part, verify=options.verify, retry=options.retry_failed)
     if journal.records:
-        say("note", f"{len(plan.files) - plan.new} of {len(plan.files)} files are done already, {plan.new} are not")
-    summary, progress = Summary(), Progress(plan.new)
-    try:
+        say("note", f"{len(plan.files) - plan.new} of {len(plan.files)} files are done already; {plan.new} left")
+    with counted(plan.new, len(plan.files)) as (summary, progress):
         for result, new in run(plan, journal, tag_all(progress.bar)):
-            try:
-                writer.write(result)
-            except OSError as error:
-                raise SaveError(
-                    f"{output}: cannot be written: {reason(error)}: mend that, and continue with --resume"
-                ) from error
+            writer.write(result)
             summary.add(result)
             if new:
                 progress.add(0.0 if isinstance(result, FileError) else result.duration)
                 report(result)
+    return summary.failed > 0
+
+
+@contextlib.contextmanager
+def counted(new: int, total: int) -> Iterator[tuple[Summary, Progress]]:
+    """Show how far a job is, and say at its end what it has done.
+
+    Args:
+        new: files that must be read.
+        total: files whose results will be counted.
+
+    >>> from spectag.errors import FileError
+    >>> with contextlib.redirect_stderr(sys.stdout), counted(1, 1) as (summary, progress):
+    ...     summary.add(FileError("dawn.wav", "no samples"))
+    spectag: done: 1 file, 0 s of sound: 0 tagged, 1 failed
+    spectag: failures: no samples 1
+    """
+    from spectag.jobs.summary import Summary
+
+    summary, progress = Summary(), Progress(new)
+    try:
+        yield summary, progress
     except KeyboardInterrupt:
-        say("note", f"{summary.files} of {len(plan.files)} files are done: continue with --resume")
+        say("note", f"{summary.files} of {total} files are done: continue with --resume")
         raise
     finally:
         progress.close()
+    tell(summary)
+
+
+def tell(summary: Summary) -> None:
+    """Say what was done.
+
+    >>> from spectag.jobs.summary import Summary
+    >>> with contextlib.redirect_stderr(sys.stdout):
+    ...     tell(Summary())
+    spectag: done: 0 files, 0 s of sound: 0 tagged
+    """
     for kind, text in summary.lines():
         say(kind, text)
-    return summary.failed > 0
 
 
 def report(result: object) -> None:

@@ -26,6 +26,8 @@ from spectag.cli.threads import Threads, use_threads
 from spectag.cli.times import EventThreshold, Gap, Hop, Method, Shortest
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from spectag.audio.live import Live
     from spectag.audio.read import Waveform
     from spectag.tag.listener import Moment
@@ -83,6 +85,10 @@ def listen(
         raise typer.BadParameter(f"expected - for standard input, or nothing for the microphone; got {source!r}")
     if source == "-" and sys.stdin.isatty():
         raise typer.BadParameter("expected sound from a pipe, got a terminal: pipe sound into it, or leave - out")
+    if rate is None and (channels, encoding) != (1, "s16le"):
+        raise typer.BadParameter("--channels and --encoding are about samples without a header: add --rate")
+    if rate is not None and source is None:
+        raise typer.BadParameter("--rate is about samples on standard input: add -")
     find_model(model)
 
     from spectag.audio import live as sounds
@@ -177,9 +183,7 @@ class _Lines:
             nothing = NO_LABEL if moment.unknown else "(no tags)"
             print(f"{moment.time:8.1f} s  {tags or nothing}", flush=True)
             for event in moment.events:
-                print(
-                    f"  event: {event.label}, {event.onset:.2f} to {event.offset:.2f} s, {event.score:.2f}", flush=True
-                )
+                print(f"  event: {_described(event)}", flush=True)
         if clock.live.overruns > self._overruns:
             self._overruns = clock.live.overruns
             say(
@@ -201,21 +205,29 @@ class _Screen:
         self._display.start()
 
     def show(self, moment: Moment, clock: _Clock) -> None:
-        from rich.table import Table
-
-        from spectag.tag.results import NO_LABEL
-
         for event in moment.events:
-            self._display.console.print(_described(event), markup=False, highlight=False)
-        table = Table.grid(padding=(0, 2))
-        if moment.unknown and not moment.tags:
-            table.add_row(NO_LABEL)
-        for tag in moment.tags:
-            full = round(tag.score * _BAR)
-            table.add_row(tag.label, f"[cyan]{'█' * full}[/][dim]{'░' * (_BAR - full)}[/]", f"{tag.score:.2f}")
+            self._display.console.print(_described(event), markup=False, highlight=False, emoji=False)
+        table = _draw_tags(moment)
         table.caption = f"{moment.time:.1f} s{clock.describe()}"
         table.caption_justify = "left"
         self._display.update(table, refresh=True)
 
     def close(self) -> None:
         self._display.stop()
+
+
+def _draw_tags(moment: Moment) -> Table:
+    """A row per tag with a bar. Labels are shown as they are, whatever brackets they have."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from spectag.tag.results import NO_LABEL
+
+    table = Table.grid(padding=(0, 2))
+    if moment.unknown and not moment.tags:
+        table.add_row(NO_LABEL)
+    for tag in moment.tags:
+        full = round(tag.score * _BAR)
+        bar = Text.assemble(("█" * full, "cyan"), ("░" * (_BAR - full), "dim"))
+        table.add_row(Text(tag.label), bar, f"{tag.score:.2f}")
+    return table

@@ -10,8 +10,9 @@ import typer
 
 from spectag.choices import Format
 from spectag.cli.documents import asks_for, choose_format, open_writer, refuse_output
-from spectag.cli.jobs import JobOptions, Overwrite, check_options, journal_of
-from spectag.cli.output import Bar, say
+from spectag.cli.jobs import Overwrite, journal_of, tell
+from spectag.cli.output import Bar
+from spectag.errors import SaveError
 
 
 def merge_results(
@@ -34,26 +35,34 @@ def merge_results(
     All shards must be finished, and of one run: the same files, model and options, each shard once. The outputs may
     have any format, since the journals beside them are read.
     """
+    journals = [path if path.suffix == ".journal" else journal_of(path) for path in results]
     refuse_output(output, list(map(str, results)))
-    check_options(context, JobOptions(overwrite=overwrite), output, job=True)
+    refuse_output(str(journal_of(output)), list(map(str, journals)))
+    if journal_of(output).exists() and not overwrite:
+        raise SaveError(f"{output}: has the results of an earlier run: choose another output, or add --overwrite")
 
     from spectag.jobs.journal import Journal
     from spectag.jobs.merge import ShardResults, check_shards, listing_of, read_in_order
+    from spectag.jobs.record import pack, state_of
     from spectag.jobs.summary import Summary
 
-    shards = [ShardResults.read(path if path.suffix == ".journal" else journal_of(path)) for path in results]
+    shards = [ShardResults.read(journal) for journal in journals]
     run = check_shards(shards)
     events, timeline = (bool(run.options.get(name)) for name in ("events", "timeline"))
     format = choose_format(context, format, output, shards[0].files, events=events, timeline=timeline)
-    if asks_for(format, events, timeline) != (events, timeline):
-        raise typer.BadParameter(f"--format {format}: run the shards with this format, which needs more", context)
+    if (needs := asks_for(format, events, timeline)) != (events, timeline):
+        lacking = "timeline" if needs[1] > timeline else "events"
+        raise typer.BadParameter(
+            f"--format {format} needs --{lacking}, which the shards were made without: choose another format, or run "
+            f"the shards again with --{lacking} and --overwrite",
+            context,
+        )
     names = [record["path"] for record, _ in read_in_order(shards)]
     summary, bar = Summary(), Bar(shards[0].files)
     with closing(Journal.create(journal_of(output), run)) as journal, open_writer(output, format, names) as writer:
         for record, result in bar.over(read_in_order(shards)):
-            journal.append(record)
+            journal.append(pack(record["path"], state_of(record), result, journal.timelines.append))
             writer.write(result)
             summary.add(result)
         journal.finish(listing_of(shards))
-    for kind, text in summary.lines():
-        say(kind, text)
+    tell(summary)

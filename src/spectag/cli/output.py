@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
-from spectag.errors import SaveError
+from spectag.errors import SaveError, reason, unwritable
 from spectag.files import claim, require_new
 
 if TYPE_CHECKING:
@@ -166,15 +166,17 @@ def require_new_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def opened(output: Path | None, *, mark: bool = False) -> Iterator[IO[str]]:
+def opened(output: Path | None, *, mark: bool = False, resumable: bool = False) -> Iterator[IO[str]]:
     """Open a file for results, and keep other runs from writing to it.
 
     Args:
         output: the file; None for stdout.
         mark: begin it with a byte order mark, by which Excel recognises UTF-8.
+        resumable: whether it is the output of a job, which can be continued after an error.
 
     Raises:
-        SaveError: it cannot be written, or another run is writing to it. The results of that run are intact.
+        SaveError: it cannot be written, also within the block, or another run is writing to it. The results of that run
+            are intact.
 
     >>> with opened(None) as file:
     ...     _ = file.write("dawn.wav")
@@ -183,17 +185,20 @@ def opened(output: Path | None, *, mark: bool = False) -> Iterator[IO[str]]:
     if output is None:
         yield sys.stdout
         return
+    encoding = "utf-8-sig" if mark else "utf-8"
     try:
-        encoding = "utf-8-sig" if mark else "utf-8"
-        file = open(output, "w", encoding=encoding, errors="backslashreplace", newline="", opener=_keeping)  # noqa: SIM115
+        with open(output, "w", encoding=encoding, errors="backslashreplace", newline="", opener=_keeping) as file:
+            if output.is_file():  # not a device, which everybody shares
+                if not claim(file):
+                    raise SaveError(f"{output}: another run is writing to it: wait for its end, or choose another name")
+                file.truncate(0)
+            yield file
+    except BrokenPipeError:  # the reader of a pipe went away
+        raise
     except OSError as error:
-        raise SaveError(f"{output}: cannot be written: {error.strerror}") from error
-    with file:
-        if output.is_file():  # not a device, which everybody shares
-            if not claim(file):
-                raise SaveError(f"{output}: another run is writing to it: wait for its end, or choose another name")
-            file.truncate(0)
-        yield file
+        if resumable:
+            raise unwritable(output, error) from error
+        raise SaveError(f"{output}: cannot be written: {reason(error)}") from error
 
 
 def _keeping(path: str, flags: int) -> int:

@@ -71,7 +71,15 @@ def evaluate(
     data: Data,
     fold: Fold = None,
     split: Split = None,
-    threshold: Threshold = THRESHOLD,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Score from which on a class counts as found, for F1.",
+            show_default="the model's own thresholds, otherwise 0.5",
+        ),
+    ] = None,
     resamples: Resamples = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print all figures as one JSON object, including those per class.")
@@ -106,9 +114,7 @@ def evaluate(
         from spectag.score.events import require_eval_extra
 
         require_eval_extra()
-    separator = _find_separator(model, separator)
-    timed = events or _find_rule(model, "events") is True
-    manifest = read_data(data, separator=separator, negatives=negatives, events=timed).only(fold=fold, split=split)
+    manifest = read_clips(model, data, separator, negatives, events=events).only(fold=fold, split=split)
     tagger = _load(model, device, batch_size, threads, engine)
     if events:
         from spectag.tag.events import EventRule
@@ -119,9 +125,9 @@ def evaluate(
 
     from spectag.score.evaluate import evaluate_scores
 
-    result = evaluate_scores(
-        manifest, _scores(tagger, manifest), tagger.labels, tagger.card.activation, threshold=threshold
-    )
+    own = THRESHOLD if tagger.card.thresholds is None else tagger.card.thresholds
+    limits = own if threshold is None else threshold
+    result = evaluate_scores(manifest, _scores(tagger, manifest), tagger.labels, tagger.card.activation, limits)
     table, metrics = result.table, result.metrics
     intervals = table.compute_intervals(metrics, resamples) if resamples != 0 else None
     if as_json:
@@ -237,8 +243,7 @@ def score(
     """
     refuse_overwriting(output, [])
     _require(model)
-    separator = _find_separator(model, separator)
-    manifest = read_data(data, separator=separator, negatives=negatives).only(fold=fold, split=split)
+    manifest = read_clips(model, data, separator, negatives).only(fold=fold, split=split)
     tagger = _load(model, device, batch_size, threads)
 
     from spectag.model.ensemble import Ensemble
@@ -263,6 +268,26 @@ def _require(model: str) -> None:
     """Report what is missing before the data set is read and torch is imported."""
     require_score_extra()
     find_model(model)
+
+
+def read_clips(
+    model: str, data: Path, separator: str | None, negatives: list[Path] | None, *, events: bool = False
+) -> Manifest:
+    """Read a data set for a model: labels and times mean what they meant when it was trained, unless said otherwise.
+
+    Args:
+        model: a bundle, by name or path.
+        data, separator, negatives: as for :func:`spectag.cli.runs.read_data`.
+        events: rows with times say when a label is heard. They do so anyway if the model learned that.
+
+    >>> Path("1.wav").touch()
+    >>> _ = Path("clips.csv").write_text("path,label\\n1.wav,owl")
+    >>> len(read_clips("esc10", Path("clips.csv"), None, None))
+    1
+    """
+    separator = _find_separator(model, separator)
+    timed = events or _find_rule(model, "events") is True
+    return read_data(data, separator=separator, negatives=negatives, events=timed)
 
 
 def _find_separator(model: str, given: str | None) -> str | None:

@@ -25,6 +25,7 @@ from spectag.cli.jobs import (
     ShardOf,
     Verify,
     check_options,
+    name_rule,
     needs_journal,
     open_journal,
     report,
@@ -129,17 +130,21 @@ def tag(
     moment, --resume continues it, and FILE becomes what it would have been. Results of an earlier job are not replaced
     without --overwrite. Delete the journal when you will not add files any more.
     """
+    output = None if output in _STDOUT else output
+    limits = FileLimits(file_timeout, file_memory)
+    options = JobOptions(resume, overwrite, verify, retry_failed, shard, jobs, limits)
     if ray is not None:
-        others: dict[str, object] = {"events": events, "timeline": timeline, "hop": hop, "length": length != LENGTH}
-        others |= {"engine": engine, "shard": shard, "format": format}
-        refuse_with_ray(context, [name for name, value in others.items() if value])
-        limits = FileLimits(file_timeout, file_memory)
-        options = JobOptions(resume, overwrite, verify, retry_failed, None, jobs, limits)
-        worker = WorkerOptions(model, top_k, threshold, device, precision, batch_size, threads)
+        given: dict[str, object] = {"timeline": timeline, "plot": plot, "format": format, "engine": engine}
+        given["length"] = length != LENGTH
+        refuse_with_ray(context, [name for name, value in given.items() if value])
+
+        from spectag.tag.events import EventRule
+
+        rule = EventRule(event_method, event_threshold, gap=gap, shortest=shortest) if events else None
+        worker = WorkerOptions(model, top_k, threshold, hop, rule, device, precision, batch_size, threads)
         if tag_with_ray(context, ray, ray_workers, paths, output, worker, options):
             raise typer.Exit(1)
         return
-    output = None if output == "-" else output
 
     from spectag.audio.find import find_recordings
 
@@ -151,10 +156,8 @@ def tag(
     events, timeline = asks_for(format, events, timeline)
     if plot is not None:
         refuse_plot(plot, names)
-    job = plot is None and needs_journal(output, paths, len(files))
-    limits = FileLimits(file_timeout, file_memory)
-    options = JobOptions(resume, overwrite, verify, retry_failed, shard, jobs, limits)
-    check_options(context, options, output, job=job, plot=plot is not None)
+    check_options(context, options, output, plot=plot is not None)
+    job = plot is None and needs_journal(output, paths, len(files), options)
     find_model(model)
 
     readers = options.make_readers(len(files), job=job)  # before torch is imported, which takes longer
@@ -198,11 +201,13 @@ def tag(
         decisive: dict[str, Any] = {"top-k": top_k, "threshold": threshold, "precision": computed, "hop": hop}
         decisive |= {"engine": engine, "length": None if length == LENGTH else length}
         if events or timeline:
-            decisive |= {"events": events, "timeline": timeline, "event-method": event_method}
-            decisive |= {"event-threshold": event_threshold, "gap": gap, "shortest": shortest}
+            decisive |= {"events": events, "timeline": timeline} | name_rule(rule)
         run = Run(digest_of_model(tagger.bundle or tagger.card), decisive, shard)
-        with closing(open_journal(output, run, options)) as journal, open_writer(output, format, names) as writer:
-            failed = run_job(files, journal, options, tag_all, writer, output)
+        with (
+            closing(open_journal(output, run, options)) as journal,
+            open_writer(output, format, names, resumable=True) as writer,
+        ):
+            failed = run_job(files, journal, options, tag_all, writer)
     else:
         failed = False
         with open_writer(output, format, names) as writer:
@@ -213,6 +218,10 @@ def tag(
                 report(result)
     if failed:
         raise typer.Exit(1)
+
+
+# What the last two name is not stdout any more, since decoders print there.
+_STDOUT = ("-", "/dev/stdout", "/dev/fd/1")
 
 
 def _open_stdin() -> BinaryIO | FileError:

@@ -31,7 +31,7 @@ EventThreshold = Annotated[
         min=0,
         max=1,
         help="Score that an event needs.",
-        show_default="the model's own thresholds, otherwise 0.5",
+        show_default="the model's own thresholds of events, otherwise 0.5",
         **TIMES,
     ),
 ]

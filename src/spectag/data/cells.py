@@ -64,13 +64,8 @@ def is_blank(cell: object) -> bool:
     >>> is_blank(""), is_blank(" | "), is_blank("[]")
     (True, True, False)
     """
-    return (
-        cell is None
-        or cell != cell
-        or (  # NaN
-            isinstance(cell, str) and not cell.strip("|;, \t\n")
-        )
-    )
+    is_nan = cell != cell
+    return cell is None or is_nan or (isinstance(cell, str) and not cell.strip("|;, \t\n"))
 
 
 def has_commas(cell: object) -> bool:

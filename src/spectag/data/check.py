@@ -45,6 +45,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
 from operator import itemgetter
+from threading import Event
 from typing import Any
 
 from spectag.ahead import Watch, chain
@@ -99,9 +100,10 @@ def check_data_set(manifest: Manifest, jobs: int = 1, watch: Watch[Reading] = la
     >>> report.errors, report.findings[0].message
     (2, '1.wav: expected a file, found none: check the path')
     """
-    read, order = Readers().blocks, manifest.by_file()
+    stop, order = Event(), manifest.by_file()
+    read = partial(Readers().blocks, stop=stop)
     groups = group_segments((manifest.clips[at] for at in order), lambda clip: clip.source)
-    found = watch(chain((partial(listen, group, read) for group in groups), workers=jobs, items=_AHEAD))
+    found = watch(chain((partial(listen, group, read) for group in groups), workers=jobs, items=_AHEAD, stop=stop))
     readings = [reading for _, reading in sorted(zip(order, found, strict=True), key=itemgetter(0))]
     findings = find_problems(manifest, readings)
     return CheckReport(_summary(manifest, readings, findings), _classes(manifest, readings), tuple(findings))

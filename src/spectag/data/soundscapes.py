@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 from collections import defaultdict
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from spectag.audio.read import SAMPLE_RATE, Waveform, read
 from spectag.audio.source import Segment
 from spectag.choices import MixFormat
+from spectag.data.cells import read_labels
 from spectag.data.events import merge_times
 from spectag.data.folders import find_audio
 from spectag.data.manifest import Clip, Manifest
@@ -165,7 +167,8 @@ def mix_data_set(
         watch: a function that the numbers of the soundscapes pass through, for example a progress bar.
 
     Raises:
-        DataError: there are no clips with labels, none can be heard, or a background cannot be used.
+        DataError: there are no clips with labels, none can be heard, a background cannot be used, or a label would be
+            read as several from a table.
         SaveError: ``out`` is not empty, or could not be written; nothing is left behind.
 
     >>> sf.write("1.wav", np.sin(np.arange(16_000) / 5) / 2, 16_000)
@@ -175,23 +178,28 @@ def mix_data_set(
     >>> Path("mix", "events.tsv").read_text().splitlines()[1].split("\\t")[::3]
     ['audio/000000.flac', 'owl']
     """
+    for label in manifest.labels.names:
+        if (parts := read_labels(label)) != (label,):
+            raise DataError(f"{label!r}: in a table this would be read as {' and '.join(parts) or 'none'}: rename it")
     maker = _Maker(manifest, options, [] if background is None else find_audio(background))
     if background is not None and not maker.backgrounds:
         raise DataError(f"--background {background}: expected a folder with recordings, found none")
-    rows, facts, count = ["filename\tonset\toffset\tevent_label"], [], 0
+    rows: list[Sequence[str]] = [("filename", "onset", "offset", "event_label")]
+    facts, count = [], 0
     with new_folder(out) as folder:
         (folder / AUDIO).mkdir()
         for number in watch(range(options.count), options.count):
             name = f"{AUDIO}/{number:06}.{options.format}"
             samples, events, fact = maker.make(number)
             sf.write(folder / name, samples, SAMPLE_RATE, subtype="PCM_16")
-            rows += [f"{name}\t{onset:.7f}\t{offset:.7f}\t{label}" for onset, offset, label in events]
+            rows += [(name, f"{onset:.7f}", f"{offset:.7f}", label) for onset, offset, label in events]
             if not events:
-                rows.append(f"{name}\t\t\t")
+                rows.append((name, "", "", ""))
             count += len(events)
             facts.append({"file": name, **fact})
         about = {"spectag": __version__, "layout": manifest.layout, "options": asdict(options), "soundscapes": facts}
-        (folder / EVENTS).write_text("\n".join(rows) + "\n", encoding="utf-8", newline="\n")
+        with (folder / EVENTS).open("w", encoding="utf-8", newline="") as table:
+            csv.writer(table, delimiter="\t", lineterminator="\n").writerows(rows)
         (folder / PROVENANCE).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", "utf-8", newline="\n")
     return Mixed(options.count, count, options.count * options.seconds, tuple(maker.failed.values()))
 

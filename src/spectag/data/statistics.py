@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from spectag.ahead import Watch, chain
@@ -124,14 +125,16 @@ def measure_statistics(
             recording.name = describe(given)
             yield measured(blocks)
 
-    read = Readers().blocks
+    stop = Event()
+    read = partial(Readers().blocks, stop=stop)
     pairs = ((source, source if most is None else _shortened(source, most)) for source in sources)
     groups = group_segments(pairs, lambda pair: pair[1])
     total, failed = Moments(), []
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the threads work on different clips; more of them would change the order of sums
     try:
-        for result in watch(chain((partial(all_measured, group) for group in groups), workers=jobs, items=1)):
+        tasks = (partial(all_measured, group) for group in groups)
+        for result in watch(chain(tasks, workers=jobs, items=1, stop=stop)):
             if isinstance(result, SpectagError):
                 failed.append(result)
             else:

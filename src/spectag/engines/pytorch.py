@@ -72,7 +72,7 @@ class TorchEngine:
             return _to_array(self.bundle.scores(self.network.head(features))), _to_array(features)
         features, columns = self.network.embed_frames(inputs)
         assert self.network.frame_head is not None  # embed_frames checks it
-        moments = self.network.frame_head(columns).float().sigmoid()
+        moments = widen(self.network.frame_head(columns)).sigmoid()
         return _to_array(self.bundle.scores(self.network.head(features))), _to_array(features), _to_array(moments)
 
     @torch.inference_mode()

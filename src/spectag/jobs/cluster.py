@@ -20,8 +20,9 @@ from typing import Any
 
 from spectag.audio.find import find_recordings, has_audio_extension
 from spectag.errors import FileError, InputError, MissingExtra, RunFailed, SpectagError
-from spectag.jobs.parts import Parts, make_schema
-from spectag.jobs.worker import TagFiles, is_url, to_row, valid
+from spectag.jobs.parts import Parts, find_system
+from spectag.jobs.worker import TagFiles, is_url, to_row
+from spectag.tag.writers.parquet import make_schema, valid
 
 BLOCK = 32  # files that a worker gets at once, and does again if it dies
 ROWS = 10_000  # of one Parquet file
@@ -61,7 +62,7 @@ def _read_table(path: str) -> Iterator[str]:
         import pyarrow.parquet
     except ImportError:
         raise MissingExtra("ray", "reading Parquet") from None
-    system, root = _file_system(path)
+    system, root = find_system(path)
     try:
         with system.open(root, "rb") as file:
             table = pyarrow.parquet.ParquetFile(file)
@@ -75,7 +76,7 @@ def _read_table(path: str) -> Iterator[str]:
 
 
 def _list_url(url: str) -> Iterator[str | FileError]:
-    system, root = _file_system(url)
+    system, root = find_system(url)
     try:
         if not system.isdir(root):
             yield url
@@ -87,16 +88,6 @@ def _list_url(url: str) -> Iterator[str | FileError]:
     if not found:
         yield FileError(url, "expected a folder with recordings, found none")
     yield from map(system.unstrip_protocol, found)
-
-
-def _file_system(url: str) -> tuple[Any, str]:
-    from fsspec.core import url_to_fs
-
-    try:
-        system, root = url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        raise InputError(f"{url}: {error}") from error
-    return system, root
 
 
 @contextmanager
@@ -138,7 +129,7 @@ class TagTables(TagFiles):
     """
 
     def __call__(self, table: Any) -> Any:
-        """A table with a column ``path`` -> a table of rows, see :class:`spectag.jobs.parts.Parts`."""
+        """A table with a column ``path`` -> a table of rows, see :func:`spectag.tag.writers.parquet.make_schema`."""
         import pyarrow
 
         rows = super().__call__({"path": table["path"].to_pylist()})

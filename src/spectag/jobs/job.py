@@ -6,7 +6,7 @@
           -> read and tag the latter -> journal
           -> results in the order of the files, from the journal or just computed -> output
 
-Every result passes through the journal's JSON, so the output does not depend on when it was computed.
+Every result passes through the journal, so the output does not depend on when it was computed.
 """
 
 from __future__ import annotations
@@ -139,12 +139,12 @@ def run(plan: Plan, journal: Journal, tag_all: TagAll) -> Iterator[tuple[Result,
         new = place == NEW
         if new:
             result = next(results)  # only then it is certain that the file was looked at
-            place, record = journal.append(pack(path_of(file), states.popleft(), result))
+            place, record = journal.append(pack(path_of(file), states.popleft(), result, journal.timelines.append))
             plan.places[n] = place
         else:
             record = journal.read(place)
         try:
-            result = unpack(record)
+            result = unpack(record, journal.timelines.read)
         except ValueError:
             raise SaveError(f"{journal.path}: is damaged at byte {place}: begin again with --overwrite") from None
         yield result, new

@@ -2,7 +2,8 @@
 
 Lines of JSON. The first says what the job does (:class:`spectag.jobs.run.Run`), each other one is the record of a file
 (:mod:`spectag.jobs.record`), and a last one says that the job is finished. Lines are only ever added. A process that is
-killed leaves at most one line without its end, which is dropped.
+killed leaves at most one line without its end, which is dropped. Scores over time are in a second file
+(:mod:`spectag.jobs.timelines`).
 
 In memory there are 16 bytes for each record, which say where it is.
 """
@@ -21,11 +22,14 @@ from typing import IO, Any
 
 import numpy as np
 
-from spectag.errors import SaveError, reason
-from spectag.files import claim
+from spectag.errors import SaveError, unwritable
+from spectag.files import append, claim
 from spectag.jobs.run import Run
+from spectag.jobs.timelines import Timelines
 
 FORMAT = 1
+BEGINNING = b'{"journal":'
+_LONGEST = 2**20  # bytes of the first line
 SYNC = 10.0  # s between two synchronisations with the disk, which only a power failure needs
 
 
@@ -45,6 +49,7 @@ class Journal:
         self.run = run
         self.records = 0
         self.finished: dict[str, Any] | None = None  # what the last line says, if it says that the job is finished
+        self.timelines = Timelines(path)
         self._out = descriptor
         self._in = open(path, "rb")  # noqa: SIM115
         self._end = 0
@@ -63,24 +68,24 @@ class Journal:
             return cls._begin(path, out, run)
 
     @classmethod
-    def resume(cls, path: Path, run: Run | None = None) -> Journal:
+    def resume(cls, path: Path, run: Run) -> Journal:
         """Open a journal to continue it.
 
         Args:
             path: the journal.
-            run: what the job does; None to take it from the journal.
+            run: what the job does.
 
         Raises:
             SaveError: it does not exist, it is none, another process has it open, or it belongs to another run.
         """
         with _opened(path) as out:
             with open(path, "rb") as file:
-                header = file.readline()
-            if run is not None and not header.endswith(b"\n"):  # killed before the first line was complete
+                header = file.readline(_LONGEST)
+            torn = header[: len(BEGINNING)] == BEGINNING[: len(header)] and not header.endswith(b"\n")
+            if torn:  # killed before the first line was complete
                 return cls._begin(path, out, run)
             was = read_run(path, parse_line(header))
-            if run is not None:
-                was.require_same(run, str(path), "use what it was made with, or begin again with --overwrite")
+            was.require_same(run, str(path), "use what it was made with, or begin again with --overwrite")
             journal = cls(path, out, was)
             journal._index()
             return journal
@@ -89,6 +94,7 @@ class Journal:
     def _begin(cls, path: Path, out: IO[bytes], run: Run) -> Journal:
         out.truncate(0)
         journal = cls(path, out, run)
+        journal.timelines.clear()
         journal._write({"journal": FORMAT, **run.to_dict()})
         return journal
 
@@ -123,8 +129,9 @@ class Journal:
         try:
             line = self._write(record)
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error) from error
         self.records += 1
+        self.finished = None
         return place, json.loads(line)
 
     def finish(self, facts: dict[str, Any]) -> None:
@@ -133,38 +140,37 @@ class Journal:
             return
         try:
             self._write({"finished": facts})
-            os.fsync(self._out.fileno())
+            self._sync()
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error) from error
         self.finished = facts
 
     def close(self) -> None:
         """Close the file, which lets other processes open it."""
+        self.timelines.close()
         self._in.close()
         self._out.close()
 
     def _write(self, record: dict[str, Any]) -> bytes:
         line = json.dumps(record, separators=(",", ":"), allow_nan=False, default=np.generic.item).encode() + b"\n"
-        rest = memoryview(line)
-        self._out.seek(self._end)
-        try:
-            while rest:
-                rest = rest[self._out.write(rest) :]
-        except OSError:
-            self._out.truncate(self._end)  # a full disk may take the beginning of a line
-            raise
-        self._end += len(line)
+        self._end = append(self._out, self._end, [line])
         if time.monotonic() > self._synced + SYNC:
-            os.fsync(self._out.fileno())
-            self._synced = time.monotonic()
+            self._sync()
         return line
+
+    def _sync(self) -> None:
+        self.timelines.sync()
+        os.fsync(self._out.fileno())
+        self._synced = time.monotonic()
 
     def _index(self) -> None:
         keys, places = array("Q"), array("Q")
         place = 0
+        lost: set[str] = set()
         while (line := self._in.readline()).endswith(b"\n"):
             record = parse_line(line) or {}
             if isinstance(record.get("path"), str):
+                (lost.discard if self._is_whole(record) else lost.add)(record["path"])
                 keys.append(_key(record["path"]))
                 places.append(place)
                 self.finished = None
@@ -173,8 +179,17 @@ class Journal:
             place += len(line)
         self._out.truncate(place)
         self._end, self.records = place, len(keys)
+        for path in sorted(lost):  # for ever, since other scores will be at their place
+            place, _ = self.append({"path": path, "error": "its scores over time were lost"})
+            keys.append(_key(path))
+            places.append(place)
         order = np.argsort(np.asarray(keys), kind="stable")  # the last record of a file comes last
         self._keys, self._places = np.asarray(keys)[order], np.asarray(places)[order]
+
+    def _is_whole(self, record: dict[str, Any]) -> bool:
+        result = record.get("result")
+        about = result.get("timeline") if isinstance(result, dict) else None
+        return about is None or self.timelines.has(about)
 
 
 @contextmanager
@@ -192,21 +207,17 @@ def _opened(path: Path, flags: int = 0) -> Iterator[IO[bytes]]:
             raise SaveError(f"{path}: the folder {path.parent} does not exist: create it first") from error
         raise SaveError(f"{path}: expected the journal of an earlier run, found none: check the path") from error
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     try:
         if not claim(out):
             raise SaveError(f"{path}: another run is writing to it: wait for its end, or choose another output")
         yield out
     except OSError as error:
         out.close()
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     except BaseException:
         out.close()
         raise
-
-
-def _unwritable(path: Path, error: OSError) -> SaveError:
-    return SaveError(f"{path}: cannot be written: {reason(error)}: mend that, and continue with --resume")
 
 
 def read_run(path: Path, header: dict[str, Any] | None) -> Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,6 +16,7 @@ from spectag.jobs.journal import parse_line, read_run
 from spectag.jobs.record import unpack
 from spectag.jobs.run import Run
 from spectag.jobs.shards import Shard
+from spectag.jobs.timelines import Timelines
 from spectag.tag.results import Result
 
 
@@ -37,6 +39,11 @@ class ShardResults:
     listing: str
     positions: NDArray[np.int64]
     places: NDArray[np.int64]
+
+    @cached_property
+    def timelines(self) -> Timelines:
+        """The scores over time."""
+        return Timelines(self.path)
 
     @property
     def shard(self) -> Shard:
@@ -149,7 +156,7 @@ def read_in_order(shards: Sequence[ShardResults]) -> Iterator[tuple[dict[str, An
             files[number].seek(int(places[at]))
             record = parse_line(files[number].readline()) or {}
             try:
-                result = unpack(record)
+                result = unpack(record, shards[number].timelines.read)
             except ValueError:
                 raise SaveError(
                     f"{shards[number].path}: is damaged at byte {places[at]}: run this shard again with --overwrite"

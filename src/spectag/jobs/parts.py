@@ -10,13 +10,15 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from spectag.errors import MissingExtra, SaveError, reason
+from spectag.errors import InputError, MissingExtra, SaveError, SpectagError, reason
 from spectag.files import replacing
 from spectag.jobs.run import Run
 from spectag.jobs.worker import is_url
+from spectag.tag.writers.parquet import make_schema
 
 ABOUT = "_spectag.json"
 FORMAT = 1
@@ -31,6 +33,8 @@ class Parts:
 
     Raises:
         MissingExtra: `pyarrow` is not installed.
+        InputError: a protocol that is not known, or needs a package that is not installed.
+        SaveError: the folder cannot be looked into.
 
     >>> parts = Parts("results")
     >>> parts.begin(Run("5f1c"))
@@ -47,11 +51,9 @@ class Parts:
             import pyarrow.parquet
         except ImportError:
             raise MissingExtra("ray", "writing Parquet") from None
-        from fsspec.core import url_to_fs
-
         self.folder = folder.rstrip("/") if is_url(folder) else str(Path(folder))
         self.arrow: Any = pyarrow
-        self.system, self.root = url_to_fs(self.folder)
+        self.system, self.root = find_system(self.folder)
         self.next = max((int(match[1]) + 1 for name in self._names() if (match := _PART.fullmatch(name))), default=0)
 
     def run(self) -> Run | None:
@@ -60,29 +62,28 @@ class Parts:
         Raises:
             SaveError: there are files of something else.
         """
-        if ABOUT not in self._names():
-            if any(_PART.fullmatch(name) for name in self._names()):
-                raise SaveError(f"{self.folder}: has Parquet files, but no {ABOUT}: choose another folder")
+        names = self._names()
+        if not any(map(_PART.fullmatch, names)):
             return None
+        if ABOUT not in names:
+            raise SaveError(f"{self.folder}: has Parquet files, but no {ABOUT}: choose another folder")
         try:
             about = json.loads(self.system.cat_file(f"{self.root}/{ABOUT}"))
             if about["format"] != FORMAT:
                 raise SaveError(f"{self.folder}: was written by a newer spectag: update it")
             return Run.from_dict(about)
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise SaveError(f"{self.folder}/{ABOUT}: is damaged: begin again with --overwrite") from None
+            raise SaveError(f"{self.folder}/{ABOUT}: is damaged: choose another folder") from None
 
     def begin(self, run: Run) -> None:
         """Begin a folder; files of an earlier job are deleted. Raises SaveError."""
-        try:
+        with self._protected():
             for name in self._names():
                 if _PART.fullmatch(name):
                     self.system.rm_file(f"{self.root}/{name}")
             self.next = 0
             self.system.makedirs(self.root, exist_ok=True)
             self._put(ABOUT, json.dumps({"format": FORMAT, **run.to_dict()}).encode())
-        except OSError as error:
-            raise SaveError(f"{self.folder}: cannot be written: {reason(error)}") from error
 
     def paths(self) -> Iterator[str]:
         """The paths of all results.
@@ -101,15 +102,21 @@ class Parts:
                 yield from table["path"].to_pylist()
 
     def write(self, rows: list[dict[str, Any]]) -> None:
-        """Write one more file. Raises SaveError."""
+        """Write one more file.
+
+        Raises:
+            SaveError: it cannot be written, or is there already, since another job writes to the same folder.
+        """
+        name = f"part-{self.next:06}.parquet"
         content = io.BytesIO()
         self.arrow.parquet.write_table(self.arrow.Table.from_pylist(rows, schema=make_schema(self.arrow)), content)
-        try:
-            self._put(f"part-{self.next:06}.parquet", content.getvalue())
-        except OSError as error:
-            raise SaveError(
-                f"{self.folder}: cannot be written: {reason(error)}: mend that, and continue with --resume"
-            ) from error
+        with self._protected(": mend that, and continue with --resume"):
+            self.system.invalidate_cache(self.root)
+            if self.system.exists(f"{self.root}/{name}"):
+                raise SaveError(
+                    f"{self.folder}: another run is writing to it: wait for its end, and continue with --resume"
+                )
+            self._put(name, content.getvalue())
         self.next += 1
 
     def _put(self, name: str, content: bytes) -> None:
@@ -120,32 +127,37 @@ class Parts:
             partial.write_bytes(content)
 
     def _names(self) -> list[str]:
+        with self._protected():
+            try:
+                return sorted(str(path).rpartition("/")[2] for path in self.system.ls(self.root, detail=False))
+            except FileNotFoundError:
+                return []
+
+    @contextmanager
+    def _protected(self, advice: str = "") -> Iterator[None]:
+        """Turn the errors of all protocols, each of which has its own, into SaveError."""
         try:
-            return sorted(str(path).rpartition("/")[2] for path in self.system.ls(self.root, detail=False))
-        except FileNotFoundError:
-            return []
+            yield
+        except SpectagError:
+            raise
+        except Exception as error:
+            raise SaveError(f"{self.folder}: cannot be used: {reason(error)}{advice}") from error
 
 
-def make_schema(pyarrow: Any) -> Any:
-    """The columns of every file: those of the Parquet format of ``spectag tag`` that are about tags.
+def find_system(url: str) -> tuple[Any, str]:
+    """The file system of a path or URL, and the path in it.
 
-    Args:
-        pyarrow: the module.
+    Raises:
+        InputError: a protocol that is not known, or needs a package that is not installed.
 
-    >>> import pyarrow
-    >>> make_schema(pyarrow).names
-    ['path', 'duration', 'tags', 'unknown', 'unknown_score', 'error', 'warnings']
+    >>> find_system("nosuch://bucket/tags")
+    Traceback (most recent call last):
+    spectag.errors.InputError: nosuch://bucket/tags: Protocol not known: nosuch
     """
-    text, number = pyarrow.string(), pyarrow.float64()
-    tags = pyarrow.list_(pyarrow.struct({"label": text, "score": number}))
-    return pyarrow.schema(
-        {
-            "path": text,
-            "duration": number,
-            "tags": tags,
-            "unknown": pyarrow.bool_(),
-            "unknown_score": number,
-            "error": text,
-            "warnings": pyarrow.list_(text),
-        }
-    )
+    from fsspec.core import url_to_fs
+
+    try:
+        system, root = url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise InputError(f"{url}: {error}") from error
+    return system, root

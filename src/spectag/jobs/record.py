@@ -5,16 +5,17 @@ A line is a JSON object: the path, what the file was when it was read, and its r
     {"path": "dawn.wav", "size": 320044, "mtime_ns": 1753000000000000000, "result": {"duration": 10.0, "tags": [...]}}
 
 Numbers are rounded as in the output, so the output is the same whether a result was just computed or read from here.
+Scores over time are kept elsewhere (:mod:`spectag.jobs.timelines`), and the line says where.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, fields
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from typing import Any
-
-import numpy as np
 
 from spectag.errors import FileError
 from spectag.tag.results import ClipTags, Event, Result, Tag, Timeline
@@ -51,6 +52,8 @@ class FileState:
         """
         try:
             status = os.stat(path)
+            if path == "-" or not stat.S_ISREG(status.st_mode):  # a pipe: the same name, but never the same sound
+                return None
             digest = _digest(path) if content else None
         except (OSError, ValueError):
             return None
@@ -79,8 +82,16 @@ def _digest(path: str) -> str:
     return digest.hexdigest()
 
 
-def pack(path: str, state: FileState | None, result: Result) -> dict[str, Any]:
+def pack(
+    path: str, state: FileState | None, result: Result, keep: Callable[[Timeline], dict[str, Any]] | None = None
+) -> dict[str, Any]:
     """The record of a file.
+
+    Args:
+        path: as it was given.
+        state: what it was when it was read; None if it could not be looked at.
+        result: of the file.
+        keep: keeps its timeline, and says where. Not needed if there is none.
 
     >>> pack("dawn.wav", FileState(4, 1), ClipTags("dawn.wav", 1.0, (Tag("Rain", 0.8),)))
     {'path': 'dawn.wav', 'size': 4, 'mtime_ns': 1, 'result': {'duration': 1.0, 'tags': [['Rain', 0.8]]}}
@@ -91,15 +102,15 @@ def pack(path: str, state: FileState | None, result: Result) -> dict[str, Any]:
         record |= {"sha256": state.sha256} if state.sha256 else {}
     if isinstance(result, FileError):
         return {**record, "error": result.error}
-    plain = result.to_dict()
-    values = {item.name: getattr(result, item.name) for item in fields(result) if item.name != "path"}
+    plain = replace(result, timeline=None).to_dict()
+    values = {item.name: getattr(result, item.name) for item in fields(result) if item.name not in ("path", "timeline")}
     values = {name: value for name, value in values.items() if value is not None and value != ()}
     values["duration"] = plain["duration"]
     values["tags"] = [[tag["label"], tag["score"]] for tag in plain["tags"]]
     if result.events is not None:
         values["events"] = [[e["label"], e["onset"], e["offset"], e["score"]] for e in plain["events"]]
-    if result.timeline is not None:
-        values["timeline"] = plain["timeline"]
+    if result.timeline is not None and keep is not None:
+        values["timeline"] = keep(result.timeline)
     return {**record, "result": values}
 
 
@@ -114,8 +125,12 @@ def state_of(record: dict[str, Any]) -> FileState | None:
     return FileState(record["size"], record["mtime_ns"], record.get("sha256"))
 
 
-def unpack(record: dict[str, Any]) -> Result:
+def unpack(record: dict[str, Any], timeline: Callable[[Any], Timeline] | None = None) -> Result:
     """The result in a record.
+
+    Args:
+        record: of a file.
+        timeline: gives the timeline that was kept. Without it, the result has none.
 
     Raises:
         ValueError: it is not one that :func:`pack` made.
@@ -125,19 +140,19 @@ def unpack(record: dict[str, Any]) -> Result:
     """
     try:
         path = record["path"]
-        return FileError(path, str(record["error"])) if "error" in record else _tags(path, dict(record["result"]))
+        if "error" in record:
+            return FileError(path, str(record["error"]))
+        return _tags(path, dict(record["result"]), timeline)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a record: {error}") from error
 
 
-def _tags(path: str, values: dict[str, Any]) -> ClipTags:
+def _tags(path: str, values: dict[str, Any], timeline: Callable[[Any], Timeline] | None) -> ClipTags:
     values["tags"] = tuple(Tag(*tag) for tag in values["tags"])
     if "warnings" in values:
         values["warnings"] = tuple(values["warnings"])
     if "events" in values:
         values["events"] = tuple(Event(*event) for event in values["events"])
-    if "timeline" in values:
-        timeline = values["timeline"]
-        scores = np.array(timeline["scores"], np.float32).reshape(-1, len(timeline["labels"]))
-        values["timeline"] = Timeline(tuple(timeline["labels"]), timeline["step"], scores)
+    if about := values.pop("timeline", None):
+        values["timeline"] = None if timeline is None else timeline(about)
     return ClipTags(path, **values)

@@ -64,7 +64,7 @@ def kind_of(error: str) -> str:
     'expected at least N samples, got N'
     """
     first = re.split(r": |; | \(", error, maxsplit=1)[0]
-    return re.sub(r"\d+(\.\d+)?", "N", re.sub(r"'[^']*'", "'...'", first))
+    return re.sub(r"(?<![\w.])\d+(\.\d+)?(e[+-]?\d+)?(?!\w)", "N", re.sub(r"'[^']*'", "'...'", first))
 
 
 def describe_sound(seconds: float) -> str:

@@ -24,8 +24,11 @@ from spectag.engines.padded import PaddedEngine
 from spectag.errors import FileError, InputError
 from spectag.model.bundle import Bundle
 from spectag.model.ensemble import Ensemble
+from spectag.tag.detector import Detector
+from spectag.tag.events import EventRule
 from spectag.tag.results import ClipTags, Result, Tag
 from spectag.tag.tagger import Tagger
+from spectag.tag.writers.parquet import valid
 
 Batch: TypeAlias = "Mapping[str, Sequence[Any]]"  # columns of equal length
 Rows: TypeAlias = "dict[str, list[Any]]"
@@ -39,7 +42,8 @@ class TagFiles:
 
     Args:
         model: a path, a name, a bundle or an ensemble; see :func:`spectag.load`.
-        top_k, threshold: as for :meth:`spectag.Tagger.tag`.
+        top_k, threshold, hop: as for :meth:`spectag.Tagger.tag`.
+        events: how events are found; None to find none.
         column: the column of the batch that has the paths. All columns are passed on.
         jobs: processes that read files.
         limits: what one file may take.
@@ -58,6 +62,8 @@ class TagFiles:
         *,
         top_k: int | None = TOP_K,
         threshold: float | None = None,
+        hop: float | None = None,
+        events: EventRule | None = None,
         column: str = "path",
         jobs: int = COUNT,
         limits: FileLimits | None = None,
@@ -65,10 +71,12 @@ class TagFiles:
         precision: ExportPrecision | None = None,
         batch_size: int = BATCH_SIZE,
     ) -> None:
-        self.top_k, self.threshold, self.column = top_k, threshold, column
+        self.top_k, self.threshold, self.hop, self.column = top_k, threshold, hop, column
         readers = Readers(count=jobs, limits=limits)
         self.tagger = Tagger(model, device=device, precision=precision, batch_size=batch_size, readers=readers)
         self.tagger.engine = PaddedEngine(self.tagger.engine, batch_size)  # whatever the batches, the same scores
+        self.detector = None if events is None else Detector(self.tagger, events, hop)
+        self.tagger.frames(hop)  # raises an error here and not for each file
 
     def __call__(self, batch: Batch) -> Rows:
         """Tag a batch of files.
@@ -115,12 +123,15 @@ class TagFiles:
             at = end
 
     def _tag_local(self, files: Iterable[str | FileError]) -> Iterator[Result]:
-        return self.tagger.tag_many(files, self.top_k, self.threshold)
+        if self.detector is not None:
+            return self.detector.detect_many(files, self.top_k, self.threshold)
+        return self.tagger.tag_many(files, self.top_k, self.threshold, self.hop)
 
 
-COLUMNS = ("duration", "tags", "unknown", "unknown_score", "warnings", "error")
+COLUMNS = ("duration", "tags", "unknown", "unknown_score", "events", "warnings", "error")
 """What :class:`TagFiles` adds: seconds, tags (``{"label", "score"}``, the highest score first), whether the sound is
-unknown and how unusual it is (None if the model does not tell), warnings, an error.
+unknown and how unusual it is (None if the model does not tell), events (``{"label", "onset", "offset", "score"}``, None
+if they were not asked for), warnings, an error.
 
 ``error`` is None for a file that was tagged, and ``duration`` for one that was not; its lists are empty."""
 
@@ -129,9 +140,9 @@ def to_row(result: Result) -> dict[str, Any]:
     """The values of :data:`COLUMNS` for one result.
 
     >>> to_row(FileError("dawn.wav", "no samples"))
-    {'duration': None, 'tags': [], 'unknown': None, 'unknown_score': None, 'warnings': [], 'error': 'no samples'}
+    {'duration': None, 'tags': [], 'unknown': None, ..., 'warnings': [], 'error': 'no samples'}
     """
-    row: dict[str, Any] = {"duration": None, "tags": [], "unknown": None, "unknown_score": None}
+    row: dict[str, Any] = {"duration": None, "tags": [], "unknown": None, "unknown_score": None, "events": None}
     if isinstance(result, FileError):
         return row | {"warnings": [], "error": valid(result.error)}
     plain = result.to_dict()
@@ -150,15 +161,6 @@ def result_of(row: Mapping[str, Any]) -> Result:
     tags = tuple(Tag(tag["label"], tag["score"]) for tag in row["tags"])
     novel = {name: row.get(name) for name in ("unknown", "unknown_score")}
     return ClipTags(row["path"], row["duration"], tags, tuple(row.get("warnings") or ()), **novel)
-
-
-def valid(text: str) -> str:
-    """Text that every format can hold: bytes of a file name that are no UTF-8 become ``\\udcXX``, as in CSV.
-
-    >>> valid("caf\\udce9.wav")
-    'caf\\\\udce9.wav'
-    """
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def is_url(path: object) -> bool:

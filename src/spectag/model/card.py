@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any, get_args
 
 from spectag.audio.front_end import FRAMES_PER_SECOND, FrontEnd
-from spectag.choices import Activation
+from spectag.choices import Activation, EventMethod
 from spectag.errors import InputError, LabelMismatch, ShapeMismatch, SpectagWarning
 from spectag.labels import LabelSet
 from spectag.model.config import ASTConfig
@@ -36,6 +36,7 @@ class Card:
             A single output is a sigmoid whatever is said here, since its softmax is always 1.
         provenance: where the weights come from, as plain values; saved with the model.
         thresholds: the score from which on each label is taken for present, 0..1; None where they are not known.
+        event_thresholds: the same of events, for each method of finding them; None where they are not known.
         unknown: tells sounds that are none of the labels; None where the model cannot.
         activation_from: where the activation was found, or why it was chosen. Not saved.
         format: what kind of file the card was read from. Not saved.
@@ -58,6 +59,7 @@ class Card:
     activation: Activation
     provenance: dict[str, Any] = field(default_factory=dict)
     thresholds: tuple[float, ...] | None = None
+    event_thresholds: Mapping[EventMethod, tuple[float, ...]] | None = None
     unknown: Unknown | None = None
     activation_from: str = IN_MEMORY
     format: str = IN_MEMORY
@@ -74,6 +76,16 @@ class Card:
             raise InputError(f"activation must be one of {', '.join(get_args(Activation))}; got {self.activation!r}")
         if self.thresholds is not None:
             object.__setattr__(self, "thresholds", check_thresholds(self.thresholds, len(self.labels)))
+        if self.event_thresholds is not None:
+            if unknown := self.event_thresholds.keys() - set(get_args(EventMethod)):
+                raise InputError(
+                    f"event_thresholds: expected {' or '.join(get_args(EventMethod))}, got {min(unknown)!r}"
+                )
+            checked = {
+                method: check_thresholds(values, len(self.labels), f"event_thresholds: {method}")
+                for method, values in self.event_thresholds.items()
+            }
+            object.__setattr__(self, "event_thresholds", checked)
         if len(self.labels) == 1 and self.activation == "softmax":
             object.__setattr__(self, "activation", "sigmoid")
             object.__setattr__(self, "activation_from", ONE_OUTPUT)
@@ -114,21 +126,23 @@ class Card:
             },
             "activation": {"name": self.activation, "from": self.activation_from},
             "thresholds": None if self.thresholds is None else self._describe_thresholds(self.thresholds),
+            "event_thresholds": None
+            if self.event_thresholds is None
+            else {method: _span(values) for method, values in self.event_thresholds.items()},
             "unknown": None if self.unknown is None else self.unknown.describe(),
             "provenance": self.provenance,
         }
 
     def _describe_thresholds(self, values: tuple[float, ...]) -> dict[str, Any]:
         found = self.provenance.get("calibration")
-        return {
-            "count": len(values),
-            "lowest": round(min(values), 4),
-            "highest": round(max(values), 4),
-            "for": found.get("thresholds") if isinstance(found, dict) else None,
-        }
+        return {**_span(values), "for": found.get("thresholds") if isinstance(found, dict) else None}
 
 
-def check_thresholds(values: Iterable[Any], labels: int) -> tuple[float, ...]:
+def _span(values: tuple[float, ...]) -> dict[str, Any]:
+    return {"count": len(values), "lowest": round(min(values), 4), "highest": round(max(values), 4)}
+
+
+def check_thresholds(values: Iterable[Any], labels: int, name: str = "thresholds") -> tuple[float, ...]:
     """Check that there is a threshold of 0 to 1 for each label.
 
     Raises:
@@ -140,9 +154,9 @@ def check_thresholds(values: Iterable[Any], labels: int) -> tuple[float, ...]:
     checked = tuple(values)
     for value in checked:
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
-            raise InputError(f"thresholds: expected numbers from 0 to 1, got {str(value)[:40]}")
+            raise InputError(f"{name}: expected numbers from 0 to 1, got {str(value)[:40]}")
     if len(checked) != labels:
-        raise InputError(f"thresholds: expected one for each of {labels} labels, got {len(checked)}")
+        raise InputError(f"{name}: expected one for each of {labels} labels, got {len(checked)}")
     return tuple(float(value) for value in checked)
 
 

@@ -6,8 +6,8 @@
 ``preprocessor_config.json``  statistics and length, as ``transformers`` writes them for its AST feature extractor
 ``model.safetensors``         weights under the names of the Hub's ASTs, which every version of ``transformers`` reads;
                               and those of the frame head, if there is one, which ``transformers`` ignores
-``spectag.json``              format, window, activation, label ids, thresholds, provenance, digests of the weights and
-                              of ``unknown.safetensors``
+``spectag.json``              format, window, activation, label ids, thresholds of tags and events, provenance, digests
+                              of the weights and of ``unknown.safetensors``
 ``unknown.safetensors``       what tells unknown sounds (:mod:`spectag.model.unknown`), if the model can
 ============================  ==========================================================================================
 
@@ -24,7 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from spectag.choices import Activation, WindowFunction
+from spectag.choices import Activation, EventMethod, WindowFunction
 from spectag.errors import InputError, LabelMismatch, ModelError, NotAModel, UnreadableModel
 from spectag.labels import LabelSet
 from spectag.model.card import Card, check_thresholds, warn_of_softmax
@@ -44,7 +44,7 @@ from spectag.version import __version__
 FORMAT = 2  # of spectag.json, the newest
 WITHOUT_FRAMES = 1  # format of bundles without a frame head, which older versions read as well
 FRAME_HEAD = "frame_head"  # field of spectag.json since format 2
-THRESHOLDS = "thresholds"  # field of spectag.json that only calibrated bundles have
+THRESHOLDS, EVENT_THRESHOLDS = "thresholds", "event_thresholds"  # fields that only calibrated bundles have
 DIGEST = "weights_sha256"  # field of spectag.json; the first bundles lack it
 
 
@@ -132,6 +132,7 @@ def documents(card: Card) -> dict[str, dict[str, Any]]:
             "label_ids": None if card.labels.ids is None else list(card.labels.ids),
             **({FRAME_HEAD: True} if card.config.frame_head else {}),
             **({THRESHOLDS: list(card.thresholds)} if card.thresholds is not None else {}),
+            **_event_thresholds(card),
             "provenance": card.provenance,
         },
     }
@@ -150,6 +151,7 @@ def _read_bundle_card(folder: Path, config: Fields, extra: Fields, outputs: int 
         activation=activation,
         provenance=dict(extra.mapping("provenance") or {}),
         thresholds=_read_thresholds(extra, len(labels)),
+        event_thresholds=_read_event_thresholds(extra, len(labels)),
         unknown=_read_unknown(folder, extra, geometry.width),
         activation_from=EXTRA,
         format=f"spectag bundle, format {extra.data['format']}",
@@ -160,8 +162,30 @@ def _read_thresholds(extra: Fields, labels: int) -> tuple[float, ...] | None:
     values = extra.data.get(THRESHOLDS)
     if values is None or isinstance(values, dict):  # the first versions had tables here, which nothing read
         return None
+    return _check(extra, THRESHOLDS, values, labels)
+
+
+def _event_thresholds(card: Card) -> dict[str, Any]:
+    if card.event_thresholds is None:
+        return {}
+    return {EVENT_THRESHOLDS: {method: list(values) for method, values in card.event_thresholds.items()}}
+
+
+def _read_event_thresholds(extra: Fields, labels: int) -> dict[EventMethod, tuple[float, ...]] | None:
+    """Those of the methods that there are; a newer spectag may have others."""
+    table = extra.mapping(EVENT_THRESHOLDS)
+    if table is None:
+        return None
+    return {
+        method: _check(extra, f"{EVENT_THRESHOLDS}: {method}", table[method], labels)
+        for method in get_args(EventMethod)
+        if method in table
+    }
+
+
+def _check(extra: Fields, name: str, values: Any, labels: int) -> tuple[float, ...]:
     try:
-        return check_thresholds(values if isinstance(values, list) else [values], labels)
+        return check_thresholds(values if isinstance(values, list) else [values], labels, name)
     except InputError as error:
         raise ModelError(f"{extra.path}: {error}: calibrate again") from error
 

@@ -101,8 +101,9 @@ class Ensemble:
         first = self.members[0].card
         columns = {(c.frame_head, c.patch[1], c.stride[1]) for c in (member.card.config for member in self.members)}
         config = replace(first.config, frame_head=first.config.frame_head and len(columns) == 1)
-        own: dict[str, Any] = {"provenance": {}, "thresholds": None, "unknown": None}  # of each member alone
-        return replace(first, config=config, source=self.source, format=self.format, **own)
+        # Thresholds and unknown sounds are those of each member alone.
+        common = replace(first, provenance={}, thresholds=None, event_thresholds=None, unknown=None)
+        return replace(common, config=config, source=self.source, format=self.format)
 
     @property
     def front_end(self) -> FrontEnd:

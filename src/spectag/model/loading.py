@@ -266,7 +266,7 @@ def _overrule(checkpoint: Checkpoint, given: Given, located: Located, source: st
     if given.activation is not None:
         warn_of_softmax(given.activation, len(card.labels), f"{source}: activation=")
         if given.activation != card.activation:  # other scores, for which nothing was calibrated
-            card = replace(card, thresholds=None)
+            card = replace(card, thresholds=None, event_thresholds=None)
         card = replace(card, activation=given.activation, activation_from="given by the caller")
     origin = {"source": located.name, "format": card.format, "activation_from": card.activation_from}
     if checkpoint.headless:

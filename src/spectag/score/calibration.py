@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from spectag.choices import THRESHOLD
 from spectag.errors import DataError
 from spectag.score.reliability import Reliability, measure_reliability
-from spectag.score.scaling import Method, Outputs, Scaling, choose_method, cross_validate, fit_scaling, make_folds
+from spectag.score.scaling import Method, Outputs, Scaling, choose_method, fit_scaling, make_folds
 from spectag.score.thresholds import Thresholds, find_thresholds
 
 
@@ -107,7 +107,6 @@ class Calibration:
             "groups": self.groups,
             "folds": int(self.folds.max()) + 1,
             "positives": self.positives.tolist(),
-            "own_thresholds": int(self.thresholds.own.sum()),
             "log_loss": {"before": round(self.losses["none"], 6), "after": round(self.losses[self.method], 6)},
             "ece": dict(zip(("before", "after"), (round(r.error, 6) for r in self.reliability), strict=True)),
             "macro_f1": {"before": round(before.macro_f1, 6), "after": round(after.macro_f1, 6)},
@@ -141,20 +140,15 @@ def calibrate(outputs: Outputs, groups: Sequence[str] | None = None, precision: 
         raise DataError(f"calibration: {found}: expected clips with and clips without some label, so add recordings")
     folds = make_folds(targets, None if groups is None else list(groups))
     method, losses = choose_method(outputs, folds)
-    before, after = outputs.scores(), cross_validate(outputs, method, folds)
-    taken = np.zeros(targets.shape, bool)
-    for fold in np.unique(folds):
-        here = folds == fold
-        if not targets[~here].any():
-            raise DataError("calibration: all labels are in one group of clips: add recordings of other groups")
-        limits = find_thresholds(targets[~here], after[~here], precision, columns).values
-        taken[here] = after[here] >= limits
+    before = outputs.scores()
+    after, taken = decide(outputs, method, folds, precision)
+    scaling = fit_scaling(outputs, method)
     names = None if groups is None else [name for name in groups if name]
     return Calibration(
         method=method,
-        scaling=fit_scaling(outputs, method),
+        scaling=scaling,
         losses=losses,
-        thresholds=find_thresholds(targets, after, precision, columns),
+        thresholds=find_thresholds(targets, outputs.scores(scaling), precision, columns),
         folds=folds,
         columns=columns,
         positives=positives,
@@ -165,6 +159,40 @@ def calibrate(outputs: Outputs, groups: Sequence[str] | None = None, precision: 
         ),
         groups=clips if names is None else len(set(names)) + clips - len(names),
     )
+
+
+def decide(
+    outputs: Outputs, method: Method, folds: NDArray[np.int64], precision: float | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Decide about each clip by a map and thresholds that were found on the other folds.
+
+    Args:
+        outputs: of N clips.
+        method: of scaling.
+        folds: the fold of each clip, ``[N]``.
+        precision: as for :func:`calibrate`.
+
+    Returns:
+        scores ``[N, C]``, and whether each class is taken for present, ``[N, C]``.
+
+    Raises:
+        DataError: all labels are in one fold.
+
+    >>> outputs = Outputs.of_clips(np.array([[3.0, 0.0], [0.0, 3.0]] * 2), np.eye(2)[[0, 1] * 2], "softmax")
+    >>> decide(outputs, "temperature", np.array([0, 0, 1, 1]))[1][0]
+    array([ True, False])
+    """
+    scores, taken = np.zeros(outputs.targets.shape), np.zeros(outputs.targets.shape, bool)
+    for fold in np.unique(folds):
+        here = folds == fold
+        rest = outputs.take(~here)
+        if not rest.targets.any():
+            raise DataError("calibration: all labels are in one group of clips: add recordings of other groups")
+        fitted = fit_scaling(rest, method)
+        limits = find_thresholds(rest.targets, rest.scores(fitted), precision, outputs.columns).values
+        scores[here] = outputs.take(here).scores(fitted)
+        taken[here] = scores[here] >= limits
+    return scores, taken
 
 
 def _reliability(outputs: Outputs, scores: NDArray[np.float64]) -> Reliability:

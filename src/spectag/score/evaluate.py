@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,8 @@ from spectag.data.manifest import Manifest
 from spectag.errors import FileError
 from spectag.labels import LabelSet
 from spectag.score.intervals import Intervals
-from spectag.score.metrics import Metrics
-from spectag.score.table import ScoreRow, ScoreTable, make_table
+from spectag.score.metrics import Metrics, Thresholds, check_thresholds
+from spectag.score.table import ScoreRow, ScoreTable, make_table, order_labels
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def evaluate_scores(
     rows: Iterable[ScoreRow | FileError],
     labels: LabelSet,
     activation: Activation,
-    threshold: float = THRESHOLD,
+    thresholds: Thresholds = THRESHOLD,
 ) -> Evaluation:
     """Compare the scores of a model with the labels of a manifest.
 
@@ -53,11 +54,12 @@ def evaluate_scores(
         labels: the M classes of the model, in the order of the scores. Those that the data set lacks count as answers,
             too.
         activation: the model's.
-        threshold: of F1. For one threshold per class use :meth:`spectag.score.table.ScoreTable.compute_metrics`.
+        thresholds: of F1: one, or one for each class of the model, in the order of ``labels``.
 
     Raises:
         LabelMismatch: the data set has classes that the model does not know; the message names them.
         DataError: none of the clips could be scored.
+        InputError: thresholds that do not fit.
 
     >>> from spectag.data.manifest import Clip, Manifest
     >>> animals = spectag.LabelSet(("cat", "dog"))
@@ -67,7 +69,12 @@ def evaluate_scores(
     0.5
     """
     table, failed = make_table(manifest, rows, labels, model="", activation=activation)
-    return Evaluation(table.compute_metrics(threshold), failed, table)
+    limits = check_thresholds(thresholds, len(labels))
+    if limits.ndim:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the table has said it
+            limits = limits[order_labels(manifest.labels, labels)]
+    return Evaluation(table.compute_metrics(limits), failed, table)
 
 
 def describe_table(table: ScoreTable, metrics: Metrics, intervals: Intervals | None = None) -> dict[str, Any]:

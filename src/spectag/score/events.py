@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectag.data.manifest import Manifest
-from spectag.errors import DataError, FileError, LabelMismatch, MissingExtra
-from spectag.labels import LabelSet
+from spectag.errors import DataError, FileError, MissingExtra
+from spectag.labels import LabelSet, align
 
 # The figures over all clips, as fields of EventMetrics and as people call them, in the order in which they are shown.
 EVENT_FIGURES = {
@@ -201,8 +201,7 @@ def evaluate_events(
     >>> metrics.event_f1, round(metrics.psds1, 3)
     (1.0, 1.0)
     """
-    if unknown := [name for name in manifest.labels.names if name not in labels.names]:
-        raise LabelMismatch(f"the model does not know {len(unknown)} classes of the data set, for example {unknown[0]}")
+    called = [labels.names[place] for place in align(manifest.labels, labels)]
     require_eval_extra()
     truth: dict[str, list[Times]] = {}
     found: dict[str, Detected] = {}
@@ -212,9 +211,7 @@ def evaluate_events(
             failed.append(str(row))
         elif clip.events is not None:
             found[clip.id] = row
-            truth[clip.id] = _cut(
-                ((e.onset, e.offset, manifest.labels.names[e.label]) for e in clip.events), row.duration
-            )
+            truth[clip.id] = cut_times(((e.onset, e.offset, called[e.label]) for e in clip.events), row.duration)
     names = sorted({label for times in truth.values() for _, _, label in times})
     if not names:
         raise DataError(
@@ -305,7 +302,7 @@ def _f1(truth: Truth, found: Mapping[str, Detected], names: list[str]) -> tuple[
     for name, row in found.items():
         true = _event_list(name, truth[name])
         heard = [(e.onset, e.offset, e.label) for e in row.events if e.label in names]
-        guessed = _event_list(name, _cut(heard, row.duration))
+        guessed = _event_list(name, cut_times(heard, row.duration))
         events.evaluate(true, guessed)
         segments.evaluate(true, guessed, evaluated_length_seconds=row.duration)
     by_class = [_or_zero(events.class_wise_f_measure(name)["f_measure"]) for name in names]
@@ -350,8 +347,12 @@ def _table(scores: NDArray[np.float64], edges: NDArray[np.float64], names: Seque
     return create_score_dataframe(scores, edges, list(names))
 
 
-def _cut(times: Iterable[Times], duration: float) -> list[Times]:
-    """Events within a clip. Those of one label that touch become one, as the scorers demand."""
+def cut_times(times: Iterable[Times], duration: float) -> list[Times]:
+    """Events within a clip. Those of one label that touch become one, as the scorers demand.
+
+    >>> cut_times([(1.0, 2.0, "owl"), (2.0, 9.0, "owl"), (7.0, 8.0, "owl")], duration=5.0)
+    [(1.0, 5.0, 'owl')]
+    """
     by_label: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     for onset, offset, label in sorted(times):
         onset, offset = _rounded(onset), _rounded(min(offset, duration))

@@ -31,7 +31,7 @@ Floats: TypeAlias = "NDArray[np.float64]"
 Method = Literal["none", "temperature", "platt", "classes"]
 
 FOLDS = 5
-FEWEST = 5  # clips with and without a class, from which on it gets parameters or a threshold of its own
+FEWEST = 5  # clips with and without a class, from which on it gets parameters of its own
 _LEAST = 1e-12  # score in logarithms
 
 
@@ -247,6 +247,7 @@ def make_folds(targets: NDArray[Any], groups: list[str] | None = None, folds: in
     counts = np.zeros((len(places), with_none.shape[1]), np.int64)
     np.add.at(counts, group_of, with_none)
     rarity = np.where(counts > 0, (counts > 0).sum(0), len(places) + 1)  # groups of each label that a group has
+    clips = np.bincount(group_of)
     have, sizes = np.zeros((folds, counts.shape[1])), np.zeros(folds)
     fold_of = np.zeros(len(places), np.int64)
     for group in sorted(range(len(places)), key=lambda g: (rarity[g].min(), -counts[g].sum())):
@@ -254,7 +255,7 @@ def make_folds(targets: NDArray[Any], groups: list[str] | None = None, folds: in
         fold = min(range(folds), key=lambda f: (have[f, label], sizes[f]))
         fold_of[group] = fold
         have[fold] += counts[group]
-        sizes[fold] += int((group_of == group).sum())
+        sizes[fold] += clips[group]
     return fold_of[group_of]
 
 

@@ -198,9 +198,8 @@ def make_table(
     >>> table.labels, table.scores.tolist(), failed
     (('dog', 'cat'), [[0.75, 0.25]], ())
     """
-    columns = align(manifest.labels, labels)
-    others = sorted(set(range(len(labels))) - set(columns))
-    order = columns + others
+    order = order_labels(manifest.labels, labels)
+    others = order[len(manifest.labels) :]
     clips, scores, failed, kept = [], [], [], []
     for position, (clip, row) in enumerate(zip(manifest.clips, rows, strict=True)):
         if isinstance(row, FileError):
@@ -220,9 +219,21 @@ def make_table(
         model=model,
         members=members,
         groups=tuple(clip.group or "" for clip in clips) if any(clip.group for clip in clips) else None,
-        data_classes=len(columns),
+        data_classes=len(manifest.labels),
     )
     return table, tuple(failed)
+
+
+def order_labels(wanted: LabelSet, known: LabelSet) -> list[int]:
+    """The places of a model's classes in a table: those of the data set first, in its order, then the others.
+
+    Raises and warns as :func:`spectag.labels.align`.
+
+    >>> order_labels(spectag.LabelSet(("dog",)), spectag.LabelSet(("cat", "dog")))
+    [1, 0]
+    """
+    columns = align(wanted, known)
+    return columns + sorted(set(range(len(known))) - set(columns))
 
 
 def average_tables(tables: Sequence[ScoreTable]) -> ScoreTable:

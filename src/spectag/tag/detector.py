@@ -41,7 +41,8 @@ class Detector:
     Attributes:
         hop: seconds from one window to the next; None for half a window.
         step: seconds from one row of a timeline to the next.
-        thresholds: of the model, by label, which events need where the rule has none; None if it has none either.
+        thresholds: of the model for events that are found by this method, by label, where the rule has none; None if it
+            has none either.
 
     >>> detector = Detector(spectag.Tagger("esc10"))
     >>> detector.detect(np.zeros(160_000, np.float32)).events
@@ -57,7 +58,7 @@ class Detector:
         self.hop = hop
         self._step = config.stride[1] if config.frame_head else tagger.frames(hop)
         self.step = self._step / FRAMES_PER_SECOND
-        limits = tagger.card.thresholds
+        limits = (tagger.card.event_thresholds or {}).get(self.rule.method)
         self.thresholds = None if limits is None else dict(zip(tagger.labels.names, limits, strict=True))
 
     def detect(

@@ -12,8 +12,8 @@ Two methods:
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -25,6 +25,7 @@ from spectag.tag.results import Event, Timeline
 
 _TOGETHER = 32  # labels whose scores are copied together, since a table is stored row by row
 _ROWS = 2**14
+_EXACT = 1e-6  # s, or rows: differences of times that are products of a step are not exact
 Span = tuple[int, int]  # first row, row behind the last
 
 
@@ -34,7 +35,8 @@ class EventRule:
 
     Args:
         method: ``change`` or ``threshold``, see above.
-        threshold: the score that an event needs, 0..1; None for the model's own thresholds, or 0.5 where it has none.
+        threshold: the score that an event needs, 0..1; None for the model's own thresholds of events, or 0.5 where it
+            has none.
         low: ``threshold`` only: an event goes on as long as its scores are at least this share of the threshold, 0..1.
         smooth: seconds of the median, or over which scores are compared before and after a change.
         gap: events of one label that are at most this many seconds apart become one.
@@ -99,10 +101,26 @@ def find_events(
             found += [
                 (first * timeline.step, column, Event(label, first * timeline.step, end, score))
                 for first, last, score in _events(np.asarray(scores, np.float64), timeline.step, rule, threshold)
-                if (end := min(last * timeline.step, duration)) - first * timeline.step >= rule.shortest
+                if (end := min(last * timeline.step, duration)) - first * timeline.step >= rule.shortest - _EXACT
                 and end > first * timeline.step
             ]
     return tuple(event for _, _, event in sorted(found, key=lambda item: item[:2]))
+
+
+def find_events_at(
+    timeline: Timeline, duration: float, rule: EventRule, thresholds: Iterable[float]
+) -> list[tuple[Event, ...]]:
+    """Find the events of all labels at each of several thresholds; otherwise as :func:`find_events`.
+
+    >>> scores = np.zeros((100, 1), np.float32)
+    >>> scores[20:40] = 0.75
+    >>> [len(events) for events in find_events_at(Timeline(("owl",), 0.1, scores), 10.0, EventRule(), (0.5, 0.9))]
+    [1, 0]
+    """
+    if rule.method == "threshold" or rule.gap:
+        return [find_events(timeline, duration, replace(rule, threshold=threshold)) for threshold in thresholds]
+    found = find_events(timeline, duration, replace(rule, threshold=0.0))  # no threshold moves their edges
+    return [tuple(event for event in found if event.score >= threshold) for threshold in thresholds]
 
 
 def _columns(scores: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float32]]]:
@@ -215,7 +233,7 @@ def _joined(spans: list[Span], gap: float) -> list[Span]:
     """Neighbours that are at most ``gap`` rows apart become one."""
     joined: list[Span] = []
     for first, last in spans:
-        if joined and gap > 0 and first - joined[-1][1] <= gap + 1e-6:
+        if joined and gap > 0 and first - joined[-1][1] <= gap + _EXACT:
             first = joined.pop()[0]
         joined.append((first, last))
     return joined

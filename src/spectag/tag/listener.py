@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from spectag.audio.fbank import fbank_blocks, normalise, pad_or_cut
 from spectag.audio.front_end import FRAMES_PER_SECOND
-from spectag.audio.read import Recording, Waveform
+from spectag.audio.read import SAMPLE_RATE, Recording, Waveform
 from spectag.choices import TOP_K
+from spectag.errors import ModelError
 from spectag.tag.detector import Detector
 from spectag.tag.events import EventRule, find_events
 from spectag.tag.results import DECIMALS, Event, Tag, Timeline
+from spectag.tag.stream import NOT_FINITE
 from spectag.tag.tagger import Tagger, check_choice, make_tags
 from spectag.tag.timeline import OverlapAdd
 from spectag.tag.windows import cut_windows
@@ -84,24 +86,44 @@ class Listener:
 
         Raises:
             InputError: ``top_k`` or ``threshold`` is out of its range.
+            ModelError: the network returned NaN or infinite values.
         """
         check_choice(top_k, threshold)
         tagger, detector = self._detector.tagger, self._detector
         front_end = tagger.card.front_end
         recording = Recording(b"", None, "<live>")
+        heard = _Counted(blocks)
         timeline = OverlapAdd(tagger.card, round(detector.step * FRAMES_PER_SECOND), lambda *_: None)
         events = _Events(tagger.labels.names, detector.step, detector.rule, detector.thresholds)
-        for window in cut_windows(fbank_blocks(blocks, front_end), front_end.frames, tagger.frames(detector.hop)):
+        for window in cut_windows(fbank_blocks(heard, front_end), front_end.frames, tagger.frames(detector.hop)):
             inputs = normalise(pad_or_cut(window.fbank, front_end.frames), front_end.mean, front_end.std)
             rows = [row[0] for row in tagger.compute_frames(inputs[None])]
+            if not all(np.isfinite(row).all() for row in rows):
+                raise ModelError(NOT_FINITE)
             timeline.add(window, *rows[:2])
             recording.silent = window.sound == 0
             recording.seconds = (window.start + len(window.fbank)) / FRAMES_PER_SECOND
             distance = float(rows[2]) if len(rows) > 2 else None
             now = make_tags(recording, tagger.card, rows[0], top_k, threshold, distance)
             yield Moment(recording.seconds, now.tags, events.add(timeline.take()), now.unknown)
-        if recording.seconds and (ended := events.end(timeline.take(recording), recording.seconds)):
+        if not recording.seconds:
+            return
+        recording.seconds = heard.samples / SAMPLE_RATE  # with the samples behind the last frame
+        if ended := events.end(timeline.take(recording), recording.seconds):
             yield Moment(recording.seconds, (), ended)
+
+
+class _Counted:
+    """Passes blocks on and counts their samples."""
+
+    def __init__(self, blocks: Iterable[Waveform]) -> None:
+        self._blocks = blocks
+        self.samples = 0
+
+    def __iter__(self) -> Iterator[Waveform]:
+        for block in self._blocks:
+            self.samples += len(block)
+            yield block
 
 
 class _Events:

@@ -1,30 +1,13 @@
 """The results of tagging. No torch here.
 
 The scores of a recording's windows (:class:`ClipScores`) come first. Everything else is computed from them: the tags of
-format     one recording
-=========  ==========================================================================================================
-``jsonl``  a line ``{"path", "duration", "tags": [{"label", "score"}]}``, plus ``"warnings": [...]`` if there are any;
-           ``{"path", "error"}`` for a recording that failed
-``json``   the same objects in one array
-``csv``    a row per tag, ``path,duration,rank,label,score,error,warnings``; one row without rank if there is no tag;
-           one row with only path and error for a recording that failed. Warnings are in a recording's first row
-``text``   a line for people; failures and warnings are only reported on stderr
-=========  ==========================================================================================================
-
-``duration`` is in seconds, ``score`` in 0..1, both rounded to 6 decimals; ``rank`` counts from 1. The order is that of
-the inputs. A recording has no tags if no score reached the threshold, or if it is digital silence throughout, which
-``warnings`` says. If the model tells unknown sounds, the objects have ``unknown``, true or false, and
-``unknown_score``, about the share of known sounds that are less unusual. An unknown recording has no tags unless a
-threshold is given; its row in a ``csv`` file has the label ``(unknown)``, that score, and no rank. Text is UTF-8, and a
-``csv`` file begins with a byte order mark, without which Excel spoils umlauts. Bytes of a file name that are not valid
-UTF-8 are written as ``\\udcXX``; in JSON this is the escape that Python's ``os.fsencode`` reverses. Each result is
-flushed; every format but ``json`` is then complete.
-=======
 the recording (:class:`ClipTags`), its events and its timeline. :mod:`spectag.tag.writers.formats` writes them.
 """
 
 from __future__ import annotations
 
+import mmap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -145,6 +128,18 @@ class Timeline:
     def times(self) -> NDArray[np.float64]:
         """The beginning of each row in seconds, ``[N]``."""
         return np.arange(len(self.scores), dtype=np.float64) * self.step
+
+    def blocks(self, rows: int = 2**10) -> Iterator[NDArray[np.float32]]:
+        """The scores, some rows at a time. Of a file that is mapped into memory, no more are in memory.
+
+        >>> [len(block) for block in Timeline(("owl",), 0.5, np.zeros((5, 1), np.float32)).blocks(rows=2)]
+        [2, 2, 1]
+        """
+        mapped = getattr(self.scores, "_mmap", None) if hasattr(mmap, "MADV_DONTNEED") else None
+        for first in range(0, len(self.scores), rows):
+            yield np.array(self.scores[first : first + rows])
+            if mapped is not None:
+                mapped.madvise(mmap.MADV_DONTNEED)
 
     def to_dict(self) -> dict[str, Any]:
         """The object of the JSON formats."""

@@ -34,6 +34,7 @@ Watch: TypeAlias = Callable[[Recording], None]
 Clip = TypeVar("Clip")
 Clip_co = TypeVar("Clip_co", covariant=True)
 
+NOT_FINITE = "the network returned NaN or infinite values: try the precision fp32"
 AHEAD = 4  # batches that may wait for windows of their length, and as many recordings
 LOUDEST = 8.0  # times full scale: mastering and resampling exceed 1 by less, unscaled PCM by far more
 
@@ -182,7 +183,7 @@ class _Progress(Generic[Clip]):
         if isinstance(self.end, FileError):
             return self.end
         if not self.finite:
-            return FileError(self.end.path, "the network returned NaN or infinite values: try the precision fp32")
+            return FileError(self.end.path, NOT_FINITE)
         return self.collector.end(self.end)
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain, islice
+from threading import Event
 from typing import Generic, TypeAlias, TypeVar, get_args
 
 import numpy as np
@@ -242,7 +243,9 @@ class Tagger:
             raise InputError(
                 f"expected several recordings, got one {type(sources).__name__}: pass a list of recordings"
             )
-        items = ahead.chain(self._tasks(sources, self.frames(hop)), workers=self._readers.count, items=WAITING)
+        stop = Event()
+        tasks = self._tasks(sources, self.frames(hop), stop)
+        items = ahead.chain(tasks, workers=self._readers.count, items=WAITING, stop=stop)
         return collect(items, compute or self.compute_scores, self.batch_size, make, watch)
 
     def frames(self, hop: float | None) -> int:
@@ -264,14 +267,16 @@ class Tagger:
             raise InputError(f"hop must be more than 0 and at most a window of {window.seconds:g} s; got {hop!r}")
         return min(max(1, round(hop * FRAMES_PER_SECOND)), window.frames)
 
-    def _tasks(self, sources: Iterable[Source | FileError], hop: int) -> Iterator[Callable[[], Iterator[Item]]]:
+    def _tasks(
+        self, sources: Iterable[Source | FileError], hop: int, stop: Event
+    ) -> Iterator[Callable[[], Iterator[Item]]]:
         """One task per source: the reading of it. A single one is not worth a process, unless there is one already.
 
         Segments of one file that follow each other are one task, and the file is decoded once for them.
         """
         rest = iter(sources)
         head = list(islice(rest, 2))
-        blocks = self._readers.blocks if len(head) > 1 or self._given else None
+        blocks = partial(self._readers.blocks, stop=stop) if len(head) > 1 or self._given else None
         groups = group_segments(chain(head, rest))
         return (partial(read_or_error, group, self.card.front_end, hop, blocks, self._unit) for group in groups)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import IO, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from spectag.audio.fbank import FLOOR
 from spectag.audio.front_end import FRAMES_PER_SECOND
 from spectag.audio.read import Recording
+from spectag.errors import SaveError, reason
 from spectag.model.card import Card
 from spectag.tag.results import Timeline
 from spectag.tag.windows import FLOOR_MARGIN, Window
@@ -27,7 +28,6 @@ Finish = Callable[[Recording, "NDArray[np.float32]", Timeline], Clip]
 
 _IN_MEMORY = 2**24  # bytes of a timeline that stay in memory; more go to a temporary file
 _LEAST = 1e-3  # weight of a window's edge, so that the ends of a recording count
-_MIDDLE = 0.75  # frames: a frame is 25 ms long, so the middle of a patch lies behind half of its frames
 
 
 class OverlapAdd(Generic[Clip]):
@@ -46,7 +46,7 @@ class OverlapAdd(Generic[Clip]):
     def __init__(self, card: Card, step: int, finish: Finish[Clip]) -> None:
         self._labels = card.labels.names
         self._frames = card.front_end.frames
-        self._patch, self._stride = card.config.patch[1], card.config.stride[1]
+        self._start, self._stride = card.config.frame_start, card.config.stride[1]
         self._step, self._finish = step, finish
         self._rows = _Rows(len(self._labels))
         self._sum = np.zeros((0, len(self._labels)))  # of rows that may change yet
@@ -101,8 +101,7 @@ class OverlapAdd(Generic[Clip]):
         """Scores ``[C]`` or ``[n, C]`` of a window at places in it, in frames, by linear interpolation."""
         if rows.ndim == 1:
             return rows[None]
-        at = (places - self._patch / 2 - _MIDDLE) / self._stride
-        at = at.clip(0, len(rows) - 1)
+        at = ((places - self._start) / self._stride - 0.5).clip(0, len(rows) - 1)  # 0 in the middle of the first
         low = np.minimum(at.astype(int), max(0, len(rows) - 2))
         high = np.minimum(low + 1, len(rows) - 1)
         share = (at - low).astype(np.float32)[:, None]
@@ -127,11 +126,13 @@ class _Rows:
         self.count = 0
         self._columns = columns
         self._held: list[NDArray[np.float32]] = []
+        self._last = np.zeros((1, columns), np.float32)
         self._size = 0
-        self._file: tempfile._TemporaryFileWrapper[bytes] | None = None
+        self._file: IO[bytes] | None = None
 
     def append(self, rows: NDArray[np.float32]) -> None:
         self._held.append(rows)
+        self._last = rows[-1:]
         self.count += len(rows)
         self._size += rows.nbytes
         if self._size > _IN_MEMORY:
@@ -145,18 +146,24 @@ class _Rows:
         return rows if count is None else rows[: max(0, count - first)]
 
     def _write(self) -> None:
-        if self._file is None:
-            self._file = tempfile.NamedTemporaryFile(prefix="spectag-timeline-")  # noqa: SIM115 - it outlives this call
-        for rows in self._held:
-            self._file.write(rows.data)
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it outlives this call
+            for rows in self._held:
+                self._file.write(rows.data)
+            self._file.flush()
+        except OSError as error:
+            raise SaveError(
+                f"scores over time need a temporary file, which cannot be written: {reason(error)}: free some space, "
+                "or name another folder in the environment variable TMPDIR"
+            ) from error
         self._held, self._size = [], 0
 
     def array(self, count: int) -> NDArray[np.float32]:
         """All rows, cut to ``count``, or continued by the last one, which is about less than a row."""
         if count > self.count:
-            self.append(np.repeat(self._held[-1][-1:], count - self.count, axis=0))
+            self.append(np.repeat(self._last, count - self.count, axis=0))
         if self._file is None:
             return np.concatenate(self._held)[:count]
         self._write()
-        self._file.flush()
         return np.memmap(self._file, np.float32, "r", shape=(self.count, self._columns))[:count]

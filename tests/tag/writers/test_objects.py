@@ -1,9 +1,13 @@
 import json
+import tracemalloc
+from pathlib import Path
 
+import numpy as np
 import pytest
 from writing import BAD, DOG, QUIET, clip, lines, nasty_clip, written
 
-from spectag.tag.results import ClipTags, Event, Tag
+from spectag.tag.results import ClipTags, Event, Tag, Timeline
+from spectag.tag.writers.formats import make_writer
 
 
 def test_jsonl() -> None:
@@ -41,3 +45,27 @@ def test_nothing_is_lost_of_labels_and_paths() -> None:
     result = nasty_clip()
     assert json.loads(written("json", result)) == [result.to_dict()]
     assert json.loads(lines("jsonl", result)[0]) == result.to_dict()
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3, 10_000])
+def test_timelines_are_written_as_all_else(rows: int) -> None:
+    """Some rows at a time, and what stands around them as ever."""
+    scores = np.random.default_rng(0).random((rows, 2), np.float32)
+    labels = ('"scores": []', "b")
+    result = ClipTags('"scores": [].wav', 5.0, (Tag("b", 0.5),), ("cut, off",), (), Timeline(labels, 1 / 3, scores))
+    assert written("jsonl", result, BAD) == "".join(
+        json.dumps(one.to_dict(), ensure_ascii=False) + "\n" for one in (result, BAD)
+    )
+    assert json.loads(written("json", result, BAD)) == [result.to_dict(), BAD.to_dict()]
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv-timeline", "dcase-scores"])
+def test_long_timelines_need_little_memory(format: str, tmp_path: Path) -> None:
+    long = ClipTags("a.wav", 2e4, (), timeline=Timeline(("a", "b"), 0.1, np.zeros((200_000, 2), np.float32)))
+    with (tmp_path / "a").open("w") as file:
+        writer = make_writer(format, file)  # type: ignore[arg-type]
+        tracemalloc.start()
+        writer.write(long)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 10e6  # as lists they take 30 MB

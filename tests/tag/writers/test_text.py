@@ -16,8 +16,14 @@ def test_text_is_aligned_and_leaves_failures_out() -> None:
     ]
 
 
-def test_text_shows_no_terminal_escapes_of_a_file_name() -> None:
-    assert "\x1b" not in written("text", ClipTags("\x1b[31mred.wav\n", 1.0, (Tag("x", 0.5),)))
+def test_text_shows_no_terminal_escapes() -> None:
+    """Of a file name, or of the labels of a model that somebody made."""
+    label = "\x1b[2Jowl\n"
+    text = written(
+        "text", ClipTags("\x1b[31mred.wav\n", 1.0, (Tag(label, 0.5),), events=(Event(label, 0.0, 1.0, 0.5),))
+    )
+    assert "\x1b" not in text
+    assert len(text.splitlines()) == 3
 
 
 def test_text_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

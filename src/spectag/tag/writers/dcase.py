@@ -69,9 +69,9 @@ class DCASEScores:
         timeline = timeline_of(result, "dcase-scores")
         self._row(["onset", "offset", *map(one_line, timeline.labels)])
         self.begun = True
-        for row, scores in enumerate(timeline.scores):
+        for row, scores in enumerate(row for block in timeline.blocks() for row in block.tolist()):
             times = row * timeline.step, row_end(timeline, row, result.duration)
-            self._row([str(round(value, DECIMALS)) for value in (*times, *scores.tolist())])
+            self._row([str(round(value, DECIMALS)) for value in (*times, *scores)])
         self.file.flush()
 
     def close(self) -> None:

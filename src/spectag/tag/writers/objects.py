@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import IO
+from dataclasses import replace
+from typing import IO, Any
 
+from spectag.errors import FileError
 from spectag.tag.results import Result
+
+_EMPTY = '"scores": []'  # of an object; within a text, a backslash would precede each quotation mark
 
 
 class JSONLines:
@@ -21,7 +25,8 @@ class JSONLines:
         self.file = file
 
     def write(self, result: Result) -> None:
-        self.file.write(_json(result) + "\n")
+        _write(self.file, result)
+        self.file.write("\n")
         self.file.flush()
 
     def close(self) -> None:
@@ -42,7 +47,8 @@ class JSONArray:
         self.opening = "[\n"
 
     def write(self, result: Result) -> None:
-        self.file.write(self.opening + _json(result))
+        self.file.write(self.opening)
+        _write(self.file, result)
         self.file.flush()
         self.opening = ",\n"
 
@@ -50,5 +56,22 @@ class JSONArray:
         self.file.write("[]\n" if self.opening == "[\n" else "\n]\n")
 
 
-def _json(result: Result) -> str:
-    return json.dumps(result.to_dict(), ensure_ascii=False, allow_nan=False)
+def _write(file: IO[str], result: Result) -> None:
+    if isinstance(result, FileError) or result.timeline is None:
+        file.write(_json(result.to_dict()))
+        return
+    timeline = result.timeline
+    # A timeline may be larger than the memory, so its rows are written some at a time.
+    none = replace(timeline, scores=timeline.scores[:0])
+    before, after = _json(replace(result, timeline=none).to_dict()).split(_EMPTY)
+    file.write(before + _EMPTY[:-1])
+    comma = ""
+    for scores in timeline.blocks():
+        rows = _json(replace(timeline, scores=scores).to_dict()["scores"])
+        file.write(comma + rows[1:-1])
+        comma = ", "
+    file.write("]" + after)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

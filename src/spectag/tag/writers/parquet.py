@@ -42,22 +42,9 @@ class Parquet:
     """
 
     def __init__(self, file: IO[Any]) -> None:
-        self.arrow = pyarrow = _pyarrow()
-        text, number = pyarrow.string(), pyarrow.float64()
-        tag = pyarrow.struct({"label": text, "score": number})
-        event = pyarrow.struct({"label": text, "onset": number, "offset": number, "score": number})
-        columns = {
-            "path": text,
-            "duration": number,
-            "tags": pyarrow.list_(tag),
-            "unknown": pyarrow.bool_(),
-            "unknown_score": number,
-            "events": pyarrow.list_(event),
-            "error": text,
-            "warnings": pyarrow.list_(text),
-        }
-        self.schema = pyarrow.schema(columns)
-        self.table = pyarrow.parquet.ParquetWriter(_binary(file), self.schema)
+        self.arrow = _pyarrow()
+        self.schema = make_schema(self.arrow)
+        self.table = self.arrow.parquet.ParquetWriter(_binary(file), self.schema)
         self.rows: list[dict[str, Any]] = []
 
     def write(self, result: Result) -> None:
@@ -65,7 +52,7 @@ class Parquet:
             row: dict[str, Any] = dict(result.to_dict())
         else:
             row = {"warnings": []} | replace(result, timeline=None).to_dict()
-        self.rows.append(_valid(row))
+        self.rows.append(valid(row))
         if len(self.rows) >= GROUP:
             self._flush()
 
@@ -111,10 +98,11 @@ class ParquetTimeline:
         timeline = timeline_of(result, "parquet-timeline")
         if self.table is None:
             self._begin(timeline.labels)
-        path = None if result.path is None else _valid(result.path)
-        for start in range(0, len(timeline.scores), ROWS):
-            scores = np.asarray(timeline.scores[start : start + ROWS], np.float32)
+        path = None if result.path is None else valid(result.path)
+        start = 0
+        for scores in timeline.blocks(ROWS):
             times = np.arange(start, start + len(scores)) * timeline.step
+            start += len(scores)
             columns = [self.arrow.array([path] * len(scores), self.arrow.string()), self.arrow.array(times)]
             columns += [self.arrow.array(np.ascontiguousarray(column)) for column in scores.T]
             self.table.write_batch(self.arrow.RecordBatch.from_arrays(columns, schema=self.schema))
@@ -127,7 +115,7 @@ class ParquetTimeline:
     def _begin(self, labels: tuple[str, ...]) -> None:
         arrow = self.arrow
         fields = [arrow.field("path", arrow.string()), arrow.field("time", arrow.float64())]
-        fields += [arrow.field(_valid(label), arrow.float32()) for label in labels]
+        fields += [arrow.field(valid(label), arrow.float32()) for label in labels]
         self.schema = arrow.schema(fields)
         self.table = arrow.parquet.ParquetWriter(self.file, self.schema)
 
@@ -146,10 +134,40 @@ def _binary(file: IO[Any]) -> IO[bytes]:
     return binary
 
 
-def _valid(value: Any) -> Any:
-    """The same with bytes that are not UTF-8 written as in the other formats, ``\\udcXX``."""
+def make_schema(pyarrow: Any) -> Any:
+    """The columns of a table with one row per recording.
+
+    Args:
+        pyarrow: the module.
+
+    >>> import pyarrow
+    >>> make_schema(pyarrow).names
+    ['path', 'duration', 'tags', 'unknown', 'unknown_score', 'events', 'error', 'warnings']
+    """
+    text, number = pyarrow.string(), pyarrow.float64()
+    tag = pyarrow.struct({"label": text, "score": number})
+    event = pyarrow.struct({"label": text, "onset": number, "offset": number, "score": number})
+    columns = {
+        "path": text,
+        "duration": number,
+        "tags": pyarrow.list_(tag),
+        "unknown": pyarrow.bool_(),
+        "unknown_score": number,
+        "events": pyarrow.list_(event),
+        "error": text,
+        "warnings": pyarrow.list_(text),
+    }
+    return pyarrow.schema(columns)
+
+
+def valid(value: Any) -> Any:
+    """The same text, also within lists and dictionaries, with bytes that are not UTF-8 written as ``\\udcXX``.
+
+    >>> valid(["caf\\udce9.wav"])
+    ['caf\\\\udce9.wav']
+    """
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode("utf-8")
     if isinstance(value, dict):
-        return {key: _valid(item) for key, item in value.items()}
-    return [_valid(item) for item in value] if isinstance(value, list) else value
+        return {key: valid(item) for key, item in value.items()}
+    return [valid(item) for item in value] if isinstance(value, list) else value

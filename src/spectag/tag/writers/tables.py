@@ -93,8 +93,9 @@ class CSVTimeline:
         if not self.begun:
             self._begin(timeline.labels)
         path = cell(result.path or "")
-        for time, scores in zip(timeline.times.tolist(), timeline.scores, strict=True):
-            self.rows.writerow([path, round(time, DECIMALS), *(round(score, DECIMALS) for score in scores.tolist())])
+        for row, scores in enumerate(row for block in timeline.blocks() for row in block.tolist()):
+            time = round(row * timeline.step, DECIMALS)
+            self.rows.writerow([path, time, *(round(score, DECIMALS) for score in scores)])
         self.file.flush()
 
     def close(self) -> None:

@@ -43,11 +43,11 @@ class Text:
 
     def write(self, result: Result) -> None:
         if isinstance(result, ClipTags):
-            tags = [(tag.label, f"{tag.score:.2f}") for tag in result.tags]
+            tags = [(_printable(tag.label), f"{tag.score:.2f}") for tag in result.tags]
             self._line(result.path or "-", tags or [(NO_LABEL if result.unknown else "(no tags)", "")])
             for event in result.events or ():
                 times = f"{clock(event.onset, 2)} to {clock(event.offset, 2)}"
-                self._line("", [(times, ""), (event.label, f"{event.score:.2f}")])
+                self._line("", [(times, ""), (_printable(event.label), f"{event.score:.2f}")])
             self.file.flush()
 
     def close(self) -> None:
@@ -76,5 +76,5 @@ class Text:
 
 
 def _printable(text: str) -> str:
-    """A file name without line breaks and terminal escapes."""
+    """A file name or a label without line breaks and terminal escapes."""
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
