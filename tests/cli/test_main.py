@@ -161,9 +161,7 @@ def test_warnings_of_ours_are_a_line_each(monkeypatch: pytest.MonkeyPatch, capsy
     assert lines[:-1] == ["spectag: warning: stride 10 is a guess", "spectag: warning: special"]
 
 
-@pytest.mark.parametrize(
-    "args", [["serve"], ["embed"], ["events"], ["export"], ["timeline"], ["watch"], ["data", "pick"]]
-)
+@pytest.mark.parametrize("args", [["serve"], ["embed"], ["events"], ["timeline"], ["watch"], ["data", "pick"]])
 def test_what_is_no_command_yet_is_taken_for_no_other(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """The kind: somebody who read of a command that this version lacks is led to one that does something else."""
     assert main(args) == 2

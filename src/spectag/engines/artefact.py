@@ -24,13 +24,13 @@ from typing import Any, get_args
 from spectag.choices import ExportPrecision, Target
 from spectag.engines.exported import GraphEngine
 from spectag.errors import InputError, NotAModel, UnreadableModel
+from spectag.model import loading
 from spectag.model.bundle import Bundle
 from spectag.model.card import Card
 from spectag.model.device import computes_int8
 from spectag.model.directory import digest_of, read_card
 from spectag.model.ensemble import Ensemble
 from spectag.model.fields import CONFIG, ENGINE, EXTRA, PREPROCESSOR, UNKNOWN, Fields
-from spectag.model.loading import load
 
 FORMAT = 1  # of engine.json
 GRAPHS: dict[Target, tuple[str, ...]] = {"onnx": ("model.onnx",), "openvino": ("model.xml", "model.bin")}
@@ -163,7 +163,7 @@ def open_model(source: str | os.PathLike[str]) -> Bundle | Ensemble | Artefact:
     >>> type(open_model("esc10")).__name__
     'Bundle'
     """
-    return read_artefact(source) if is_artefact(source) else load(source)
+    return read_artefact(source) if is_artefact(source) else loading.load(source)
 
 
 def make_graph_engine(
