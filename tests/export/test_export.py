@@ -50,6 +50,16 @@ def test_int8(front_end: bool, tmp_path: Path) -> None:
 
 
 @needs_int8
+def test_int8_does_not_depend_on_neighbours(tmp_path: Path) -> None:
+    """ONNX Runtime gives the activations of a whole batch one scale."""
+    engine = write_artefact(BUNDLE, tmp_path / "out", "onnx", "int8").make_engine()
+    inputs = torch.randn(5, 100, 128)
+    inputs[3] *= 10
+    for together, alone in zip(engine.score_frames(inputs), engine.score_frames(inputs[:1]), strict=True):
+        np.testing.assert_array_equal(together[:1], alone)
+
+
+@needs_int8
 def test_a_loss_that_is_too_large_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(
         SaveError, match=r"not written: the loss of .* is above the allowed 1e-07: most is lost in \w+\."

@@ -194,7 +194,7 @@ def make_graph_engine(
     if engine == "onnx":
         from spectag.engines.onnx import OnnxEngine
 
-        return OnnxEngine(card, graph, waveforms)
+        return OnnxEngine(card, graph, precision, waveforms)
     from spectag.engines.openvino import OpenVINOEngine
 
     return OpenVINOEngine(card, graph, precision, waveforms)

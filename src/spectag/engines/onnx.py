@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from spectag.choices import ExportPrecision
 from spectag.engines.exported import Arrays, GraphEngine
 from spectag.engines.names import INPUTS
 from spectag.engines.nodes import require_onnx
@@ -24,6 +25,8 @@ class OnnxEngine(GraphEngine):
     Args:
         card: of the model.
         graph: a file, or its bytes.
+        precision: of the graph. In int8, activations have one scale for a whole batch, so clips are computed one by
+            one: otherwise scores would depend on the neighbours of a clip.
         waveforms: let ``run`` take waveforms, if the graph has a front end; otherwise that is taken off.
 
     Raises:
@@ -36,8 +39,11 @@ class OnnxEngine(GraphEngine):
     (2, 10)
     """
 
-    def __init__(self, card: Card, graph: Path | bytes, waveforms: bool = False) -> None:
+    def __init__(
+        self, card: Card, graph: Path | bytes, precision: ExportPrecision = "fp32", waveforms: bool = False
+    ) -> None:
         super().__init__(card)
+        self._one_by_one = precision == "int8"
         try:
             import onnxruntime
         except ImportError:
@@ -65,15 +71,18 @@ class OnnxEngine(GraphEngine):
     def run(self, inputs: NDArray[np.float32]) -> Arrays:
         """Inputs ``[B, T, F]`` -> the outputs of the graph. Several threads may call it.
 
-        Batches of many tokens are computed clip by clip, which takes as long and needs less memory.
+        Batches of many tokens are computed clip by clip, too: this takes as long, and needs less memory.
         """
+        one_by_one = self._one_by_one or (self._takes == INPUTS and self._need(inputs) > ATTENTION)
+        batches = np.split(inputs, len(inputs)) if one_by_one else [inputs]
+        rows = [self._session.run(None, {self._takes: batch}) for batch in batches]
+        return {name: np.concatenate(parts) for name, *parts in zip(self._names, *rows, strict=True)}
+
+    def _need(self, inputs: NDArray[np.float32]) -> int:
+        """Bytes of the similarities of all tokens of a batch."""
         config = self.card.config
-        if self._takes == INPUTS and len(inputs) > 1:
-            f, t = config.grid_for(inputs.shape[1])
-            if 4 * len(inputs) * config.heads * (config.tokens + f * t) ** 2 > ATTENTION:
-                rows = [self._session.run(None, {INPUTS: row[None]}) for row in inputs]
-                return {name: np.concatenate(parts) for name, *parts in zip(self._names, *rows, strict=True)}
-        return dict(zip(self._names, self._session.run(None, {self._takes: inputs}), strict=True))
+        f, t = config.grid_for(inputs.shape[1])
+        return 4 * len(inputs) * config.heads * (config.tokens + f * t) ** 2
 
 
 def cut_front_end(graph: Path | bytes) -> bytes:

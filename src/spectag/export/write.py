@@ -172,6 +172,8 @@ def _write(
 ) -> None:
     graph = build_graph(model, plan.front_end)
     names = GRAPHS[plan.target]
+    for name in names:  # of an attempt before; a library may still have that open
+        (folder / name).unlink(missing_ok=True)
     if plan.target == "onnx":
         if plan.precision == "int8":
             quantise_onnx(graph, folder / names[0], kept)
