@@ -24,7 +24,7 @@ PAGE = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("plain")
-    write_artefact(spectag.load("esc10"), place / "esc10-onnx", "onnx", front_end=True)
+    write_artefact(spectag.load("esc10"), place / "esc10-waveform", "onnx", front_end=True)
     return place
 
 
@@ -58,7 +58,7 @@ def test_node(place: Path) -> None:
         pytest.skip("no onnxruntime-node: npm install onnxruntime-node")
     waveform, _ = soundfile.read(ROOT / "examples" / "rain.ogg", dtype="float32")
     waveform[:30_000].tofile(place / "rain.f32")
-    command = [node, "main.js", "esc10-onnx/model.onnx", "rain.f32"]
+    command = [node, "main.js", "esc10-waveform/model.onnx", "rain.f32"]
     done = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(json.loads(done.stdout), spectag.Tagger("esc10").scores(waveform[:30_000]), atol=1e-5)
