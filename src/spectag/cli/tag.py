@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from spectag.audio.limits import MEBIBYTES, SECONDS, FileLimits
-from spectag.choices import BATCH_SIZE, DEVICE, EVENT_METHOD, LENGTH, MODEL, PRECISION, TOP_K, Format
+from spectag.choices import BATCH_SIZE, DEVICE, ENGINE, EVENT_METHOD, LENGTH, MODEL, PRECISION, TOP_K, Format
 from spectag.cli.cluster import RayAddress, RayWorkers, WorkerOptions, refuse_with_ray, tag_with_ray
 from spectag.cli.documents import asks_for, choose_format, open_writer, refuse_output
 from spectag.cli.jobs import (
@@ -197,9 +197,11 @@ def tag(
     if job and output is not None:
         # Few files do not fill a batch; batches that are filled up take as long as full ones.
         tagger.engine = PaddedEngine(tagger.engine, min(batch_size, len(files)), tagger.card.front_end.frames)
-        computed = getattr(tagger.bundle, "precision", precision or PRECISION)  # an exported model has its own
+        # An exported model has its own.
+        engine = getattr(tagger.bundle, "engine", engine)
+        computed = getattr(tagger.bundle, "precision", precision or PRECISION)
         decisive: dict[str, Any] = {"top-k": top_k, "threshold": threshold, "precision": computed, "hop": hop}
-        decisive |= {"engine": engine, "length": None if length == LENGTH else length}
+        decisive |= {"engine": None if engine == ENGINE else engine, "length": None if length == LENGTH else length}
         if events or timeline:
             decisive |= {"events": events, "timeline": timeline} | name_rule(rule)
         run = Run(digest_of_model(tagger.bundle or tagger.card), decisive, shard)
