@@ -1,5 +1,7 @@
 """Every step from a waveform to the inputs of the network is its formula, and the chain applies them in their order."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
