@@ -8,6 +8,7 @@ import torch
 from spectag.audio.fbank import fbank
 from spectag.audio.front_end import FrontEnd
 from spectag.audio.read import read
+from spectag.audio.readers import Readers
 from spectag.audio.source import Segment
 from spectag.data.statistics import Moments, measure_statistics
 from spectag.errors import AudioNotFound, DataError, InputError, NotAudio
@@ -103,3 +104,18 @@ def test_segments_and_progress_and_threads(files):
     result = measure_statistics([Segment(files[3], 1.0, 2.0)] * 9, FRONT_END, 2, watch=watch)
     assert (result.frames, len(seen)) == (9 * 98, 9)
     assert torch.get_num_threads() == threads
+
+
+def test_what_is_not_measured_is_not_decoded(files, monkeypatch):
+    """Of ten hours of which a second is measured, little more than a second is read."""
+    whole, read_samples = files[3], []
+
+    class Counting(Readers):
+        def blocks(self, recording, *, stop=None):
+            for piece in super().blocks(recording, stop=stop):
+                read_samples.append(len(piece))
+                yield piece
+
+    monkeypatch.setattr("spectag.data.statistics.Readers", Counting)
+    assert measure_statistics([whole], FRONT_END, frames=98).frames == 98
+    assert 0 <= sum(read_samples) - (400 + 97 * 160) < 1000

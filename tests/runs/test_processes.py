@@ -165,6 +165,7 @@ def test_four_processes_have_the_gradient_of_one(tones, tmp_path, one):
         torch.testing.assert_close(together[name], alone[name], rtol=0, atol=1e-5, msg=name)
 
 
+@pytest.mark.slow
 def test_processes_agree_on_the_length_of_a_run_within_minutes(tones, tmp_path):
     """Although each has a clock of its own, which may tell it something else."""
     done = start(tones, tmp_path, 2, minutes=1.0, epochs=1000, average=None, evaluate_every=1000)

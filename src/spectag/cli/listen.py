@@ -88,7 +88,7 @@ def listen(
     if rate is None and (channels, encoding) != (1, "s16le"):
         raise typer.BadParameter("--channels and --encoding are about samples without a header: add --rate")
     if rate is not None and source is None:
-        raise typer.BadParameter("--rate is about samples on standard input: add -")
+        raise typer.BadParameter("--rate is about samples from a pipe: add -")
     find_model(model)
 
     from spectag.audio import live as sounds
