@@ -7,8 +7,8 @@ Both load the same directory, which holds an AST with random weights of the give
 Times go from the paths to the scores of each recording, without the loading of the model. The ways take turns.
 
 - "pipeline": reads with soundfile, resamples with soxr, cuts the windows, and gives them to the pipeline in batches.
-- "spectag": ``Tagger.tag_many``, in fp32 and in bf16, with short recordings padded to a window, as by the pipeline, and
-  at their exact lengths. bf16 is faster only on processors that have it.
+- "spectag": ``Tagger.tag_many`` by PyTorch and, if it is installed, OpenVINO, in fp32 and in bf16, with short recordings
+  padded to a window, as the pipeline does, and at their exact lengths. bf16 is faster only on processors that have it.
 - "network": the network alone, on as many windows of these lengths: the limit of any program in the same precision.
 """
 
@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
 
@@ -32,7 +33,7 @@ import transformers
 
 import spectag
 from spectag.audio.front_end import num_frames
-from spectag.choices import Length, Precision
+from spectag.choices import Length
 from spectag.tag.stream import fit_length
 from spectag.tag.tagger import UNIT
 from spectag.tag.windows import default_hop
@@ -136,9 +137,11 @@ def measured(size: str, folder: Path, files: int, minutes: float, repeats: int) 
     pipeline = transformers.pipeline(
         "audio-classification", model=str(model), device="cpu", function_to_apply="sigmoid"
     )
+    engines = ["torch", *(["openvino"] if find_spec("openvino") else [])]
     taggers = {
-        (precision, length): spectag.Tagger(model, precision=precision, length=length)
-        for precision in get_args(Precision)
+        (f"{engine} {precision}", length): spectag.Tagger(model, engine=engine, precision=precision, length=length)
+        for engine in engines
+        for precision in ("fp32", "bf16")
         for length in get_args(Length)
     }
     sets = {
