@@ -7,8 +7,8 @@ Both load the same directory, which holds an AST with random weights of the give
 Times go from the paths to the scores of each recording, without the loading of the model. The ways take turns.
 
 - "pipeline": reads with soundfile, resamples with soxr, cuts the windows, and gives them to the pipeline in batches.
-- "spectag": ``Tagger.tag_many`` by PyTorch and, if it is installed, OpenVINO, in fp32 and in bf16, with short recordings
-  padded to a window, as the pipeline does, and at their exact lengths. bf16 is faster only on processors that have it.
+- "spectag": ``Tagger.tag_many`` by PyTorch and, where it is installed, by OpenVINO, in fp32 and in bf16. Recordings
+  shorter than a window are padded to it, as the pipeline does, or computed at their exact lengths.
 - "network": the network alone, on as many windows of these lengths: the limit of any program in the same precision.
 """
 
