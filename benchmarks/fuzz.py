@@ -35,7 +35,7 @@ from spectag.audio import read
 from spectag.errors import SpectagError
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-BATCH = 500  # files per process
+BATCH = 2000  # files per process
 SLOW, DEAD = 2.0, 20.0  # s
 RATE = 48_000
 # (format, subtype) of soundfile, and (format, codec, layout, codec of the picture) of FFmpeg.
