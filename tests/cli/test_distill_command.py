@@ -94,3 +94,8 @@ def test_a_table_that_cannot_be_read_is_not_taken_for_a_recording(place, capsys)
     assert main(["train", "distill", "--teacher", "mine:scores", "--data", "clips.csv", "--out", "run", *SETS]) == 1
     assert "clips.csv" in capsys.readouterr().err
     assert not Path("run").exists()
+
+
+def test_labels_that_are_not_learned_are_not_missed(place, capsys):
+    assert distill("mine:scores", "run", "--set", "holdout=0") == 0
+    assert "was heard" not in capsys.readouterr().err

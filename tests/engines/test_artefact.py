@@ -144,7 +144,7 @@ def test_a_graph_that_the_library_cannot_read(exported: Path) -> None:
 
 
 def test_its_weights_cannot_be_used(exported: Path) -> None:
-    with pytest.raises(NotAModel, match="is an exported model, which can only tag"):
+    with pytest.raises(NotAModel, match="is an exported model, which tags and is evaluated"):
         spectag.load(exported)
     assert isinstance(open_model("esc10"), Bundle)
 

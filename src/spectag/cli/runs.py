@@ -152,6 +152,8 @@ def report_clips(report: Mapping[str, Any], where: str = "") -> None:
     for clip in report["skipped"]:
         say("warning", f"{where}skipped in training: {clip['reason']}")
     heard = report.get("heard", {}).get("labels", {})  # not in the reports of earlier versions
+    if report.get("recipe", {}).get("teacher", {}).get("model") is not None:  # labels are not learned
+        heard = {}
     if silent := [name for name, clips in heard.items() if not clips]:
         some = f"{', '.join(silent[:5])}{', ...' if len(silent) > 5 else ''}"
         say("warning", f"{where}no training clip of {len(silent)} of {len(heard)} classes was heard: {some}")

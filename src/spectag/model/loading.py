@@ -202,7 +202,10 @@ def _read_directory(folder: Path, given: Given) -> Checkpoint:
     if not (folder / CONFIG).is_file():
         raise NotAModel(f"{folder}: {CONFIG} is missing: not a bundle or AST directory")
     if (folder / ENGINE).is_file():
-        raise NotAModel(f"{folder}: is an exported model, which can only tag: give the model that it was made from")
+        raise NotAModel(
+            f"{folder}: is an exported model, which tags and is evaluated, but cannot be changed: give the model that "
+            "it was made from"
+        )
     files = find_weights(folder)
     weights = files[0] if len(files) == 1 else folder
     table, state = rename(tensors.read_all(files), weights)
