@@ -7,8 +7,10 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas
 import pytest
+import soundfile
 
 from spectag.cli.main import main
 from spectag.tag.writers.formats import DOCUMENTS
@@ -144,3 +146,12 @@ def test_a_missing_extra_names_its_command(
             assert call("tag", good["1.0.wav"], "-m", model, *options) == 1
         assert f"pip install 'spectag[{extra}]'\n" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("output", [[], ["-f", "text"], ["-o", "tags.txt"]])
+def test_text_holds_no_timeline(output, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("a.wav", np.zeros(16_000), 16_000)
+    assert main(["tag", "a.wav", "--timeline", *output]) == 2
+    assert "does not hold scores over time" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert not Path("tags.txt").exists()

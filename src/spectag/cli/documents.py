@@ -64,12 +64,6 @@ def choose_format(
     document = DOCUMENTS[chosen]
     if output is None and document.binary:
         raise typer.BadParameter(f"--format {chosen} is not text: name a file with --output", context)
-    if timeline and chosen == "text":
-        raise typer.BadParameter(
-            "--timeline: a table for people does not hold scores over time: choose --format json, jsonl or "
-            "csv-timeline, or an --output of one of these kinds",
-            context,
-        )
     if not document.many and count > 1 and not (output is not None and names_folder(output)):
         raise typer.BadParameter(
             f"--format {chosen} holds one recording, and there are {count}: for a file each, name a folder with a "

@@ -153,6 +153,12 @@ def tag(
     if output is not None:
         refuse_output(output, names)
     format = choose_format(context, format, output, len(files), events=events, timeline=timeline)
+    if timeline and format == "text" and plot is None:
+        raise typer.BadParameter(
+            "--timeline: a table for people does not hold scores over time: choose --format json, jsonl or "
+            "csv-timeline, or an --output of one of these kinds",
+            context,
+        )
     events, timeline = asks_for(format, events, timeline)
     if plot is not None:
         refuse_plot(plot, names)
