@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 Arrays: TypeAlias = "Mapping[str, NDArray[np.float32]]"  # by the names of the graph's outputs
 
 
-class GraphEngine:
+class GraphEngine(ABC):
     """Runs the graph of a model (:mod:`spectag.engines.graph`). A subclass says how, in ``run``.
 
     One run of the graph gives scores, features and frame scores.
@@ -36,9 +37,9 @@ class GraphEngine:
     def __init__(self, card: Card) -> None:
         self.card = card
 
+    @abstractmethod
     def run(self, inputs: NDArray[np.float32]) -> Arrays:
         """Inputs ``[B, T, F]`` -> the outputs of the graph."""
-        raise NotImplementedError
 
     def scores(self, inputs: Tensor) -> NDArray[np.float32]:
         """Inputs ``[B, T, F]`` -> scores ``[B, C]``, see :class:`spectag.engines.base.Engine`."""

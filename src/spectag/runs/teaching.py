@@ -156,7 +156,10 @@ def prepare_teaching(plan: Plan, waveforms: Waveforms, front_end: FrontEnd, devi
     name = _teacher_of(recipe)
     if is_score_file(name):
         table = read_scores(Path(name))
-        known = lambda clips: (_rows(table, clips), [False] * len(clips))  # noqa: E731  # of whole clips
+
+        def known(clips: Manifest) -> tuple[NDArray[np.float32], list[bool]]:
+            return _rows(table, clips), [False] * len(clips)  # of whole clips
+
         return Teaching(_answered(plan, known, math.inf), _rows(table, train), None)
     teacher = find_teacher(name, device)
     if teacher.labels.names != train.labels.names:
